@@ -31,8 +31,8 @@ describe("the API's facts", function()
 
   it("refuse what is no ratio or outside the range", function()
     for _, text in ipairs {
-      "", ":", "16x9", "16/9", "1.5", "16:9:1", " 16:9", "16:9 ", "-16:-9", "0:0", "1:0", "0:1", "2:5",
-      "7.01:3", "2.99:7", "1e1:9", "0x10:9", ("9"):rep(400) .. ":" .. ("9"):rep(400),
+      "", ":", "16x9", "16/9", "1.5", "16:9:1", " 16:9", "16:9 ", "-16:-9", "0:0", "1:0", "0:1",
+      "2:5", "7.01:3", "2.99:7", "1e1:9", "0x10:9", ("9"):rep(400) .. ":" .. ("9"):rep(400),
     } do
       assert.is_nil(api.parse_ratio(text), text)
     end

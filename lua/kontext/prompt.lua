@@ -8,8 +8,8 @@ local function clear_of(marks, text)
   return not text:find(marks[1], 1, true) and not text:find(marks[2], 1, true)
 end
 
---- Makes the prompt that replaces a text in a picture: Replace 'old' with 'new'. Both texts are kept
---- to the letter; where they hold a quotation mark, another pair that they do not hold is used.
+--- Makes the prompt that replaces a text in a picture: Replace 'old' with 'new'. Both texts are
+--- kept to the letter; where one holds a quotation mark, a pair that neither holds is used.
 ---@param old string the text in the picture
 ---@param new string
 ---@return string prompt
