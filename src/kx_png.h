@@ -1,0 +1,23 @@
+/* A walk over a PNG's chunks, and a writer of PNG. */
+#ifndef KX_PNG_H
+#define KX_PNG_H
+
+#include "kx_cursor.h"
+#include "kx_image.h"
+
+#define KX_PNG_FRAME_MAX 41 /* bytes of the smallest PNG whose size stb_image tells */
+
+/* Returns the CRC-32 of `n` more bytes after those whose CRC-32 is `crc` (0 at first). */
+uint32_t kx_png_crc(uint32_t crc, const unsigned char *bytes, size_t n);
+
+/* Walks from the start to the pixels and fills `info`; the bytes that state the size alone are left
+   in `frame` for a second opinion, `*frame_size` of them. */
+kx_image_status kx_png_header(kx_cursor *cursor, kx_image_info *info,
+                              unsigned char frame[KX_PNG_FRAME_MAX], size_t *frame_size);
+
+/* Walks all of it and appends to `out` what a decoder needs: the header, a palette of 256 entries
+   whatever the file's has, transparency, the pixels as one chunk. `out` must have room for the
+   source's size and 1024 bytes. */
+kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_copy *out);
+
+#endif
