@@ -1,0 +1,140 @@
+-- The emulated edits, painted by threads beside the server's so that polls are answered meanwhile.
+
+local need = require "kontext.emulator.need"
+local condition = need "cqueues.condition"
+local digest = need "openssl.digest"
+local http_request, tls = need "http.request", need "http.tls"
+local ssl_context = need "openssl.ssl.context"
+local thread = need "cqueues.thread"
+
+local pictures = {}
+pictures.__index = pictures
+
+local CACHE_ROOM = 64 * 2 ^ 20 -- bytes of painted pictures kept for the same edit asked again
+local FETCH_LIMIT = 20e6
+
+-- Runs in a Lua state of its own: one line of numbers and the bytes in, one line and the bytes
+-- out, until the other side closes.
+local function painter(pipe, path, cpath)
+  package.path, package.cpath = path, cpath
+  local core = require "kontext.emulator.shim"
+  pipe:setmode("b", "b")
+  for line in pipe:lines "*l" do
+    local width, height, format, seed, has_bytes, size, label_size =
+      line:match "^(%d+) (%d+) (%l+) (%d+) (%d) (%d+) (%d+)$"
+    local bytes, label = pipe:read(tonumber(size)), pipe:read(tonumber(label_size))
+    local painted, message = core.repaint {
+      bytes = has_bytes == "1" and bytes or nil, width = tonumber(width), format = format,
+      height = tonumber(height), seed = tonumber(seed), label = label,
+    }
+    local answer = painted or tostring(message)
+    pipe:write(("%s %d\n"):format(painted and "ok" or "no", #answer), answer)
+    pipe:flush()
+  end
+end
+
+--- Painting by up to `most` threads, each begun when it is first needed.
+---@param most integer
+function pictures.new(most)
+  return setmetatable({
+    free = {}, left = most, freed = condition.new(), cache = {}, order = {}, first = 1, room = 0,
+  }, pictures)
+end
+
+function pictures:take()
+  while #self.free == 0 and self.left == 0 do self.freed:wait() end
+  local worker = table.remove(self.free)
+  if worker then return worker end
+  self.left = self.left - 1
+  local _, pipe = assert(thread.start(painter, package.path, package.cpath))
+  pipe:setmode("b", "b")
+  pipe:onerror(function(_, _, why) return why end) -- a dead thread is a message, not a throw
+  return pipe
+end
+
+function pictures:give_back(worker, alive)
+  if alive then
+    table.insert(self.free, worker)
+  else
+    worker:close()
+    self.left = self.left + 1
+  end
+  self.freed:signal(1)
+end
+
+local function work(worker, edit, seed, label)
+  local bytes = edit.bytes or ""
+  worker:write(("%d %d %s %d %d %d %d\n"):format(edit.width, edit.height, edit.format, seed,
+    edit.bytes and 1 or 0, #bytes, #label), bytes, label)
+  worker:flush()
+  local state, size = (worker:read "*l" or ""):match "^(%l+) (%d+)$"
+  if not state then return nil, "the painting thread has ended", false end
+  local answer = worker:read(tonumber(size))
+  if state == "no" then return nil, answer, true end
+  return answer, nil, true
+end
+
+function pictures:remember(key, painted)
+  self.cache[key] = painted
+  self.order[#self.order + 1] = key
+  self.room = self.room + #painted
+  while self.room > CACHE_ROOM do
+    local oldest = self.order[self.first]
+    self.room = self.room - #self.cache[oldest]
+    self.cache[oldest], self.order[self.first] = nil, false
+    self.first = self.first + 1
+  end
+end
+
+--- Paints an edit: the same bytes, prompt, seed, size and format give the same picture. A picture
+--- that cannot be decoded here, such as WebP, becomes a canvas of the right size.
+---@param edit table bytes (or nil), width, height, format, prompt, seed
+---@return string? bytes, string? message
+function pictures:paint(edit)
+  local hash = digest.new "sha256"
+  hash:update(edit.prompt .. "\0" .. edit.seed)
+  local a, b, c, d = hash:final():byte(1, 4)
+  local seed = ((a * 256 + b) * 256 + c) * 256 + d
+  local key = digest.new "sha256"
+  key:update(("%d %d %s %d\0"):format(edit.width, edit.height, edit.format, seed))
+  key = key:final(edit.bytes or "")
+  if self.cache[key] then return self.cache[key] end
+  local worker = self:take()
+  local painted, message, alive = work(worker, edit, seed, edit.prompt)
+  if not painted and alive and edit.bytes then
+    painted, message, alive = work(worker, {
+      width = edit.width, height = edit.height, format = edit.format,
+    }, seed, edit.prompt)
+  end
+  self:give_back(worker, alive)
+  if painted and not self.cache[key] then self:remember(key, painted) end
+  return painted, message
+end
+
+--- Looks at a picture as the service would: what it is, or nil and a sentence.
+---@param bytes string
+---@return table? info, string? message
+function pictures.check(bytes)
+  local info, _, message = require "kontext.emulator.shim".check { bytes = bytes }
+  return info, message
+end
+
+--- Fetches a picture from this machine. The emulator goes to no other: nil then, and the edit
+--- becomes one of an unknown picture.
+---@param url string
+---@return string? bytes
+function pictures.fetch(url)
+  local host = url:match "^https?://%[?([^/?#%]]+)" or ""
+  host = host:gsub(":%d+$", "")
+  if not (host == "localhost" or host == "::1" or host:match "^127%.[%d.]+$") then return nil end
+  local request = http_request.new_from_uri(url)
+  request.ctx = tls.new_client_context()
+  request.ctx:setVerify(ssl_context.VERIFY_NONE)
+  local headers, stream = request:go(10)
+  if not headers or headers:get ":status" ~= "200" then return nil end
+  local bytes = stream:get_body_chars(FETCH_LIMIT + 1, 10)
+  stream:shutdown()
+  return bytes
+end
+
+return pictures

@@ -1,0 +1,206 @@
+-- The service on a socket: HTTP/1.1, and HTTP/2 over TLS, by lua-http. Reads requests whole,
+-- writes answers, and keeps the ledger of both.
+
+local need = require "kontext.emulator.need"
+local certificate = require "kontext.emulator.certificate"
+local ledger = require "kontext.emulator.ledger"
+local pictures = require "kontext.emulator.pictures"
+local service = require "kontext.emulator.service"
+local webhooks = require "kontext.emulator.webhooks"
+local condition, cqueues = need "cqueues.condition", need "cqueues"
+local http_server, new_headers = need "http.server", need "http.headers".new
+local signal = need "cqueues.signal"
+local socket = need "socket"
+
+local server = {}
+server.__index = server
+
+local BODY_LIMIT = 128 * 2 ^ 20 -- four pictures of 20 MB in base64, and room
+local PATIENCE = 60 -- seconds that a client may be silent in the middle of a request or an answer
+local IDLE = 75 -- seconds that a connection is kept between requests
+
+-- Requests ----------------------------------------------------------------------------------------
+
+local function unescape(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(code)
+    return string.char(tonumber(code, 16))
+  end))
+end
+
+-- A target's path and query; of a name given twice the last value counts, as in FastAPI.
+local function parse_target(target)
+  local path, rest = target:match "^([^?#]*)%??([^#]*)"
+  local query = {}
+  for pair in rest:gmatch "[^&]+" do
+    local name, value = pair:match "^([^=]*)=?(.*)$"
+    -- A plus in a signature stands for itself only when it is escaped.
+    query[unescape(name)] = unescape(value)
+  end
+  return path, query
+end
+
+local function flat_headers(headers)
+  local flat = {}
+  for name, value in headers:each() do
+    if name:sub(1, 1) ~= ":" then
+      flat[name] = flat[name] and flat[name] .. ", " .. value or value
+    end
+  end
+  return flat
+end
+
+-- Reads a body into one string; returns it, or nil when it broke off or is too large, and how many
+-- bytes came.
+local function read_body(stream, expected)
+  local parts, size = {}, 0
+  while size <= BODY_LIMIT do
+    local chunk, why = stream:get_next_chunk(PATIENCE)
+    if not chunk then
+      if why or expected and size ~= expected then return nil, size end
+      return table.concat(parts), size
+    end
+    parts[#parts + 1] = chunk
+    size = size + #chunk
+  end
+  return nil, size
+end
+
+-- Answers -----------------------------------------------------------------------------------------
+
+-- Ends a connection in the middle of whatever it is doing.
+local function drop(stream)
+  local connection = stream.connection
+  if connection.socket then connection.socket:shutdown "rw" end
+end
+
+local function write(stream, answer, method)
+  if answer.drop then return drop(stream) end
+  local headers = new_headers()
+  headers:append(":status", tostring(answer.status))
+  headers:append("date", os.date "!%a, %d %b %Y %H:%M:%S GMT")
+  for name, value in pairs(answer.headers) do headers:append(name, value) end
+  if answer.status ~= 204 then headers:append("content-length", tostring(#answer.body)) end
+  local silent = method == "HEAD" or #answer.body == 0
+  if not stream:write_headers(headers, silent, PATIENCE) or silent then return end
+  if not answer.cut then return stream:write_chunk(answer.body, true, PATIENCE) end
+  stream:write_chunk(answer.body:sub(1, answer.cut), false, PATIENCE)
+  drop(stream)
+end
+
+-- Exchanges ---------------------------------------------------------------------------------------
+
+function server:exchange(stream)
+  local headers = stream:get_headers(PATIENCE)
+  if not headers then return end
+  local method, target = headers:get ":method", headers:get ":path" or "/"
+  local path, query = parse_target(target)
+  local request = { method = method, path = path, query = query, headers = flat_headers(headers) }
+  local is_own = path == "/_ledger"
+  local authority = headers:get ":authority"
+  request.origin = authority and headers:get ":scheme" .. "://" .. authority or self.url
+  local shown = flat_headers(headers)
+  shown["x-key"] = nil
+  self.ledger:count(is_own and "faults" or "requests", is_own and 0 or 1)
+  local entry = {
+    number = self.ledger.totals.requests, time = cqueues.monotime() - self.began,
+    connection = self.numbers[stream.connection.socket] or 0, method = method, target = target,
+    path = path, protocol = stream.connection.version == 2 and "2" or "1.1", headers = shown,
+    tls = stream:checktls() ~= nil, key = service.key_state(request), complete = false, body = 0,
+  }
+  request.entry = is_own and entry or self.ledger:add("requests", entry)
+  if (request.headers.expect or ""):lower() == "100-continue" then
+    stream:write_continue(PATIENCE)
+  end
+  request.body, entry.body = read_body(stream, tonumber(request.headers["content-length"]))
+  if not request.body then
+    self.ledger:count "incomplete"
+    if entry.body <= BODY_LIMIT then return drop(stream) end
+    entry.status = 413
+    return write(stream, { status = 413, headers = { connection = "close" }, body = "" }, method)
+  end
+  entry.complete = true
+  local answer = self.service:answer(request)
+  entry.status = not answer.drop and answer.status or nil
+  entry.cut = answer.cut
+  write(stream, answer, method)
+  entry.answered = cqueues.monotime() - self.began
+end
+
+-- Life --------------------------------------------------------------------------------------------
+
+local DEFAULTS = {
+  host = "127.0.0.1", port = 0, ready_after = 0.5, max_active = 24, link_life = 600,
+  credits = 1e6, threads = 2, ledger_size = 5000, tls = false, webhook_signature = false,
+}
+
+local function complete(options)
+  local all = {}
+  for name, value in pairs(DEFAULTS) do all[name] = value end
+  for name, value in pairs(options) do all[name] = value end
+  all.seed = tostring(options.seed or ("%.6f"):format(socket.gettime()))
+  return all
+end
+
+--- Listens, and returns the server: its `url`, and `pem` when it speaks TLS. Nothing is answered
+--- until `run`.
+---@param options table as emulator.serve's
+---@return table server
+function server.new(options)
+  options = complete(options)
+  local self = setmetatable({ began = cqueues.monotime(), connections = 0 }, server)
+  self.numbers = setmetatable({}, { __mode = "k" })
+  self.ledger = ledger.new(options.ledger_size)
+  options.ledger, options.now = self.ledger, socket.gettime
+  options.pictures = pictures.new(options.threads)
+  options.webhooks = webhooks.new { ledger = self.ledger, signature = options.webhook_signature }
+  self.service = service.new(options)
+  self.controller = cqueues.new()
+  local context
+  if options.tls then context, self.pem = certificate(options.host) end
+  self.http = assert(http_server.listen {
+    host = options.host, port = options.port, tls = options.tls, ctx = context,
+    cq = self.controller, reuseaddr = true,
+    connection_setup_timeout = PATIENCE, intra_stream_timeout = IDLE,
+    onstream = function(_, stream) self:exchange(stream) end,
+    onerror = function(_, _, what, why) self:fault(what, why) end,
+  })
+  function self.http.add_socket(http, accepted)
+    self.connections = self.connections + 1
+    self.ledger:count "connections"
+    self.numbers[accepted] = self.connections
+    return getmetatable(http).__index.add_socket(http, accepted)
+  end
+  assert(self.http:listen())
+  local _, host, port = self.http:localname()
+  if host:find(":", 1, true) then host = "[" .. host .. "]" end
+  self.url = ("%s://%s:%d"):format(options.tls and "https" or "http", host, port)
+  return self
+end
+
+-- What goes wrong with one connection is counted and, on demand, shown; the others go on.
+function server:fault(what, why)
+  self.ledger:count "faults"
+  if os.getenv "KONTEXT_EMULATOR_DEBUG" then
+    io.stderr:write("emulator: ", tostring(what), ": ", tostring(why), "\n")
+  end
+end
+
+--- Answers until SIGINT or SIGTERM comes.
+function server:run()
+  signal.ignore(signal.SIGPIPE)
+  signal.block(signal.SIGINT, signal.SIGTERM)
+  local stop = signal.listen(signal.SIGINT, signal.SIGTERM)
+  local stopped, ended = false, condition.new()
+  self.controller:wrap(function()
+    stop:wait()
+    stopped = true
+    ended:signal()
+  end)
+  while not stopped do
+    local ok, why = self.controller:step()
+    if not ok then self:fault("coroutine", why) end
+  end
+  self.http:close()
+end
+
+return server
