@@ -2,7 +2,7 @@
 # make demo                edit a photograph through the emulator: no key, no network, no cost
 # make test                every check; ends in one line, "N passed, N failed"
 # make install             LUA_VERSION= PREFIX= DESTDIR=
-# A Lua that pkg-config does not know: make LUA_INCDIR=/path/to/lua-5.5/src LUA=/path/to/lua
+# What pkg-config does not know: LUA_INCDIR=/path/to/lua-5.5/src LUA=/path/to/lua, and STB_INCDIR=
 
 LUA_VERSION = 5.4
 PREFIX = /usr/local
@@ -24,7 +24,6 @@ pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
 LUA_CFLAGS = $(or $(if $(LUA_INCDIR),-I$(LUA_INCDIR)),\
   $(firstword $(foreach pc,$(lua_pc),$(call pkg,--cflags,$(pc)))),\
   $(error no headers of Lua $(LUA_VERSION): make deps LUA_VERSION=$(LUA_VERSION)))
-STB_INCDIR = $(or $(call pkg,--variable=includedir,stb),/usr/include/stb)
 
 LUADIR = $(abspath $(PREFIX))/share/lua/$(V)
 LIBDIR = $(abspath $(PREFIX))/lib/lua/$(V)
@@ -40,11 +39,10 @@ cflags_portable = -DKX_PORTABLE
 cflags_asan = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 cflags_tsan = -O1 -fsanitize=thread
 cflags_coverage = -O0 --coverage
-variant_flags = $(cflags_$(VARIANT))
+extra_flags = $(cflags_$(VARIANT))
 
-# stb's own code is not ours to warn about: -isystem.
-compile = $(CC) -std=c99 $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) $(variant_flags) \
-  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto) -isystem $(STB_INCDIR) -MMD -MP
+compile = $(CC) -std=c99 $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) $(extra_flags) \
+  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto) $(STB_INCDIR:%=-isystem %)
 
 # A resolver's thread may outlive the Lua state that started it: the module is never unloaded.
 ifeq ($(shell uname),Darwin)
@@ -64,11 +62,15 @@ all: $(core)
 
 $(core): $(objects)
 	@mkdir -p $(@D)
-	$(CC) $(shared) $(CFLAGS) $(variant_flags) $(LDFLAGS) -o $@ $^ $(libs)
+	@echo "  LD $@"
+	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $^ $(libs)
 
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(compile) -c -o $@ $<
+	@echo "  CC $@"
+	@$(compile) -MMD -MP -c -o $@ $<
+
+$(B)/kx_stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
 
 -include $(objects:.o=.d)
 
@@ -98,6 +100,32 @@ nvim:
 lua/kontext/core.so: $(core)
 	install -m 755 $< $@
 
+# Specs: one Lua, one variant ----------------------------------------------------------------------
+
+# Under 5.4 all of them; elsewhere those of spec/ itself, without what is tagged #once.
+SPECS = $(if $(filter 5.4,$(LUA_VERSION)$(VARIANT)),spec,$(core_specs))
+core_specs = --exclude-tags=once $(wildcard spec/*_spec.lua)
+
+run_asan = LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) \
+  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+environment = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/?.lua;;" \
+  LUA_CPATH="$(CURDIR)/$(B)/?.so;;" $(run_$(VARIANT))
+
+spec: all
+	@$(environment) $(WRAP) $(LUA) spec/support/busted.lua -o plainTerminal $(BUSTED_FLAGS) $(SPECS)
+
+spec-%: ; @$(MAKE) spec LUA_VERSION=$*
+test-portable: ; @$(MAKE) spec VARIANT=portable
+sanitize: ; @$(MAKE) spec VARIANT=asan
+
+# The whole suite with a collector that never rests.
+gc0:
+	@$(MAKE) spec BUSTED_FLAGS=--helper=spec/support/gc0.lua
+
+valgrind:
+	@$(MAKE) spec SPECS="$(core_specs)" WRAP="valgrind -q --error-exitcode=99 \
+	  --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes"
+
 # Checks --------------------------------------------------------------------------------------
 
 # Exactly one symbol leaves the module, and it never brings a Lua of its own.
@@ -106,10 +134,34 @@ symbols: all
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
 
 luacheck:
-	lua5.1 -e 'require "luacheck.main"' -q lua spec examples bin/kontext
+	luacheck -q --no-color lua spec bin/kontext spec/run
+
+lint: all
+	clang-tidy --quiet src/*.c -- -std=c99 $(LUA_CFLAGS)
+	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
+	  --suppress=missingIncludeSystem --error-exitcode=1 src
+
+# Runs ----------------------------------------------------------------------------------------
+
+matrix = spec-5.4 spec-jit spec-5.1 spec-5.2 spec-5.3
+
+matrix: deps-test
+	@lua5.4 spec/run $(matrix)
+
+test: deps-test
+	@$(MAKE) all
+	@lua5.4 spec/run $(matrix) sanitize test-portable luacheck symbols
+
+# What the machine must have: for building and running, and more for other purposes.
+deps:
+	@LUA_VERSION=$(LUA_VERSION) STB_INCDIR=$(STB_INCDIR) ./deps.sh build run
+
+deps-%: deps
+	@./deps.sh $*
 
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all install uninstall nvim symbols luacheck clean
+.PHONY: all install uninstall nvim spec test-portable sanitize gc0 valgrind symbols luacheck lint \
+  matrix test deps clean
 .DELETE_ON_ERROR:

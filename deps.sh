@@ -1,0 +1,90 @@
+#!/bin/sh
+# deps.sh PURPOSE…: sees to it that what those purposes (build, run, demo, test …) need is there.
+# Silent when all is; with apt-get it installs what is missing, elsewhere names it and fails.
+
+lua=lua${LUA_VERSION:-5.4} package=$lua headers=lib$lua-dev
+case $lua in
+  luajit) package=luajit2 headers=libluajit2-5.1-dev ;;
+  lua5.1) headers=liblua5.1-0-dev ;;
+esac
+photo=/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg # CC0
+
+# What is needed is told by a check, not by a package: any way of having it will do.
+table="
+# for|check              |Debian              |Fedora       |Arch   |Alpine     |Homebrew|LuaRocks
+build|command cc         |gcc libc6-dev       |gcc          |gcc    |build-base
+build|command pkg-config |pkg-config          |pkgconf      |pkgconf|pkgconf    |pkgconf
+build|pkg libcurl        |libcurl4-openssl-dev|libcurl-devel|curl   |curl-dev   |curl
+build|pkg libcrypto      |libssl-dev          |openssl-devel|openssl|openssl-dev|openssl
+build|inc stb/stb_image.h|libstb-dev          |stb-devel    |stb    |stb
+build|pkg $lua           |$headers            |lua-devel    |lua    |lua5.4-dev |lua
+run  |command $lua       |$package            |lua          |lua    |lua5.4     |lua
+run  |module cjson       |lua-cjson           |             |       |           |        |lua-cjson
+run  |module argparse    |lua-argparse        |             |       |           |        |argparse
+run  |module http.server |lua-http            |             |       |           |        |http
+demo |file $photo        |lomiri-wallpapers-16.04
+test |module busted      |lua-busted          |             |       |           |        |busted
+test |command luacheck   |lua-check           |             |       |           |        |luacheck
+test |command luarocks   |luarocks
+test |command nvim       |neovim
+test |command openssl    |openssl
+test |command readelf    |binutils
+test |command lua5.3     |lua5.3
+test |command lua5.2     |lua5.2
+test |command lua5.1     |lua5.1
+test |command luajit     |luajit2
+test |pkg lua5.3         |liblua5.3-dev
+test |pkg lua5.2         |liblua5.2-dev
+test |pkg lua5.1         |liblua5.1-0-dev
+test |pkg luajit         |libluajit2-5.1-dev
+lint |command clang-tidy |clang-tidy
+lint |command cppcheck   |cppcheck
+check|command valgrind   |valgrind libc6-dbg
+check|command clang      |clang libclang-rt-14-dev
+check|command gcovr      |gcovr"
+
+have() {
+  case $1 in
+    command) command -v "$2" ;;
+    file) test -e "$2" ;;
+    pkg) pkg-config --exists "$2" ;;
+    inc) echo "#include <$2>" | cc -E ${STB_INCDIR:+-I"$STB_INCDIR"} - ;;
+    # Debian 12 has lua-http for 5.1 to 5.3 only, but its files for 5.1 serve every Lua.
+    module) LUA_PATH=";;/usr/share/lua/5.1/?.lua" "$lua" -e "require '$2'" ;;
+  esac >/dev/null 2>&1
+}
+
+while IFS='|' read -r purpose check debian fedora arch alpine homebrew rocks; do
+  case " $* " in *" ${purpose%% *} "*) ;; *) continue ;; esac
+  have $check && continue
+  DEBIAN="$DEBIAN $debian" FEDORA="$FEDORA $fedora" ARCH="$ARCH $arch"
+  ALPINE="$ALPINE $alpine" HOMEBREW="$HOMEBREW $homebrew" ROCKS="$ROCKS $rocks"
+done <<EOF
+$table
+EOF
+
+DEBIAN=$(echo $DEBIAN)
+[ "$DEBIAN" ] || exit 0
+
+if command -v apt-get >/dev/null; then
+  [ "$(id -u)" = 0 ] && sudo= || sudo=$(command -v sudo) || sudo=none
+  if [ "$sudo" != none ]; then
+    echo "installing $DEBIAN"
+    apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 "$@"; }
+    apt update >/dev/null 2>&1 # what fails here may be a source that is not needed
+    apt install -y --no-install-recommends $DEBIAN >/dev/null && exit 0
+  fi
+fi
+
+say() { [ -z "$3" ] || printf '  %-15s %s %s\n' "$@"; }
+{
+  echo "kontext needs what these packages hold; install them, then make again:"
+  say "Debian, Ubuntu" "apt-get install" "$(echo $DEBIAN)"
+  say "Fedora" "dnf install" "$(echo $FEDORA)"
+  say "Arch" "pacman -S" "$(echo $ARCH)"
+  say "Alpine" "apk add" "$(echo $ALPINE)"
+  say "Homebrew" "brew install" "$(echo $HOMEBREW)"
+  say "LuaRocks" "luarocks install" "$(echo $ROCKS)"
+  echo "where there is no package of stb: STB_INCDIR= names the folder that holds stb/stb_image.h"
+} >&2
+exit 1
