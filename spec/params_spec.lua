@@ -82,9 +82,9 @@ describe("what a user may have spoiled", function()
       { { input_image = "http://a.b/c.jpg" }, "input_image is no https:// URL" },
       { { input_image = { url = "ftp://a/b" } }, "input_image is no https:// URL" },
       { { input_image_2 = "https://a.b/c d" }, "input_image_2 has characters that no URL has" },
-      { { input_image = "data:image/png;base64,AAAA" }, "input_image is a data: URL: decode it" },
-      { { input_image = ("/9j/"):rep(2000) }, "decode it if it is base64" },
-      { { input_image = "GIF\0" }, "input_image is a string of 4 bytes, neither a path nor" },
+      { { input_image = "data:image/png;base64,AAAA" }, "input_image is base64 text: decode it" },
+      { { input_image = ("/9j/"):rep(2000) }, "input_image is base64 text: decode it" },
+      { { input_image = ("GOF\0"):rep(2000) }, "input_image is a string of 8000 bytes, neither" },
       { { input_image = { file = "x" } }, "exactly one of {path=}, {bytes=}, {url=}" },
       { { input_image = { path = "x", bytes = "y" } }, "exactly one of" },
       { { input_image = { path = 5 } }, "exactly one of" },
@@ -141,6 +141,7 @@ describe("images", function()
     for _, row in ipairs {
       { "car.jpg", { path = "car.jpg" } },
       { "./http:/car", { path = "./http:/car" } },
+      { "car\0.jpg", { path = "car\0.jpg" } }, -- which no file is called
       { png, { bytes = png } },
       { "https://a.b/c?d=e", { url = "https://a.b/c?d=e" } },
       { "HTTPS://a.b/c", { url = "HTTPS://a.b/c" } },

@@ -241,15 +241,15 @@ end
 -- Returns the source that a plain string names.
 local function string_source(value)
   if value == "" then return nil, "is empty: give a path, an image's bytes or an https:// URL" end
-  if core.sniff(value) then return { bytes = value } end
-  if value:sub(1, 5):lower() == "data:" then
-    return nil, "is a data: URL: decode it and give the image's bytes"
+  local format = core.sniff(value)
+  if format == "base64" or value:sub(1, 5):lower() == "data:" then
+    return nil, "is base64 text: decode it and give the image's bytes"
+  elseif format then
+    return { bytes = value }
   elseif value:find("^%a+://") then
     return url_source(value)
-  elseif #value > 4096 or value:find("%z") then
-    local mend = value:find("^[%w+/=%s]+$") and ": decode it if it is base64" or ""
-    return nil, ("is a string of %d bytes, neither a path nor the bytes of a JPEG, PNG or WebP%s")
-      :format(#value, mend)
+  elseif #value > 4096 then -- longer than any path
+    return nil, ("is a string of %d bytes, neither a picture's nor a path"):format(#value)
   end
   return { path = value }
 end
