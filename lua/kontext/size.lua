@@ -1,0 +1,40 @@
+--- The size of an answer, told beforehand.
+local api = require "kontext.api"
+local check = require "kontext.check"
+local errors = require "kontext.errors"
+
+local size = {}
+
+local function positive(value)
+  return type(value) == "number" and value > 0 and value < math.huge
+end
+
+--- Tells the size that the service will answer with: the nearest in aspect ratio of its 17. A ratio
+--- is seldom met exactly: "16:9" gives 1392 x 752.
+---@param value string|number|table an aspect ratio such as "16:9"; a width, its height following;
+--- or an image, whose own ratio the service takes where none is asked for
+---@param height? number
+---@return integer? width
+---@return integer|string height or, after nil, a message
+---@return kontext.Error? err
+function size.output_size(value, height)
+  local kind = type(value)
+  if kind == "number" then
+    if not positive(value) or not positive(height) then
+      error("output_size: width and height must be numbers above 0", 2)
+    end
+    return api.output_size(value, height)
+  elseif kind ~= "string" and kind ~= "table" then
+    error("output_size takes a ratio, a width and a height, or an image, not " .. kind, 2)
+  elseif kind == "string" and value:find("^[%d.]+:[%d.]+$") then
+    local ratio = api.parse_ratio(value)
+    if ratio then return api.output_size(ratio, 1) end
+    return errors.result(errors.new { kind = "invalid", stage = "check", charged = false,
+      message = ('"%s" is no ratio from 3:7 to 7:3'):format(value) })
+  end
+  local info, message, err = check.image(value)
+  if not info then return nil, message, err end
+  return api.output_size(info.width, info.height)
+end
+
+return size
