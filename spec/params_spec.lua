@@ -149,6 +149,7 @@ describe("images", function()
       { { bytes = "car.jpg" }, { bytes = "car.jpg" } },
       { { url = "https://a" }, { url = "https://a" } },
       { { bytes = png, format = "png", width = 1, seed = 3 }, { bytes = png } },
+      { { path = "a.png", format = "png", width = 1, seed = 3 }, { path = "a.png" } },
     } do
       assert.same(row[2], params.image(row[1]))
     end

@@ -91,6 +91,14 @@ function json.integer(value)
   return rest == "0" and "0" or sign .. rest
 end
 
+--- Reads an integer's digits.
+---@param digits string
+---@return number|string value a number where one holds it exactly, else the digits
+function json.integer_number(digits)
+  local number = tonumber(digits)
+  return json.integer(number) == json.integer(digits) and number or digits
+end
+
 --- Reads an integer field from an answer's own text, for where a double loses its last digits.
 ---@param text string the JSON text, whole and valid
 ---@param name string the field's name, letters and "_" alone
@@ -98,9 +106,7 @@ end
 function json.integer_field(text, name)
   -- Inside a string the quotes would be escaped, so what matches is a key.
   local digits = text:match('[^\\]"' .. name .. '"%s*:%s*(%-?%d+)%s*[,}]')
-  if not digits then return nil end
-  local number = tonumber(digits)
-  return json.integer(number) == json.integer(digits) and number or digits
+  return digits and json.integer_number(digits)
 end
 
 -- The first byte of a sequence → how many follow, and the range of the second (RFC 3629).

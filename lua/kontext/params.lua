@@ -267,8 +267,10 @@ local sources = {
 ---@return string? message what is wrong with it, to stand after the parameter's name
 function params.image(value)
   if type(value) == "string" then return string_source(value) end
-  if type(value.bytes) == "string" and type(value.format) == "string" then
-    return { bytes = value.bytes }
+  if type(value.format) == "string" then -- an image; one that was saved is read where it lies
+    local bytes = rawget(value, "bytes")
+    if type(bytes) == "string" then return { bytes = bytes } end
+    if type(value.path) == "string" then return { path = value.path } end
   end
   local key, content = next(value)
   if sources[key] and next(value, key) == nil and type(content) == "string" then
