@@ -39,6 +39,7 @@ cflags_portable = -DKX_PORTABLE
 cflags_asan = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 cflags_tsan = -O1 -fsanitize=thread
 cflags_coverage = -O0 --coverage
+cflags_fuzz = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 extra_flags = $(cflags_$(VARIANT))
 
 compile = $(CC) -std=c99 $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) $(extra_flags) \
@@ -58,7 +59,7 @@ B = build/$(if $(VARIANT),$(VARIANT)-)$(LUA_VERSION)
 core = $(B)/kontext/core.so
 objects = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/*.c))
 
-all: $(core)
+all: $(core) ; @:
 
 $(core): $(objects)
 	@mkdir -p $(@D)
@@ -134,12 +135,38 @@ symbols: all
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
 
 luacheck:
-	luacheck -q --no-color lua spec bin/kontext spec/run
+	luacheck -q --no-color lua spec examples bin/kontext spec/run
 
-lint: all
-	clang-tidy --quiet src/*.c -- -std=c99 $(LUA_CFLAGS)
+# kx_stb.c is stb's code, not ours.
+lint: deps-lint
+	clang-tidy --quiet $(filter-out src/kx_stb.c,$(wildcard src/*.c)) -- -std=c99 $(LUA_CFLAGS)
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
-	  --suppress=missingIncludeSystem --error-exitcode=1 src
+	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
+
+# How much of src/ the specs reach, by line and by branch.
+coverage: deps-check
+	@rm -f build/coverage-5.4/*.gcda
+	-@$(MAKE) spec VARIANT=coverage SPECS=spec
+	@for by in "" --branches; do \
+	  gcovr --root . --filter src/ --object-directory build/coverage-5.4 $$by --txt; done
+
+# Each fuzzer for FUZZ_SECONDS, from the inputs that are kept in fuzz/corpus/NAME.
+FUZZ_SECONDS = 60
+fuzzers = $(patsubst fuzz/%.c,$(B)/%,$(wildcard fuzz/*.c))
+
+fuzz: deps-check
+	@$(MAKE) VARIANT=fuzz CC=clang run-fuzzers
+
+run-fuzzers: $(fuzzers)
+	@passed=0; failed=0; for fuzzer in $(fuzzers); do \
+	  name=$${fuzzer##*/}; mkdir -p $(B)/found/$$name fuzz/corpus/$$name; echo "== $$name"; \
+	  if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -timeout=10 \
+	    -artifact_prefix=$(B)/found/$$name- $(B)/found/$$name fuzz/corpus/$$name; \
+	  then passed=$$((passed + 1)); else failed=$$((failed + 1)); fi; done; \
+	echo "$$passed passed, $$failed failed"; test $$failed = 0
+
+$(B)/%: fuzz/%.c $(objects)
+	$(compile) -Isrc -fsanitize=fuzzer -o $@ $^ $(libs) $(call pkg,--libs,$(lua_pc))
 
 # Runs ----------------------------------------------------------------------------------------
 
@@ -149,7 +176,7 @@ matrix: deps-test
 	@lua5.4 spec/run $(matrix)
 
 test: deps-test
-	@$(MAKE) all
+	@$(MAKE) -j2 all
 	@lua5.4 spec/run $(matrix) sanitize test-portable luacheck symbols
 
 # What the machine must have: for building and running, and more for other purposes.
@@ -159,9 +186,24 @@ deps:
 deps-%: deps
 	@./deps.sh $*
 
+# A photograph edited from end to end: make demo [PHOTO=mine.jpg] [PROMPT="Change …"]
+demo: $(if $(PHOTO),deps,deps-demo)
+	@$(MAKE) -j2 all
+	@$(environment) $(LUA) examples/demo.lua
+
+# The campaigns of docs/reliability.md and the figures of docs/performance.md.
+torture: deps-test deps-check
+	@$(MAKE) -j2 all
+	@$(environment) spec/faults/run
+
+bench: deps-bench
+	@$(MAKE) -j2 all
+	@$(environment) bench/run
+
 clean:
 	rm -rf build lua/kontext/core.so
 
 .PHONY: all install uninstall nvim spec test-portable sanitize gc0 valgrind symbols luacheck lint \
-  matrix test deps clean
+  coverage fuzz run-fuzzers matrix test deps demo torture bench clean
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
