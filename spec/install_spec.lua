@@ -1,0 +1,81 @@
+-- What users install, in each way they can: from a copy of the tree, and run with nothing else of
+-- this checkout in reach.
+local tree
+
+-- Runs a shell script elsewhere, without this run's environment; returns its lines. $TREE is the
+-- copy; the table's fields are variables too.
+local function alone(variables, script)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  for name, value in pairs(variables) do file:write(name, "='", value, "'\n") end
+  file:write("set -e; cd /\n", script)
+  file:close()
+  local pipe = io.popen(("env -i PATH=\"$PATH\" HOME='%s' TREE='%s' sh %s 2>&1; echo $?")
+    :format(tree or "/", tree or "/", path))
+  local lines = {}
+  for line in pipe:lines() do lines[#lines + 1] = line end
+  pipe:close()
+  os.remove(path)
+  assert(table.remove(lines) == "0", script .. "\n" .. table.concat(lines, "\n"))
+  return lines
+end
+
+-- Asserts that this Lua, with the modules of `prefix` before all others, takes kontext from there.
+local function assert_loads(prefix, version)
+  assert.same({
+    ("%s/share/lua/%s/kontext"):format(prefix, version),
+    ("%s/lib/lua/%s/kontext/core.so"):format(prefix, version),
+  }, alone({ P = prefix, V = version }, [[
+    export LUA_PATH="$P/share/lua/$V/?.lua;$P/share/lua/$V/?/init.lua;;"
+    export LUA_CPATH="$P/lib/lua/$V/?.so;;"
+    lua$V "$TREE/spec/support/where.lua"]]))
+end
+
+describe("an installed kontext #once", function()
+  setup(function()
+    local here = io.popen("pwd"):read "*l"
+    tree = alone({ HERE = here }, [[
+      tree=$(mktemp -d); echo "$tree"; cd "$HERE"
+      cp -a Makefile kontext-scm-1.rockspec LICENSE bin lua spec src "$tree"]])[1]
+  end)
+
+  teardown(function() alone({}, 'rm -rf "$TREE"') end)
+
+  for _, version in ipairs { "5.4", "5.1" } do
+    it("is whole under a staged prefix, and uninstalls without a rest: " .. version, function()
+      local variables = { V = version, ROOT = tree .. "/root-" .. version }
+      alone(variables, 'make -C "$TREE" install LUA_VERSION=$V PREFIX=/opt/k DESTDIR="$ROOT"')
+      assert_loads(variables.ROOT .. "/opt/k", version)
+      assert.truthy(alone(variables, '"$ROOT/opt/k/bin/kontext" --version')[1]:match "%d")
+      alone(variables, 'make -C "$TREE" uninstall LUA_VERSION=$V PREFIX=/opt/k DESTDIR="$ROOT"')
+      assert.same({}, alone(variables, 'find "$ROOT" -type f'))
+    end)
+
+    it("is made by LuaRocks: " .. version, function()
+      local variables = { V = version, ROCKS = tree .. "/rocks-" .. version }
+      alone(variables, [[
+        cd "$TREE"
+        echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1", argparse = "0.7.1-1" }' > provided.lua
+        LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V make --tree "$ROCKS"]])
+      assert_loads(variables.ROCKS, version)
+      assert.truthy(alone(variables, '"$ROCKS/bin/kontext" --version')[1]:match "%d")
+    end)
+  end
+
+  it("finds its own files through a relative PATH and through a link", function()
+    local versions = alone({}, [[
+      make -C "$TREE" install PREFIX="$TREE/usr" >&2 2>/dev/null
+      "$TREE/usr/bin/kontext" --version
+      (cd "$TREE/usr" && PATH="bin:$PATH" kontext --version)
+      ln -s "$TREE/usr/bin/kontext" "$TREE/link" && "$TREE/link" --version]])
+    assert.truthy(versions[1]:match "%d")
+    assert.same({ versions[1], versions[1], versions[1] }, versions)
+  end)
+
+  it("is found by Neovim on its runtimepath", function()
+    local lines = alone({}, [[
+      make -C "$TREE" nvim
+      nvim --headless --clean --cmd "set rtp+=$TREE" +"luafile $TREE/spec/support/where.lua" +q]])
+    assert.equal(tree .. "/lua/kontext/core.so", lines[#lines])
+  end)
+end)
