@@ -3,7 +3,6 @@
 #include "kx_cursor.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* After a jump little is wanted: the next header. What goes on where the window ended is read in
    larger pieces. So 8 MB of Exif (128 segments) cost 8 KB of reads. */
@@ -44,20 +43,14 @@ int kx_cursor_skip(kx_cursor *cursor, uint64_t n) {
   return 1;
 }
 
-int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_copy *out) {
+int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_bytes *out) {
+  unsigned char *to = kx_bytes_room(out, n);
   ssize_t got;
 
-  if (n > out->room - out->size) return 0;
-  got = kx_source_read(cursor->source, offset, out->bytes + out->size, n);
+  if (!to) return 0;
+  got = kx_source_read(cursor->source, offset, to, n);
   if (got < 0) cursor->error = errno;
   if (got < 0 || (size_t)got < n) return 0;
-  out->size += n;
-  return 1;
-}
-
-int kx_copy_add(kx_copy *out, const void *bytes, size_t n) {
-  if (n > out->room - out->size) return 0;
-  memcpy(out->bytes + out->size, bytes, n);
   out->size += n;
   return 1;
 }

@@ -1,7 +1,8 @@
-/* A place in a source, looked at through a small window: headers are walked with few, short reads. */
+/* A place in a source, looked at through a small window: headers are walked in few, short reads. */
 #ifndef KX_CURSOR_H
 #define KX_CURSOR_H
 
+#include "kx_bytes.h"
 #include "kx_source.h"
 
 #define KX_CURSOR_WINDOW 512 /* the most that can be looked at in one piece */
@@ -28,18 +29,9 @@ const unsigned char *kx_cursor_peek(kx_cursor *cursor, size_t n);
 /* Moves past `n` bytes; returns 0 where the source ends before them, which takes no read. */
 int kx_cursor_skip(kx_cursor *cursor, uint64_t n);
 
-/* Bytes that a walk approved, for a decoder; the room is made beforehand and always suffices. */
-typedef struct kx_copy {
-  unsigned char *bytes;
-  size_t size, room;
-} kx_copy;
-
-/* Appends the `n` bytes at `offset`; returns 0 where the source ends before them, cannot be read
-   (then `error` is set), or the room is full. */
-int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_copy *out);
-
-/* Appends bytes of our own; returns 0 when the room is full. */
-int kx_copy_add(kx_copy *out, const void *bytes, size_t n);
+/* Adds the `n` bytes at `offset` to `out`; returns 0 where the source ends before them, cannot be
+   read (then the cursor's `error` is set), or `out` failed. */
+int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_bytes *out);
 
 /* Big and little endian numbers at `p`. */
 #define KX_BE16(p) ((unsigned)((p)[0] << 8 | (p)[1]))

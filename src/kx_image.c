@@ -68,8 +68,8 @@ kx_image_status kx_image_read(const kx_source *source, kx_image_info *info) {
 
 const char *kx_image_status_name(kx_image_status status) {
   static const char *const names[] = {
-    "ok", "empty", "cut", "unknown", "foreign", "no size", "huge", "damaged", "odd", "unreadable",
-    "no memory"
+    "ok", "empty", "cut", "unknown", "foreign", "no_size", "huge", "damaged", "odd", "file",
+    "memory", "no_decoder", "too_big"
   };
   return names[status];
 }

@@ -16,7 +16,9 @@ typedef enum kx_image_status {
   KX_IMAGE_DAMAGED,    /* a header that no decoder takes; `why` says what is wrong */
   KX_IMAGE_ODD,        /* a lawful variant that hardly any decoder takes; `why` says which */
   KX_IMAGE_UNREADABLE, /* reading failed; `error` is the errno */
-  KX_IMAGE_NO_MEMORY
+  KX_IMAGE_NO_MEMORY,
+  KX_IMAGE_NO_DECODER, /* of decoding alone: a format that is recognised and not decoded here */
+  KX_IMAGE_TOO_BIG     /* of decoding alone: needs more memory than it may take */
 } kx_image_status;
 
 /* What the walk found; what does not apply is zero. Strings are static. */
@@ -33,13 +35,13 @@ typedef struct kx_image_info {
   int blocks, mcu_width, mcu_height; /* JPEG: 8x8 blocks of a coded unit, its size in pixels */
 } kx_image_info;
 
-/* Reads the header of `source` and fills `info`, always. Reads some hundred bytes, 64 more for every
-   segment or chunk that stands before the picture; reads on from where it must, never from a lie.
-   The walk never allocates; stb_image's confirmation of an approved JPEG header does (18 KB). */
+/* Reads the header of `source` and fills `info`, always. Reads some hundred bytes, 64 more for each
+   segment or chunk that stands before the picture. The walk itself allocates nothing; stb_image's
+   second look at an approved JPEG header does (18 KB). */
 kx_image_status kx_image_read(const kx_source *source, kx_image_info *info);
 
-/* Returns "ok", "empty", "cut", "unknown", "foreign", "no size", "huge", "damaged", "odd",
-   "unreadable" or "no memory". */
+/* Returns the status in a word: "ok", "empty", "cut", "unknown", "foreign", "no_size", "huge",
+   "damaged", "odd", "file", "memory", "no_decoder" or "too_big". */
 const char *kx_image_status_name(kx_image_status status);
 
 /* Returns the format's name by the first bytes ("jpeg", "tiff" …), or NULL. Meant to tell a

@@ -20,7 +20,7 @@ typedef struct part {
 typedef struct walk {
   kx_cursor *cursor;
   kx_image_info *info;
-  kx_copy *out;
+  kx_bytes *out;
   unsigned char *frame;
   size_t *frame_size;
   uint64_t body; /* the segment's bytes after its length */
@@ -42,6 +42,7 @@ static kx_image_status odd(walk *w, const char *why) {
 
 /* Why there are no more bytes where some must be. */
 static kx_image_status ended(walk *w) {
+  if (w->out && w->out->error) return KX_IMAGE_NO_MEMORY;
   return w->cursor->error ? KX_IMAGE_UNREADABLE : KX_IMAGE_CUT;
 }
 
@@ -52,7 +53,7 @@ static kx_image_status keep(walk *w) {
   if (!w->out) return KX_IMAGE_OK;
   mark[0] = 0xFF;
   mark[1] = (unsigned char)w->marker;
-  if (!kx_copy_add(w->out, mark, 2)) return ended(w);
+  kx_bytes_add(w->out, mark, 2);
   return kx_cursor_copy(w->cursor, w->body - 2, w->size + 2, w->out) ? KX_IMAGE_OK : ended(w);
 }
 
@@ -147,7 +148,9 @@ static kx_image_status frame(walk *w) {
     part *c = &w->component[i];
     const unsigned char *q = p + 6 + 3 * i;
     c->id = q[0], c->h = q[1] >> 4, c->v = q[1] & 15, c->quant = q[2];
-    if (c->h < 1 || c->h > 4 || c->v < 1 || c->v > 4) return damaged(w, "its sampling is not 1 to 4");
+    if (c->h < 1 || c->h > 4 || c->v < 1 || c->v > 4) {
+      return damaged(w, "its sampling is not 1 to 4");
+    }
     if (c->quant > 3) return damaged(w, "it names a quantization table that cannot be");
     if (c->h > h) h = c->h;
     if (c->v > v) v = c->v;
@@ -175,7 +178,8 @@ static kx_image_status frame(walk *w) {
 
 static const char *const odd_frames[16] = {
   /* C3 */ [3] = "it is a lossless JPEG",
-  /* C5 */ [5] = "it is a hierarchical JPEG", "it is a hierarchical JPEG", "it is a hierarchical JPEG",
+  /* C5 */ [5] = "it is a hierarchical JPEG", "it is a hierarchical JPEG",
+  "it is a hierarchical JPEG",
   /* C9 */ [9] = "it is an arithmetic-coded JPEG", "it is an arithmetic-coded JPEG",
   "it is an arithmetic-coded lossless JPEG",
   /* CD */ [13] = "it is a hierarchical arithmetic-coded JPEG",
@@ -209,8 +213,8 @@ static const char *scan_fault(const walk *w, const unsigned char *p) {
   int high = p[3 + 2 * n] >> 4, low = p[3 + 2 * n] & 15;
 
   if (w->progressive) {
-    if (first > last || last > 63 || (first == 0 && last != 0) || (first != 0 && n != 1) || low > 13 ||
-        high > 13) {
+    if (first > last || last > 63 || (first == 0 && last != 0) || (first != 0 && n != 1) ||
+        low > 13 || high > 13) {
       return "a scan has bad parameters";
     }
   } else if (first != 0 || high != 0 || low != 0) {
@@ -233,15 +237,17 @@ static const char *scan_fault(const walk *w, const unsigned char *p) {
 
 /* Copies coded data up to the next marker that is no restart, whose place the cursor takes. */
 static kx_image_status copy_scan(walk *w) {
-  kx_copy *out = w->out;
+  kx_bytes *out = w->out;
   uint64_t at = w->cursor->at;
 
   for (;;) {
     uint64_t left = w->cursor->source->size - at;
     size_t want = left < 65536 ? (size_t)left : 65536;
-    unsigned char *p = out->bytes + out->size, *end = p + want, *q = p;
+    const unsigned char *p, *q, *end;
     if (!kx_cursor_copy(w->cursor, at, want, out)) return ended(w);
-    while ((q = (unsigned char *)memchr(q, 0xFF, (size_t)(end - q))) != NULL && q + 1 < end) {
+    end = out->bytes + out->size;
+    p = q = end - want;
+    while ((q = (const unsigned char *)memchr(q, 0xFF, (size_t)(end - q))) != NULL && q + 1 < end) {
       if (q[1] == 0xFF) q++;
       else if (q[1] == 0 || (q[1] >= RST0 && q[1] <= RST7)) q += 2;
       else break;
@@ -292,7 +298,7 @@ static kx_image_status next_marker(walk *w) {
   for (;; w->stray++) {
     const unsigned char *p = kx_cursor_peek(w->cursor, 2);
     if (!p) return ended(w);
-    if (w->stray > MAX_STRAY) return damaged(w, "more rubbish than a JPEG has between its segments");
+    if (w->stray > MAX_STRAY) return damaged(w, "it has rubbish between its segments");
     if (p[0] != 0xFF || p[1] == 0xFF) {
       kx_cursor_skip(w->cursor, 1);
     } else {
@@ -329,16 +335,16 @@ static kx_image_status walk_on(walk *w) {
   int count;
 
   if (!kx_cursor_skip(w->cursor, 2)) return KX_IMAGE_CUT;
-  if (w->out && !kx_copy_add(w->out, start, 2)) return KX_IMAGE_NO_MEMORY;
+  if (w->out) kx_bytes_add(w->out, start, 2);
   for (count = 0; count < MAX_SEGMENTS; count++) {
     status = next_marker(w);
-    /* Cameras on a network forget the end mark: a decoder finds out whether the picture is whole. */
+    /* Some cameras forget the end mark: a decoder finds out whether the picture is whole. */
     if (status == KX_IMAGE_CUT && w->scans > 0) w->marker = EOI, status = KX_IMAGE_OK;
     if (status != KX_IMAGE_OK) return status;
     if (w->marker == SOI) return damaged(w, "it begins twice");
     if (w->marker == EOI) {
       if (!w->scans) return damaged(w, "it ends before its picture begins");
-      return kx_copy_add(w->out, end, 2) ? KX_IMAGE_OK : KX_IMAGE_NO_MEMORY;
+      return kx_bytes_add(w->out, end, 2) ? KX_IMAGE_OK : ended(w);
     }
     status = read_segment(w);
     if (status != KX_IMAGE_OK || (w->marker == SOS && !w->out)) return status;
@@ -367,7 +373,7 @@ kx_image_status kx_jpeg_header(kx_cursor *cursor, kx_image_info *info,
   return run(&w);
 }
 
-kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_copy *out) {
+kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_bytes *out) {
   walk w;
 
   memset(&w, 0, sizeof w);

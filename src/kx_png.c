@@ -25,7 +25,7 @@ static const struct colour {
 typedef struct walk {
   kx_cursor *cursor;
   kx_image_info *info;
-  kx_copy *out; /* NULL: only look */
+  kx_bytes *out; /* NULL: only look */
   uint64_t body;
   uint32_t size;
   size_t pixels; /* where in `out` the one chunk of pixels begins; 0 before it does */
@@ -37,7 +37,9 @@ static kx_image_status damaged(walk *w, const char *why) {
   return KX_IMAGE_DAMAGED;
 }
 
+/* Why there are no more bytes where some must be. */
 static kx_image_status ended(walk *w) {
+  if (w->out && w->out->error) return KX_IMAGE_NO_MEMORY;
   return w->cursor->error ? KX_IMAGE_UNREADABLE : KX_IMAGE_CUT;
 }
 
@@ -55,18 +57,18 @@ uint32_t kx_png_crc(uint32_t crc, const unsigned char *bytes, size_t n) {
 }
 
 /* Appends a chunk's length and name. */
-static int begin_chunk(walk *w, uint32_t size, const char *name) {
+static void begin_chunk(walk *w, uint32_t size, const char *name) {
   unsigned char head[8];
 
   head[0] = (unsigned char)(size >> 24), head[1] = (unsigned char)(size >> 16);
   head[2] = (unsigned char)(size >> 8), head[3] = (unsigned char)size;
   memcpy(head + 4, name, 4);
-  return kx_copy_add(w->out, head, 8);
+  kx_bytes_add(w->out, head, 8);
 }
 
 /* Appends a checksum that nobody reads. */
-static int end_chunk(walk *w) {
-  return kx_copy_add(w->out, "\0\0\0", 4);
+static void end_chunk(walk *w) {
+  kx_bytes_add(w->out, "\0\0\0", 4);
 }
 
 /* Appends the present chunk, padded with zeros to `size`. */
@@ -74,10 +76,11 @@ static kx_image_status keep(walk *w, const char *name, uint32_t size) {
   static const unsigned char zeros[PALETTE] = {0};
 
   if (!w->out) return KX_IMAGE_OK;
-  if (!begin_chunk(w, size, name)) return KX_IMAGE_NO_MEMORY;
+  begin_chunk(w, size, name);
   if (!kx_cursor_copy(w->cursor, w->body, w->size, w->out)) return ended(w);
-  if (!kx_copy_add(w->out, zeros, size - w->size) || !end_chunk(w)) return KX_IMAGE_NO_MEMORY;
-  return KX_IMAGE_OK;
+  kx_bytes_add(w->out, zeros, size - w->size);
+  end_chunk(w);
+  return w->out->error ? ended(w) : KX_IMAGE_OK;
 }
 
 static kx_image_status header(walk *w) {
@@ -112,10 +115,12 @@ static kx_image_status header(walk *w) {
   return KX_IMAGE_OK;
 }
 
-/* The palette that is kept has 256 entries: stb_image lets pixels name entries that it never set. */
+/* The palette that is kept has 256 entries: stb_image lets pixels name ones that it never set. */
 static kx_image_status palette(walk *w) {
   if (w->palette || w->pixels) return damaged(w, "its palette (PLTE) is not where it must be");
-  if (w->size == 0 || w->size > PALETTE || w->size % 3) return damaged(w, "its palette has a bad length");
+  if (w->size == 0 || w->size > PALETTE || w->size % 3) {
+    return damaged(w, "its palette (PLTE) has a bad length");
+  }
   w->palette = 1;
   return w->colour == INDEXED ? keep(w, "PLTE", PALETTE) : KX_IMAGE_OK;
 }
@@ -142,21 +147,23 @@ static kx_image_status pixels(walk *w) {
   if (!w->out) return KX_IMAGE_OK;
   if (!w->pixels) {
     w->pixels = w->out->size;
-    if (!begin_chunk(w, 0, "IDAT")) return KX_IMAGE_NO_MEMORY;
+    begin_chunk(w, 0, "IDAT");
   }
   return kx_cursor_copy(w->cursor, w->body, w->size, w->out) ? KX_IMAGE_OK : ended(w);
 }
 
 /* Closes the chunk of pixels, now that its size is known. */
 static kx_image_status end(walk *w) {
-  kx_copy *out = w->out;
+  kx_bytes *out = w->out;
   size_t size, i;
 
   if (!w->pixels) return damaged(w, "it ends before its picture begins");
   size = out->size - w->pixels - 8;
   for (i = 0; i < 4; i++) out->bytes[w->pixels + i] = (unsigned char)(size >> (24 - 8 * i));
-  if (!end_chunk(w) || !begin_chunk(w, 0, "IEND") || !end_chunk(w)) return KX_IMAGE_NO_MEMORY;
-  return KX_IMAGE_OK;
+  end_chunk(w);
+  begin_chunk(w, 0, "IEND");
+  end_chunk(w);
+  return out->error ? ended(w) : KX_IMAGE_OK;
 }
 
 static kx_image_status repeated(walk *w) {
@@ -242,7 +249,7 @@ kx_image_status kx_png_header(kx_cursor *cursor, kx_image_info *info,
   return status;
 }
 
-kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_copy *out) {
+kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_bytes *out) {
   walk w;
 
   memset(&w, 0, sizeof w);

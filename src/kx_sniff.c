@@ -81,7 +81,8 @@ static int fits(const struct row *row, const unsigned char *bytes, size_t n) {
 /* Returns whether `text` begins with `tag`, which is in lower case. */
 static int begins(const unsigned char *text, size_t n, const char *tag) {
   for (; *tag; tag++, text++, n--) {
-    if (n == 0 || (*text >= 'A' && *text <= 'Z' ? *text | 32 : *text) != (unsigned char)*tag) return 0;
+    int c = n == 0 ? 0 : *text >= 'A' && *text <= 'Z' ? *text | 32 : *text;
+    if (c != *tag) return 0;
   }
   return 1;
 }

@@ -5,7 +5,7 @@
 #include "kx_cursor.h"
 #include "kx_image.h"
 
-/* Walks from the start to the first picture, and on to Exif where the file says that it has some. */
+/* Walks from the start to the first picture, and on to Exif where the file says it has some. */
 kx_image_status kx_webp_header(kx_cursor *cursor, kx_image_info *info);
 
 #endif
