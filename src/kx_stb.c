@@ -4,6 +4,7 @@
 
 #include "kx_stb.h"
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,20 @@ static void *take_anew(void *pointer, size_t old_size, size_t size) {
 #define STBI_REALLOC_SIZED(pointer, old_size, size) take_anew(pointer, old_size, size)
 #include <stb/stb_image.h>
 
+#define STB_IMAGE_RESIZE_STATIC
+#define STB_IMAGE_RESIZE_IMPLEMENTATION
+#define STBIR_ASSERT(x) ((void)0)
+#define STBIR_MALLOC(size, context) take(size)
+#define STBIR_FREE(pointer, context) give(pointer)
+#include <stb/stb_image_resize.h>
+
+/* Only the JPEG writer is used, which never allocates. */
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#define STBIW_ASSERT(x) ((void)0)
+#include <stb/stb_image_write.h>
+
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
@@ -88,4 +103,31 @@ int kx_stb_info(const unsigned char *bytes, size_t size, int *width, int *height
 
   budget = sizeof(stbi__jpeg);
   return stbi_info_from_memory(bytes, (int)size, width, height, &channels);
+}
+
+unsigned char *kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t memory,
+                             int *width, int *height) {
+  int stored;
+
+  if (size > INT_MAX) return NULL;
+  budget = memory;
+  return stbi_load_from_memory(bytes, (int)size, width, height, &stored, channels);
+}
+
+void kx_stb_free(unsigned char *pixels) {
+  give(pixels);
+}
+
+int kx_stb_resize(const unsigned char *from, int width, int height, size_t stride,
+                  unsigned char *to, int to_width, int to_height, int channels) {
+  budget = SIZE_MAX;
+  return stbir_resize_uint8_generic(from, width, height, (int)stride, to, to_width, to_height, 0,
+                                    channels, channels == 4 ? 3 : STBIR_ALPHA_CHANNEL_NONE, 0,
+                                    STBIR_EDGE_CLAMP, STBIR_FILTER_CATMULLROM,
+                                    STBIR_COLORSPACE_LINEAR, NULL);
+}
+
+int kx_stb_jpeg(kx_stb_take *taker, void *context, const unsigned char *pixels, int width,
+                int height, int channels, int quality) {
+  return stbi_write_jpg_to_func(taker, context, width, height, channels, pixels, quality);
 }

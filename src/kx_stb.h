@@ -9,16 +9,16 @@
    ran out. Hand it approved headers only: 2.27 writes out of bounds on one bad DHT marker. */
 int kx_stb_info(const unsigned char *bytes, size_t size, int *width, int *height);
 
-/* Decodes an approved JPEG or PNG to `channels` (3 or 4) bytes a pixel, top row first, allocating at
-   most `budget` bytes at a time. Returns the pixels, for kx_stb_free, or NULL. */
+/* Decodes an approved JPEG or PNG to `channels` (3 or 4) bytes a pixel, top row first, holding at
+   most `budget` bytes at any time. Returns the pixels, for kx_stb_free, or NULL. */
 unsigned char *kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t budget,
                              int *width, int *height);
 
 /* Frees what kx_stb_decode returned; NULL is allowed. */
 void kx_stb_free(unsigned char *pixels);
 
-/* Scales `from`, whose rows are `stride` bytes apart, to `to`, packed. Alpha weighs the colours where
-   channels is 4. Returns 1, or 0 without memory. */
+/* Scales `from`, whose rows are `stride` bytes apart, to `to`, packed. Where channels is 4, alpha
+   weighs the colours. Returns 1, or 0 without memory. */
 int kx_stb_resize(const unsigned char *from, int width, int height, size_t stride,
                   unsigned char *to, int to_width, int to_height, int channels);
 
@@ -26,7 +26,7 @@ int kx_stb_resize(const unsigned char *from, int width, int height, size_t strid
 typedef void kx_stb_take(void *context, void *bytes, int size);
 
 /* Encodes packed pixels of `channels` 3 or 4 (alpha is ignored) as JPEG of `quality` 1 … 100. */
-int kx_stb_jpeg(kx_stb_take *take, void *context, const unsigned char *pixels, int width, int height,
-                int channels, int quality);
+int kx_stb_jpeg(kx_stb_take *take, void *context, const unsigned char *pixels, int width,
+                int height, int channels, int quality);
 
 #endif
