@@ -39,6 +39,7 @@ cflags_portable = -DKX_PORTABLE
 cflags_asan = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 cflags_tsan = -O1 -fsanitize=thread
 cflags_coverage = -O0 --coverage
+cflags_valgrind = -O1
 cflags_fuzz = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 extra_flags = $(cflags_$(VARIANT))
 
@@ -107,25 +108,33 @@ lua/kontext/core.so: $(core)
 SPECS = $(if $(filter 5.4,$(LUA_VERSION)$(VARIANT)),spec,$(core_specs))
 core_specs = --exclude-tags=once $(wildcard spec/*_spec.lua)
 
+environment = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/?.lua;;" \
+  LUA_CPATH="$(CURDIR)/$(B)/?.so;;"
+
 run_asan = LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) \
   ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-environment = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/?.lua;;" \
-  LUA_CPATH="$(CURDIR)/$(B)/?.so;;" $(run_$(VARIANT))
+run_valgrind = valgrind -q --error-exitcode=99 --leak-check=full \
+  --errors-for-leak-kinds=definite --child-silent-after-fork=yes
+busted_gc0 = --helper=spec/support/gc0.lua
 
 spec: all
-	@$(environment) $(WRAP) $(LUA) spec/support/busted.lua -o plainTerminal $(BUSTED_FLAGS) $(SPECS)
+	@$(environment) $(run_$(VARIANT)) \
+	  $(LUA) spec/support/busted.lua -o plainTerminal $(busted_$(VARIANT)) $(SPECS)
 
 spec-%: ; @$(MAKE) spec LUA_VERSION=$*
 test-portable: ; @$(MAKE) spec VARIANT=portable
 sanitize: ; @$(MAKE) spec VARIANT=asan
+valgrind: deps-check ; @$(MAKE) spec VARIANT=valgrind
+gc0: ; @$(MAKE) spec VARIANT=gc0
 
-# The whole suite with a collector that never rests.
-gc0:
-	@$(MAKE) spec BUSTED_FLAGS=--helper=spec/support/gc0.lua
+# Two Lua states in two threads, under ThreadSanitizer.
+tsan: all
+	@$(MAKE) -j2 VARIANT=tsan all build/tsan-$(LUA_VERSION)/threads
+	@$(environment) $(LUA) spec/support/threads.lua build/tsan-$(LUA_VERSION)/threads \
+	  "$(CURDIR)/build/tsan-$(LUA_VERSION)/?.so"
 
-valgrind:
-	@$(MAKE) spec SPECS="$(core_specs)" WRAP="valgrind -q --error-exitcode=99 \
-	  --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes"
+$(B)/threads: spec/support/threads.c
+	$(compile) -o $@ $< $(call pkg,--libs,$(lua_pc)) -lpthread
 
 # Checks --------------------------------------------------------------------------------------
 
@@ -146,7 +155,7 @@ lint: deps-lint
 # How much of src/ the specs reach, by line and by branch.
 coverage: deps-check
 	@rm -f build/coverage-5.4/*.gcda
-	-@$(MAKE) spec VARIANT=coverage SPECS=spec
+	-@$(MAKE) spec VARIANT=coverage SPECS="$(SPECS)"
 	@for by in "" --branches; do \
 	  gcovr --root . --filter src/ --object-directory build/coverage-5.4 $$by --txt; done
 
@@ -203,7 +212,7 @@ bench: deps-bench
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all install uninstall nvim spec test-portable sanitize gc0 valgrind symbols luacheck lint \
-  coverage fuzz run-fuzzers matrix test deps demo torture bench clean
+.PHONY: all install uninstall nvim spec test-portable sanitize gc0 valgrind tsan symbols luacheck \
+  lint coverage fuzz run-fuzzers matrix test deps demo torture bench clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
