@@ -34,17 +34,23 @@ local function value_of(text, name)
   end
 end
 
--- Puts a mark in the place of a long string without escapes: the parser then need not copy it.
+-- Whether one of some bytes stands between two places: plain finds, which cost next to nothing.
+local function has_any(text, bytes, start, stop)
+  for _, byte in ipairs(bytes) do
+    local at = text:find(byte, start, true)
+    if at and at < stop then return true end
+  end
+end
+
+-- Puts a mark in the place of a long string, which the parser then need not copy. Not where there
+-- are escapes or line breaks, which need a closer look.
 local function cut_out(text, name, kept)
   local start = value_of(text, name)
   if not start or text:sub(start, start) ~= '"' then return text end
   local stop = text:find('"', start + 1, true)
-  local escape = stop and text:find("\\", start + 1, true)
-  if not stop or stop - start < LONG or escape and escape < stop then return text end
-  local literal = text:sub(start + 1, stop - 1)
-  local mark = "\1" .. name -- no JSON text can hold it: control characters must be escaped
-  if literal:find("%c") then return text end
-  kept[mark] = literal
+  if not stop or stop - start < LONG then return text end
+  if has_any(text, { "\\", "\n", "\r", "\t" }, start, stop) then return text end
+  kept["\1" .. name] = text:sub(start + 1, stop - 1) -- a mark that no prompt begins with
   return text:sub(1, start) .. "\\u0001" .. name .. text:sub(stop)
 end
 
@@ -54,27 +60,55 @@ local function digits_of(text, name)
   return start and text:match("^(-?%d+)%s*[,}]", start)
 end
 
---- Reads a submit's body. Returns the parameters as they were sent and the seed's own digits, or
---- nil and the place of the mistake. One comma too many before the last brace is let pass: the
---- service's own guide sends it.
+local SEQUENCES = { -- of UTF-8, beyond ASCII
+  "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]",
+  "[\225-\236\238\239][\128-\191][\128-\191]", "\237[\128-\159][\128-\191]",
+  "\240[\144-\191][\128-\191][\128-\191]", "[\241-\243][\128-\191][\128-\191][\128-\191]",
+  "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+local function is_utf8(text)
+  if not text:find "[\128-\255]" then return true end
+  for _, sequence in ipairs(SEQUENCES) do text = text:gsub(sequence, " ") end
+  return not text:find "[\128-\255]"
+end
+
+-- Whether a string has a raw control character, such as the line breaks of a shell's `base64`:
+-- lua-cjson lets them pass, the service does not.
+local function has_control(text)
+  for literal in text:gsub("\\.", ""):gmatch '"([^"]*)"' do
+    if literal:find "[%z\1-\31]" then return true end
+  end
+end
+
+local function decode(text)
+  if has_control(text) then return nil, 0 end
+  local value, message = json.decode(text)
+  if value == nil then return nil, tonumber(tostring(message):match "(%d+)%s*$") or 0 end
+  return value
+end
+
+--- Reads a submit's body. Returns the parameters as they were sent and the seed's own digits; or
+--- nil, the status of the refusal (400: not UTF-8, 422: not JSON) and the place of the mistake.
+--- One comma too many before the last brace is let pass: the service's own guide sends it.
 ---@param text string
----@return table? params, string|integer seed_or_position
+---@return any params, string|integer|nil digits_or_status, integer? position
 function body.parse(text)
   local kept = {}
-  local short = text
   for _, name in ipairs { "input_image", "input_image_2", "input_image_3", "input_image_4" } do
-    short = cut_out(short, name, kept)
+    text = cut_out(text, name, kept)
   end
-  local params, message = json.decode(short)
+  if not is_utf8(text) then return nil, 400 end
+  local params, position = decode(text)
   if params == nil then
-    local mended, n = short:gsub(",%s*}%s*$", "}")
-    if n == 1 then params = json.decode(mended) end
+    local mended, n = text:gsub(",%s*}%s*$", "}")
+    if n == 1 then params = decode(mended) end
   end
-  if params == nil then return nil, tonumber(tostring(message):match("(%d+)%s*$")) or 0 end
+  if params == nil then return nil, 422, position end
   if type(params) == "table" then
     for name, value in pairs(params) do params[name] = kept[value] or value end
   end
-  return params, digits_of(short, "seed")
+  return params, digits_of(text, "seed")
 end
 
 return body

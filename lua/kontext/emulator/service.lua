@@ -262,14 +262,16 @@ function service:submit(request, model)
   local refused = unauthenticated(request)
   if refused then return refused end
   local media = (request.headers["content-type"] or "application/json"):lower():match "^[^;%s]*"
-  local sent, seed_or_position = nil, nil
-  if media == "application/json" or media:match "^application/.*%+json$" then
-    sent, seed_or_position = body.parse(request.body)
-    if sent == nil then
-      local missing = request.body == ""
-      return problem(422, json.array { missing
-        and rules.refusal({ "body" }, "missing", "Field required")
-        or rules.refusal({ "body", seed_or_position }, "json_invalid", "JSON decode error") })
+  local sent, digits, position = nil, nil, nil
+  if request.body == "" then
+    return problem(422, json.array { rules.refusal({ "body" }, "missing", "Field required") })
+  elseif media == "application/json" or media:match "^application/.*%+json$" then
+    sent, digits, position = body.parse(request.body)
+    if sent == nil and digits == 400 then
+      return problem(400, "There was an error parsing the body")
+    elseif sent == nil then
+      local mistake = rules.refusal({ "body", position }, "json_invalid", "JSON decode error")
+      return problem(422, json.array { mistake })
     end
   end
   if type(sent) ~= "table" or #sent > 0 then
@@ -279,9 +281,9 @@ function service:submit(request, model)
   local params, refusals = rules.judge(sent)
   request.body = nil
   self:look_at(params, refusals, request.entry)
-  request.entry.params = params_for_ledger(sent, params, seed_or_position)
+  request.entry.params = params_for_ledger(sent, params, digits)
   if #refusals > 0 then return problem(422, refusals) end
-  return self:begin(model, params, seed_or_position, request)
+  return self:begin(model, params, digits, request)
 end
 
 -- From valid parameters to a task, or to the refusal that a rehearsal or the limit wants.
