@@ -12,6 +12,7 @@ local OPTIONS = {
   port = "number", host = "string", tls = "boolean", ca_file = "string", ready_after = "number",
   max_active = "number", seed = "number", link_life = "number", credits = "number",
   threads = "number", ledger_size = "number", webhook_signature = "boolean",
+  with_parent = "boolean",
 }
 
 local function check_options(options, more)
@@ -30,7 +31,8 @@ end
 --- port (0: any free one), host ("127.0.0.1"), tls (false), ca_file (where the certificate is
 --- written; a temporary file), ready_after (seconds to a picture: 0.5), max_active (24), seed
 --- (any), link_life (seconds: 600), credits (1,000,000), threads (that paint: 2), ledger_size
---- (entries kept: 5000), webhook_signature (false: true also signs with X-BFL-Signature)
+--- (entries kept: 5000), webhook_signature (false: true also signs with X-BFL-Signature),
+--- with_parent (false: true also stops when the process that started this one has ended)
 ---@param options? table
 function emulator.serve(options)
   options = options or {}
@@ -44,7 +46,7 @@ function emulator.serve(options)
   end
   io.write(server.url, "\n", ca_file and "certificate: " .. ca_file .. "\n" or "")
   io.flush()
-  server:run()
+  server:run(options.with_parent)
   if ca_file and not options.ca_file then os.remove(ca_file) end
 end
 
@@ -63,12 +65,12 @@ end
 local function program(options)
   local pairs_of = {}
   for name, value in pairs(options) do
-    if name ~= "lua" then
+    if name ~= "lua" and name ~= "with_parent" then
       pairs_of[#pairs_of + 1] = ("%s = %s"):format(name,
         type(value) == "string" and ("%q"):format(value) or tostring(value))
     end
   end
-  return ("package.path, package.cpath = %q, %q require('kontext.emulator').serve { %s }")
+  return ("package.path, package.cpath = %q, %q require('kontext.emulator').serve { with_parent = true, %s }")
     :format(package.path, package.cpath, table.concat(pairs_of, ", "))
 end
 

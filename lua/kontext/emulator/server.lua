@@ -7,8 +7,9 @@ local ledger = require "kontext.emulator.ledger"
 local pictures = require "kontext.emulator.pictures"
 local service = require "kontext.emulator.service"
 local webhooks = require "kontext.emulator.webhooks"
-local condition, cqueues = need "cqueues.condition", need "cqueues"
+local cqueues = need "cqueues"
 local http_server, new_headers = need "http.server", need "http.headers".new
+local protected = need "http.util".yieldable_pcall
 local signal = need "cqueues.signal"
 local socket = need "socket"
 
@@ -16,6 +17,7 @@ local server = {}
 server.__index = server
 
 local BODY_LIMIT = 128 * 2 ^ 20 -- four pictures of 20 MB in base64, and room
+local TURN = 2 ^ 19 -- bytes of a body that are read in one go
 local PATIENCE = 60 -- seconds that a client may be silent in the middle of a request or an answer
 local IDLE = 75 -- seconds that a connection is kept between requests
 
@@ -29,6 +31,7 @@ end
 
 -- A target's path and query; of a name given twice the last value counts, as in FastAPI.
 local function parse_target(target)
+  target = target:gsub("^https?://[^/?#]*", "") -- as proxies ask
   local path, rest = target:match "^([^?#]*)%??([^#]*)"
   local query = {}
   for pair in rest:gmatch "[^&]+" do
@@ -49,10 +52,20 @@ local function flat_headers(headers)
   return flat
 end
 
+-- lua-http would read as long as there is something to read: in turns the others get theirs.
+local function take_turns(connection)
+  local read = connection.read_body_by_length
+  if not read or rawget(connection, "read_body_by_length") then return end -- HTTP/2 has frames
+  function connection.read_body_by_length(self, length, timeout)
+    return read(self, math.max(length, -TURN), timeout)
+  end
+end
+
 -- Reads a body into one string; returns it, or nil when it broke off or is too large, and how many
 -- bytes came.
 local function read_body(stream, expected)
   local parts, size = {}, 0
+  take_turns(stream.connection)
   while size <= BODY_LIMIT do
     local chunk, why = stream:get_next_chunk(PATIENCE)
     if not chunk then
@@ -61,6 +74,7 @@ local function read_body(stream, expected)
     end
     parts[#parts + 1] = chunk
     size = size + #chunk
+    cqueues.sleep(0)
   end
   return nil, size
 end
@@ -87,10 +101,22 @@ local function write(stream, answer, method)
   drop(stream)
 end
 
+-- A request's headers, or nil. What lua-http cannot read, such as a length that is no number, would
+-- keep it reading for ever: the request is then told to be at its end.
+local function read_headers(stream)
+  local ok, headers = protected(stream.get_headers, stream, PATIENCE)
+  local length = ok and headers and headers:get "content-length" or "0"
+  if ok and headers and length:match "^%d+$" then return headers end
+  if stream.has_main_headers and stream.state == "open" then
+    stream:set_state "half closed (remote)"
+    write(stream, { status = 400, headers = { connection = "close" }, body = "" })
+  end
+end
+
 -- Exchanges ---------------------------------------------------------------------------------------
 
 function server:exchange(stream)
-  local headers = stream:get_headers(PATIENCE)
+  local headers = read_headers(stream)
   if not headers then return end
   local method, target = headers:get ":method", headers:get ":path" or "/"
   local path, query = parse_target(target)
@@ -123,6 +149,7 @@ function server:exchange(stream)
   entry.status = not answer.drop and answer.status or nil
   entry.cut = answer.cut
   write(stream, answer, method)
+  if entry.body > TURN then collectgarbage() end -- else bodies pile up as garbage
   entry.answered = cqueues.monotime() - self.began
 end
 
@@ -185,16 +212,28 @@ function server:fault(what, why)
   end
 end
 
---- Answers until SIGINT or SIGTERM comes.
-function server:run()
+-- The number of the process that started this one, where /proc tells.
+local function parent()
+  local file = io.open "/proc/self/stat"
+  local text = file and file:read "*a"
+  if file then file:close() end
+  return text and text:match "^.*%) %S (%d+)"
+end
+
+--- Answers until SIGINT or SIGTERM comes, or the parent has ended where that is asked for.
+---@param with_parent boolean?
+function server:run(with_parent)
   signal.ignore(signal.SIGPIPE)
   signal.block(signal.SIGINT, signal.SIGTERM)
   local stop = signal.listen(signal.SIGINT, signal.SIGTERM)
-  local stopped, ended = false, condition.new()
+  local stopped, starter = false, with_parent and parent()
   self.controller:wrap(function()
     stop:wait()
     stopped = true
-    ended:signal()
+  end)
+  self.controller:wrap(function()
+    while starter and parent() == starter do cqueues.sleep(1) end
+    if starter then stopped = true end
   end)
   while not stopped do
     local ok, why = self.controller:step()
