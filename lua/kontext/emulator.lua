@@ -34,10 +34,14 @@ end
 --- (entries kept: 5000), webhook_signature (false: true also signs with X-BFL-Signature),
 --- with_parent (false: true also stops when the process that started this one has ended)
 ---@param options? table
+---@return true? stopped, string? message
 function emulator.serve(options)
   options = options or {}
   check_options(options)
-  local server = require "kontext.emulator.server".new(options)
+  local found, module = pcall(require, "kontext.emulator.server")
+  if not found then return nil, module end
+  local server, message = module.new(options)
+  if not server then return nil, message end
   local ca_file = server.pem and (options.ca_file or os.tmpname())
   if ca_file then
     local file = assert(io.open(ca_file, "w"))
@@ -48,6 +52,7 @@ function emulator.serve(options)
   io.flush()
   server:run(options.with_parent)
   if ca_file and not options.ca_file then os.remove(ca_file) end
+  return true
 end
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
@@ -70,7 +75,8 @@ local function program(options)
         type(value) == "string" and ("%q"):format(value) or tostring(value))
     end
   end
-  return ("package.path, package.cpath = %q, %q require('kontext.emulator').serve { with_parent = true, %s }")
+  return ("package.path, package.cpath = %q, %q "
+    .. "assert(require('kontext.emulator').serve { with_parent = true, %s })")
     :format(package.path, package.cpath, table.concat(pairs_of, ", "))
 end
 
@@ -90,9 +96,10 @@ local started = {} -- keeps each alive until the script ends, also where only it
 -- Calls a function when this Lua ends: a userdata, since tables have no __gc in Lua 5.1.
 local function at_end(fn)
   local newproxy = rawget(_G, "newproxy")
-  local guard = newproxy and newproxy(true) or setmetatable({}, {})
+  if not newproxy then return setmetatable({}, { __gc = fn }) end
+  local guard = newproxy(true)
   getmetatable(guard).__gc = fn
-  return newproxy and guard or setmetatable(guard, getmetatable(guard))
+  return guard
 end
 
 --- Starts an emulator in a process of its own, so that a script's blocking calls can talk to it,

@@ -29,16 +29,16 @@ local function escape(text)
   return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
---- Stores a picture and returns its path.
----@param name string 32 hexadecimal digits
+--- Stores a task's picture and returns its path.
+---@param task table
 ---@param bytes string
----@param format "jpeg"|"png"
 ---@return string path
-function delivery:keep(name, bytes, format)
+function delivery:keep(task, bytes)
+  local name = task.id:gsub("-", "")
   local path = ("/results/%s/%s/%s/sample.%s")
-    :format(name:sub(1, 2), name:sub(3, 16), name, format)
+    :format(name:sub(1, 2), name:sub(3, 16), name:reverse(), task.format)
   self.files[path] = {
-    bytes = bytes, type = "image/" .. format, made = self.now(), downloads = 0,
+    task = task, bytes = bytes, type = "image/" .. task.format, made = self.now(),
     md5 = (mime.b64(digest.new("md5"):final(bytes))),
     etag = '"0x' .. name:sub(1, 15):upper() .. '"',
   }

@@ -13,6 +13,20 @@ local object, array, raw = {}, {}, {} -- metatables that say how a table is writ
 ---@param members { [1]: string, [2]: any }[]
 function json.object(members) return setmetatable(members, object) end
 
+--- An object whose order chance makes. A member that is nil becomes null, or now and then is
+--- missing, as the service's optional ones are.
+---@param random fun(n: integer): integer
+---@param members { [1]: string, [2]: any }[]
+function json.shuffled(random, members)
+  local list = {}
+  for _, pair in ipairs(members) do
+    if pair[2] ~= nil or random(4) > 1 then
+      table.insert(list, random(#list + 1), { pair[1], pair[2] })
+    end
+  end
+  return json.object(list)
+end
+
 --- An array, also where it is empty.
 ---@param list any[]
 function json.array(list) return setmetatable(list, array) end

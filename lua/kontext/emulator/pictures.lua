@@ -3,8 +3,7 @@
 local need = require "kontext.emulator.need"
 local condition = need "cqueues.condition"
 local digest = need "openssl.digest"
-local http_request, tls = need "http.request", need "http.tls"
-local ssl_context = need "openssl.ssl.context"
+local loopback = require "kontext.emulator.loopback"
 local thread = need "cqueues.thread"
 
 local pictures = {}
@@ -119,22 +118,14 @@ function pictures.check(bytes)
   return info, message
 end
 
---- Fetches a picture from this machine. The emulator goes to no other: nil then, and the edit
---- becomes one of an unknown picture.
+--- Fetches a picture from this machine; from any other it is not had, and the edit becomes one of
+--- an unknown picture.
 ---@param url string
 ---@return string? bytes
 function pictures.fetch(url)
-  local host = url:match "^https?://%[?([^/?#%]]+)" or ""
-  host = host:gsub(":%d+$", "")
-  if not (host == "localhost" or host == "::1" or host:match "^127%.[%d.]+$") then return nil end
-  local request = http_request.new_from_uri(url)
-  request.ctx = tls.new_client_context()
-  request.ctx:setVerify(ssl_context.VERIFY_NONE)
-  local headers, stream = request:go(10)
-  if not headers or headers:get ":status" ~= "200" then return nil end
-  local bytes = stream:get_body_chars(FETCH_LIMIT + 1, 10)
-  stream:shutdown()
-  return bytes
+  if not loopback.is_near(url) then return nil end
+  local status, bytes = loopback.request(url, { most = FETCH_LIMIT + 1 }, 10)
+  return status == 200 and bytes or nil
 end
 
 return pictures

@@ -65,10 +65,10 @@ local list = {
     ends = { status = "Failed" },
   },
   {
-    name = "task not found", number = math.huge,
+    name = "task not found",
     about = "Polls say `Task not found`: every one, or with N the first N, as from a replica "
       .. "that lags behind.",
-    poll = function(n, nth) return nth <= n and { task = "Task not found" } or nil end,
+    poll = function(n, nth) return (not n or nth <= n) and { task = "Task not found" } or nil end,
   },
   {
     name = "out of credits",
@@ -126,7 +126,7 @@ local list = {
   {
     name = "no sample",
     about = "The task is `Ready`, but its result names no picture.",
-    result = function(result) result.sample = nil end,
+    result = function(result) result.has_sample = false end,
   },
   {
     name = "expired link",

@@ -126,12 +126,13 @@ function server:exchange(stream)
   request.origin = authority and headers:get ":scheme" .. "://" .. authority or self.url
   local shown = flat_headers(headers)
   shown["x-key"] = nil
-  self.ledger:count(is_own and "faults" or "requests", is_own and 0 or 1)
+  if not is_own then self.ledger:count "requests" end
   local entry = {
     number = self.ledger.totals.requests, time = cqueues.monotime() - self.began,
-    connection = self.numbers[stream.connection.socket] or 0, method = method, target = target,
-    path = path, protocol = stream.connection.version == 2 and "2" or "1.1", headers = shown,
-    tls = stream:checktls() ~= nil, key = service.key_state(request), complete = false, body = 0,
+    connection = self.numbers[stream.connection.socket] or 0,
+    protocol = stream.connection.version == 2 and "2" or "1.1", tls = stream:checktls() ~= nil,
+    method = method, target = target, path = path, host = authority, headers = shown,
+    key = service.key_state(request), complete = false, body = 0,
   }
   request.entry = is_own and entry or self.ledger:add("requests", entry)
   if (request.headers.expect or ""):lower() == "100-continue" then
@@ -171,7 +172,7 @@ end
 --- Listens, and returns the server: its `url`, and `pem` when it speaks TLS. Nothing is answered
 --- until `run`.
 ---@param options table as emulator.serve's
----@return table server
+---@return table? server, string? message
 function server.new(options)
   options = complete(options)
   local self = setmetatable({ began = cqueues.monotime(), connections = 0 }, server)
@@ -184,20 +185,25 @@ function server.new(options)
   self.controller = cqueues.new()
   local context
   if options.tls then context, self.pem = certificate(options.host) end
-  self.http = assert(http_server.listen {
+  local message
+  self.http, message = http_server.listen {
     host = options.host, port = options.port, tls = options.tls, ctx = context,
     cq = self.controller, reuseaddr = true,
     connection_setup_timeout = PATIENCE, intra_stream_timeout = IDLE,
     onstream = function(_, stream) self:exchange(stream) end,
-    onerror = function(_, _, what, why) self:fault(what, why) end,
-  })
+    onerror = function(_, _, what, fault) self:fault(what, fault) end,
+  }
+  if not self.http then return nil, message end
   function self.http.add_socket(http, accepted)
     self.connections = self.connections + 1
     self.ledger:count "connections"
     self.numbers[accepted] = self.connections
     return getmetatable(http).__index.add_socket(http, accepted)
   end
-  assert(self.http:listen())
+  local ok, why = self.http:listen()
+  if not ok then
+    return nil, ("cannot listen on %s, port %d: %s"):format(options.host, options.port, why)
+  end
   local _, host, port = self.http:localname()
   if host:find(":", 1, true) then host = "[" .. host .. "]" end
   self.url = ("%s://%s:%d"):format(options.tls and "https" or "http", host, port)

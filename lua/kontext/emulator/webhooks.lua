@@ -2,8 +2,8 @@
 
 local need = require "kontext.emulator.need"
 local json = require "kontext.emulator.json"
+local loopback = require "kontext.emulator.loopback"
 local cqueues = need "cqueues"
-local http_request = need "http.request"
 local hmac = need "openssl.hmac"
 
 local webhooks = {}
@@ -15,63 +15,46 @@ local PATIENCE = 10
 ---@param options { ledger: table, signature: boolean }
 function webhooks.new(options) return setmetatable(options, webhooks) end
 
--- The emulator speaks to this machine only.
-local function is_near(url)
-  local host = url:match "^https?://%[?([^/?#%]]+)" or ""
-  host = host:gsub(":%d+$", "")
-  return host == "localhost" or host == "::1" or host:match "^127%.[%d.]+$"
-end
-
 local function hex(bytes)
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
-local function post(url, text, headers)
-  local request = http_request.new_from_uri(url)
-  request.follow_redirects = false
-  request.headers:upsert(":method", "POST")
-  for name, value in pairs(headers) do request.headers:upsert(name, value) end
-  request:set_body(text)
-  local answer, stream = request:go(PATIENCE)
-  if not answer then return nil, tostring(stream) end
-  stream:shutdown()
-  return tonumber(answer:get ":status")
+function webhooks:headers(secret, text)
+  local headers = { ["content-type"] = "application/json" }
+  if secret then headers["x-webhook-secret"] = secret end
+  if secret and self.signature then
+    headers["x-bfl-signature"] = "sha256=" .. hex(hmac.new(secret, "sha256"):final(text))
+  end
+  return headers
+end
+
+function webhooks:try(task, text, headers)
+  local url = task.params.webhook_url
+  for nth = 1, #PAUSES + 1 do
+    local entry = self.ledger:add("webhooks", { task = task.id, url = url, try = nth, body = text })
+    self.ledger:count "webhooks"
+    if not loopback.is_near(url) then
+      entry.error = "not on this machine: not sent"
+      return
+    end
+    local status, why = loopback.request(url, { body = text, headers = headers }, PATIENCE)
+    entry.status, entry.error = status, not status and why or nil
+    if status and status >= 200 and status < 300 then return end
+    if PAUSES[nth] then cqueues.sleep(PAUSES[nth]) end
+  end
 end
 
 --- Tells a task's webhook how it ended; returns at once.
 ---@param task table
 ---@param result table? the result, as a poll would give it
 function webhooks:deliver(task, result)
-  local params = task.params
-  local members = { { "id", task.id }, { "status", task.outcome.status }, { "result", result } }
-  if task.outcome.details then members[3] = { "details", task.outcome.details } end
+  local members = {
+    { "id", task.id }, { "status", task.outcome.status }, { "result", result },
+    { "details", task.outcome.details },
+  }
   local text = json.encode(json.object(members))
-  local headers = { ["content-type"] = "application/json" }
-  local secret = params.webhook_secret
-  if secret then
-    headers["x-webhook-secret"] = secret
-    if self.signature then
-      headers["x-bfl-signature"] = "sha256=" .. hex(hmac.new(secret, "sha256"):final(text))
-    end
-  end
-  cqueues.running():wrap(self.attempt, self, task, text, headers)
-end
-
-function webhooks:attempt(task, text, headers)
-  local url = task.params.webhook_url
-  for nth = 1, #PAUSES + 1 do
-    local entry = self.ledger:add("webhooks", { task = task.id, url = url, try = nth, body = text })
-    self.ledger:count "webhooks"
-    if not is_near(url) then
-      entry.error = "not on this machine: not sent"
-      return
-    end
-    local ok, status, message = pcall(post, url, text, headers)
-    entry.status = ok and status or nil
-    entry.error = not ok and tostring(status) or message
-    if ok and status and status >= 200 and status < 300 then return end
-    if PAUSES[nth] then cqueues.sleep(PAUSES[nth]) end
-  end
+  local headers = self:headers(task.params.webhook_secret, text)
+  cqueues.running():wrap(self.try, self, task, text, headers)
 end
 
 return webhooks

@@ -1,0 +1,192 @@
+-- Tasks: taken on, painted, ended, and what their polls may say. A task is charged when it is
+-- taken on and active until it has ended.
+
+local need = require "kontext.emulator.need"
+local api = require "kontext.api"
+local generator = require "kontext.emulator.random"
+local json = require "kontext.emulator.json"
+local cqueues = need "cqueues"
+local digest = need "openssl.digest"
+
+local tasks = {}
+tasks.__index = tasks
+
+local MODELS = {
+  ["flux-kontext-pro"] = { cost = 4 },
+  ["flux-kontext-max"] = { cost = 8, max_active = 6 },
+}
+local KEPT = 20000
+
+local function hex(bytes)
+  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+--- The tasks of a service: options as emulator.serve has them, and `now`, `ledger`, `pictures`,
+--- `webhooks`, `delivery`.
+---@param options table
+function tasks.new(options)
+  return setmetatable({
+    options = options, credits = options.credits, by_id = {}, order = {}, number = 0,
+    active = { all = 0 }, tries = {}, tries_kept = 0,
+  }, tasks)
+end
+
+--- How often this prompt was submitted, this time included.
+---@param prompt string
+---@return integer
+function tasks:nth_submit(prompt)
+  if not self.tries[prompt] then self.tries_kept = self.tries_kept + 1 end
+  if self.tries_kept > KEPT then self.tries, self.tries_kept = {}, 1 end
+  self.tries[prompt] = (self.tries[prompt] or 0) + 1
+  return self.tries[prompt]
+end
+
+--- Whether no more tasks of this model may be active.
+---@param model string
+---@return boolean
+function tasks:is_full(model)
+  local most = self.options.max_active
+  local most_of_model = math.min(MODELS[model].max_active or most, most)
+  return self.active.all >= most or (self.active[model] or 0) >= most_of_model
+end
+
+--- Whether the credits do for a task of this model.
+---@param model string
+---@return boolean
+function tasks:can_pay(model) return self.credits >= MODELS[model].cost end
+
+function tasks:set_active(task, change)
+  self.active.all = self.active.all + change
+  self.active[task.model] = (self.active[task.model] or 0) + change
+end
+
+function tasks:charge(task, credits)
+  self.credits = self.credits - credits
+  task.entry.charged = task.entry.charged + credits
+  self.options.ledger:count("charged", credits)
+end
+
+local function uuid(seed, number)
+  local id = hex(digest.new("sha256"):final(("id %s %d"):format(seed, number)))
+  local variant = ("89ab"):sub(number % 4 + 1, number % 4 + 1)
+  return ("%s-%s-4%s-%s%s-%s"):format(id:sub(1, 8), id:sub(9, 12), id:sub(13, 15), variant,
+    id:sub(16, 18), id:sub(19, 30))
+end
+
+local function size_of(params)
+  local ratio, input = params.aspect_ratio, params.input_image
+  if ratio then return api.output_size(ratio[1], ratio[2]) end
+  if input and input.width then return api.output_size(input.width, input.height) end
+  return 1024, 1024
+end
+
+--- Takes a task on; it is under way when this returns.
+---@param order table model, params, rehearsals, seed (its digits, or nil), origin (of its links)
+---@return table task
+function tasks:accept(order)
+  local options, params = self.options, order.params
+  self.number = self.number + 1
+  local random = generator(("task %s %d"):format(options.seed, self.number))
+  local width, height = size_of(params)
+  local task = {
+    id = uuid(options.seed, self.number), model = order.model, params = params,
+    rehearsals = order.rehearsals, origin = order.origin, random = random,
+    width = width, height = height, format = params.output_format or "jpeg",
+    seed = order.seed or params.seed and ("%.0f"):format(params.seed)
+      or tostring(random(2147483646)),
+    created = options.now(), duration = options.ready_after, outcome = { status = "Ready" },
+    polls = 0, ready_polls = 0, cost = MODELS[order.model].cost,
+  }
+  for _, it in ipairs(task.rehearsals) do
+    if it.row.delay then task.duration = it.row.delay(it.number) end
+    task.outcome = it.row.ends or task.outcome
+  end
+  task.duration = task.duration * (task.outcome.at or 1)
+  task.entry = options.ledger:add("tasks", {
+    id = task.id, model = task.model, request = order.request, charged = 0, status = "Pending",
+    polls = 0, downloads = 0, width = width, height = height,
+  })
+  self.by_id[task.id] = task
+  self.order[#self.order + 1] = task
+  if #self.order > KEPT then self:forget_oldest() end
+  self:charge(task, task.cost)
+  self:set_active(task, 1)
+  options.ledger:count "accepted"
+  cqueues.running():wrap(self.live, self, task)
+  return task
+end
+
+-- The older half of what has ended goes; who asks for it then hears "Task not found".
+function tasks:forget_oldest()
+  local kept = {}
+  for i, task in ipairs(self.order) do
+    if i > KEPT / 2 or not task.ended then
+      kept[#kept + 1] = task
+    else
+      self.by_id[task.id] = nil
+    end
+  end
+  self.order = kept
+end
+
+function tasks:paint(task)
+  local input = task.params.input_image
+  local painted, message = self.options.pictures:paint {
+    bytes = input and input.bytes, width = task.width, height = task.height,
+    format = task.format, prompt = task.params.prompt, seed = task.seed,
+  }
+  if not painted then return { status = "Error", details = { error = message } } end
+  task.path = self.options.delivery:keep(task, painted)
+  return task.outcome
+end
+
+-- A task's life, in a coroutine of its own: paint, wait until it is due, end.
+function tasks:live(task)
+  local options, outcome = self.options, task.outcome
+  if outcome.status == "Ready" then outcome = self:paint(task) end
+  for _, value in pairs(task.params) do -- pictures of 20 MB: kept no longer than needed
+    if type(value) == "table" then value.bytes = nil end
+  end
+  cqueues.sleep(math.max(task.created + task.duration - options.now(), 0))
+  task.ended, task.outcome, task.entry.status = options.now(), outcome, outcome.status
+  self:set_active(task, -1)
+  if outcome.refund then self:charge(task, -task.cost) end
+  if task.params.webhook_url then options.webhooks:deliver(task, self:result(task)) end
+end
+
+--- How far an active task is: 0.1 … 1.0, and nil in the end.
+---@param task table
+---@return number?
+function tasks:progress(task)
+  local done = (self.options.now() - task.created) / math.max(task.duration, 1e-3)
+  if done >= 0.92 then return nil end
+  return (math.floor(math.max(done, 0) * 10) + 1) / 10
+end
+
+-- When the link of a result ends: `life` after Ready, as recorded; if that is over, after now.
+function tasks:expiry(task, life)
+  local expires = task.ended + life
+  if life > 0 and expires <= self.options.now() then return self.options.now() + life end
+  return expires
+end
+
+--- The result of an ended task, or nil where it has none. All but the sample may be missing.
+---@param task table
+---@return table? object
+function tasks:result(task)
+  if not task.path then return nil end
+  local result, random = { has_sample = true, life = self.options.link_life }, task.random
+  for _, it in ipairs(task.rehearsals) do
+    if it.row.result then it.row.result(result, task.ready_polls) end
+  end
+  local function maybe(value) return random(4) > 1 and value or nil end
+  local sample = result.has_sample and task.origin
+    .. self.options.delivery:link(task.path, self:expiry(task, result.life)) or nil
+  return json.shuffled(random, {
+    { "sample", sample }, { "prompt", maybe(task.params.prompt) },
+    { "seed", maybe(json.raw(task.seed)) }, { "start_time", maybe(task.created) },
+    { "end_time", maybe(task.ended) }, { "duration", maybe(task.ended - task.created) },
+  })
+end
+
+return tasks
