@@ -1,0 +1,48 @@
+#include "kx_config.h"
+
+#include "kx_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int kx_write_all(int fd, const void *bytes, size_t size) {
+  const char *at = (const char *)bytes;
+
+  while (size > 0) {
+    ssize_t n = write(fd, at, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    at += n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+int kx_sync(int fd) {
+  while (fsync(fd) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+int kx_sync_directory(int fd) {
+  int error = kx_sync(fd);
+
+  return error == EINVAL || error == ENOTSUP ? 0 : error;
+}
+
+int kx_open_directory_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *directory;
+  int fd;
+
+  if (!slash) return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  directory = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+  if (!directory) return -1;
+  fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  free(directory);
+  return fd;
+}

@@ -1,0 +1,19 @@
+/* What files need beyond the system's calls: whole writes, and syncs that an interrupt does not end. */
+#ifndef KX_FILE_H
+#define KX_FILE_H
+
+#include <stddef.h>
+
+/* Writes all bytes; returns 0 or an errno. */
+int kx_write_all(int fd, const void *bytes, size_t size);
+
+/* Syncs a file; returns 0 or an errno. */
+int kx_sync(int fd);
+
+/* Syncs a directory, for the names in it; returns 0, also where a file system cannot, or an errno. */
+int kx_sync_directory(int fd);
+
+/* Opens the directory that holds `path`; returns the descriptor, or -1 with errno. */
+int kx_open_directory_of(const char *path);
+
+#endif
