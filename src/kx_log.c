@@ -1,0 +1,134 @@
+#include "kx_config.h"
+
+#include "kx_log.h"
+
+#include "kx_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MODE 0600 /* it holds polling URLs */
+
+struct kx_log {
+  int fd;
+  int torn; /* the last byte is not a line's end */
+  char *path;
+};
+
+/* Opens and locks the file that the path names now; returns 0 or an errno, EAGAIN to try again. */
+static int open_locked(kx_log *log) {
+  struct stat opened, named;
+
+  log->fd = open(log->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, MODE);
+  if (log->fd < 0) return errno;
+  if (fstat(log->fd, &opened) != 0) return errno;
+  if (!S_ISREG(opened.st_mode)) return ENOTSUP;
+  if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;
+  /* Between the open and the lock another process may have replaced it. */
+  if (stat(log->path, &named) != 0 || named.st_ino != opened.st_ino ||
+      named.st_dev != opened.st_dev) {
+    close(log->fd);
+    log->fd = -1;
+    return EAGAIN;
+  }
+  if (opened.st_size > 0) {
+    char last = 0;
+    log->torn = pread(log->fd, &last, 1, opened.st_size - 1) != 1 || last != '\n';
+  }
+  return 0;
+}
+
+/* Makes the name last that the file may just have got; returns 0 or an errno. */
+static int sync_name(const char *path) {
+  int fd = kx_open_directory_of(path);
+  int error = fd < 0 ? errno : kx_sync_directory(fd);
+
+  if (fd >= 0) close(fd);
+  return error;
+}
+
+kx_log *kx_log_open(const char *path) {
+  kx_log *log = (kx_log *)calloc(1, sizeof *log);
+  int error = ENOMEM, attempt;
+
+  if (!log) return NULL;
+  log->fd = -1;
+  log->path = strdup(path);
+  if (log->path) {
+    for (attempt = 0, error = EAGAIN; error == EAGAIN && attempt < 10; attempt++) {
+      error = open_locked(log);
+      if (error == EWOULDBLOCK && log->fd >= 0) break; /* the lock's, the same number as EAGAIN */
+    }
+    if (!error) error = sync_name(log->path);
+  }
+  if (!error) return log;
+  kx_log_close(log);
+  errno = error;
+  return NULL;
+}
+
+void kx_log_close(kx_log *log) {
+  if (!log) return;
+  if (log->fd >= 0) close(log->fd);
+  free(log->path);
+  free(log);
+}
+
+int kx_log_read(const kx_log *log, kx_sink *sink) {
+  char buffer[8192];
+  off_t offset = 0;
+  ssize_t n;
+
+  while ((n = pread(log->fd, buffer, sizeof buffer, offset)) != 0) {
+    int error = n < 0 ? errno : kx_sink_write(sink, buffer, (size_t)n);
+    if (error == EINTR) continue;
+    if (error) return error;
+    offset += n;
+  }
+  return 0;
+}
+
+int kx_log_fd(const kx_log *log) { return log->fd; }
+
+int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync) {
+  off_t end = lseek(log->fd, 0, SEEK_END);
+  int error = 0;
+
+  if (end < 0) return errno;
+  if (log->torn) error = kx_write_all(log->fd, "\n", 1);
+  if (!error) error = kx_write_all(log->fd, bytes, size);
+  if (error) {
+    /* What cannot be taken back is a torn line, which readers skip. */
+    if (ftruncate(log->fd, end) != 0) log->torn = 1;
+    return error;
+  }
+  log->torn = 0;
+  return sync ? kx_sync(log->fd) : 0;
+}
+
+int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
+  kx_sink *sink = kx_sink_file(log->path, UINT64_MAX, MODE);
+  int fd, error;
+
+  if (!sink) return errno;
+  error = kx_sink_write(sink, bytes, size);
+  fd = error ? -1 : kx_sink_dup(sink);
+  if (!error && fd < 0) error = errno;
+  if (!error && flock(fd, LOCK_EX | LOCK_NB) != 0) error = errno;
+  if (!error) error = kx_sink_finish(sink);
+  kx_sink_free(sink);
+  if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
+  if (error) {
+    if (fd >= 0) close(fd);
+    return error;
+  }
+  close(log->fd);
+  log->fd = fd;
+  log->torn = 0;
+  return 0;
+}

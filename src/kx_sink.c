@@ -1,0 +1,171 @@
+#include "kx_config.h"
+
+#include "kx_sink.h"
+
+#include "kx_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct kx_sink {
+  uint64_t size, cap;
+  kx_digest *digest;
+  char *memory;
+  size_t room;
+  int fd, directory; /* -1 for memory */
+  char *name;        /* the file's, in its directory */
+  char hidden[32];   /* the name until it is finished; empty when there is no such file */
+};
+
+static kx_sink *new_sink(uint64_t cap) {
+  kx_sink *sink = (kx_sink *)calloc(1, sizeof *sink);
+
+  if (!sink) return NULL;
+  sink->cap = cap;
+  sink->fd = sink->directory = -1;
+  return sink;
+}
+
+kx_sink *kx_sink_memory(size_t cap) { return new_sink(cap); }
+
+/* Opens the directory of `path` and keeps the last name; returns 0 or an errno. From here on the
+   directory is held open: one that is swapped for another does not lead the file astray. */
+static int open_directory(kx_sink *sink, const char *path) {
+  const char *slash = strrchr(path, '/');
+  const char *name = slash ? slash + 1 : path;
+
+  if (*name == '\0' || !strcmp(name, ".") || !strcmp(name, "..")) return EISDIR;
+  sink->name = strdup(name);
+  if (!sink->name) return ENOMEM;
+  sink->directory = kx_open_directory_of(path);
+  return sink->directory < 0 ? errno : 0;
+}
+
+/* Returns 0 when a file may be put at the name, else an errno: a device or a FIFO is no picture. */
+static int check_place(const kx_sink *sink) {
+  struct stat st;
+
+  if (fstatat(sink->directory, sink->name, &st, 0) != 0) return errno == ENOENT ? 0 : errno;
+  if (S_ISDIR(st.st_mode)) return EISDIR;
+  return S_ISREG(st.st_mode) ? 0 : ENOTSUP;
+}
+
+/* Creates the hidden file under a name that nobody has; returns 0 or an errno. */
+static int create_hidden(kx_sink *sink, mode_t mode) {
+  int attempt;
+
+  for (attempt = 0; attempt < 100; attempt++) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(sink->hidden, sizeof sink->hidden, ".kontext-%lx-%lx", (unsigned long)getpid(),
+             (unsigned long)now.tv_nsec + (unsigned long)attempt);
+    sink->fd = openat(sink->directory, sink->hidden,
+                      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (sink->fd >= 0) return 0;
+    if (errno != EEXIST && errno != EINTR) break;
+  }
+  sink->hidden[0] = '\0';
+  return errno;
+}
+
+kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode) {
+  kx_sink *sink = new_sink(cap);
+  int error;
+
+  if (!sink) return NULL;
+  error = open_directory(sink, path);
+  if (!error) error = check_place(sink);
+  if (!error) error = create_hidden(sink, mode);
+  if (!error) return sink;
+  kx_sink_free(sink);
+  errno = error;
+  return NULL;
+}
+
+int kx_sink_digest(kx_sink *sink, kx_digest_kind kind) {
+  sink->digest = kx_digest_new(kind);
+  return sink->digest ? 0 : ENOMEM;
+}
+
+/* Makes room for `size` bytes in memory; returns 0 or ENOMEM. */
+static int make_room(kx_sink *sink, size_t size) {
+  size_t room = sink->room ? sink->room : 1024;
+  char *memory;
+
+  while (room < size) room = room > SIZE_MAX / 2 ? size : 2 * room;
+  if (room == sink->room) return 0;
+  memory = (char *)realloc(sink->memory, room);
+  if (!memory) return ENOMEM;
+  sink->memory = memory;
+  sink->room = room;
+  return 0;
+}
+
+int kx_sink_write(kx_sink *sink, const void *bytes, size_t size) {
+  int error;
+
+  if (size == 0) return 0;
+  if (size > sink->cap - sink->size) return EFBIG;
+  if (sink->fd >= 0) {
+    error = kx_write_all(sink->fd, bytes, size);
+  } else {
+    error = make_room(sink, (size_t)sink->size + size);
+    if (!error) memcpy(sink->memory + sink->size, bytes, size);
+  }
+  if (error) return error;
+  if (sink->digest) kx_digest_add(sink->digest, bytes, size);
+  sink->size += size;
+  return 0;
+}
+
+int kx_sink_restart(kx_sink *sink) {
+  if (sink->fd >= 0 && (ftruncate(sink->fd, 0) != 0 || lseek(sink->fd, 0, SEEK_SET) != 0)) {
+    return errno;
+  }
+  if (sink->digest) kx_digest_restart(sink->digest);
+  sink->size = 0;
+  return 0;
+}
+
+uint64_t kx_sink_size(const kx_sink *sink) { return sink->size; }
+
+size_t kx_sink_digest_value(const kx_sink *sink, unsigned char to[KX_DIGEST_MAX]) {
+  return sink->digest ? kx_digest_value(sink->digest, to) : 0;
+}
+
+void kx_sink_source(const kx_sink *sink, kx_source *source) {
+  kx_source_memory(source, sink->memory ? sink->memory : "", (size_t)sink->size);
+  if (sink->fd < 0) return;
+  source->memory = NULL;
+  source->fd = sink->fd;
+}
+
+int kx_sink_dup(const kx_sink *sink) { return fcntl(sink->fd, F_DUPFD_CLOEXEC, 0); }
+
+int kx_sink_finish(kx_sink *sink) {
+  int error;
+
+  if (sink->fd < 0) return 0;
+  error = kx_sync(sink->fd);
+  if (error) return error;
+  if (renameat(sink->directory, sink->hidden, sink->directory, sink->name) != 0) return errno;
+  sink->hidden[0] = '\0';
+  return kx_sync_directory(sink->directory);
+}
+
+void kx_sink_free(kx_sink *sink) {
+  if (!sink) return;
+  if (sink->hidden[0]) unlinkat(sink->directory, sink->hidden, 0);
+  if (sink->fd >= 0) close(sink->fd);
+  if (sink->directory >= 0) close(sink->directory);
+  kx_digest_free(sink->digest);
+  free(sink->memory);
+  free(sink->name);
+  free(sink);
+}
