@@ -1,0 +1,370 @@
+#include "kx_config.h"
+
+#include "kx_engine.h"
+
+#include "kx_poller.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TICK INT64_C(10000000) /* 10 ms: how often a host without a descriptor ticks */
+#define IDLE_CONNECTIONS 16L   /* kept for reuse; a submit's is never kept */
+
+typedef struct list {
+  kx_transfer *first, **end;
+} list;
+
+struct kx_engine {
+  CURLM *multi;
+  kx_poller *poller;
+  kx_settings settings;
+  pid_t process;
+  uint64_t last_id;
+  list waiting, active, ended, held;
+  int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
+  int more;                              /* the last step left work behind */
+  int *sockets;                          /* open ones: a forked child has to close them */
+  size_t socket_count, socket_room;
+};
+
+static void list_clear(list *l) {
+  l->first = NULL;
+  l->end = &l->first;
+}
+
+static void list_append(list *l, kx_transfer *t) {
+  t->next = NULL;
+  *l->end = t;
+  l->end = &t->next;
+}
+
+/* Takes the transfer out of the list; returns it, or NULL when it is not in there. */
+static kx_transfer *list_remove(list *l, uint64_t id) {
+  kx_transfer **at = &l->first, *t;
+
+  while (*at && (*at)->id != id) at = &(*at)->next;
+  t = *at;
+  if (!t) return NULL;
+  *at = t->next;
+  if (l->end == &t->next) l->end = at;
+  return t;
+}
+
+static void list_free(list *l) {
+  while (l->first) {
+    kx_transfer *t = l->first;
+    l->first = t->next;
+    kx_transfer_free(t);
+  }
+  list_clear(l);
+}
+
+/* curl's CURLOPT_OPENSOCKETFUNCTION: close-on-exec, and remembered. */
+static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
+  kx_engine *e = (kx_engine *)data;
+  int type = address->socktype, fd;
+
+  (void)purpose;
+#ifdef SOCK_CLOEXEC
+  type |= SOCK_CLOEXEC;
+#endif
+  if (e->socket_count == e->socket_room) {
+    size_t room = e->socket_room ? 2 * e->socket_room : 16;
+    int *sockets = (int *)realloc(e->sockets, room * sizeof *sockets);
+    if (!sockets) return CURL_SOCKET_BAD;
+    e->sockets = sockets;
+    e->socket_room = room;
+  }
+  fd = socket(address->family, type, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+#ifndef SOCK_CLOEXEC
+  (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+  e->sockets[e->socket_count++] = fd;
+  return fd;
+}
+
+/* curl's CURLOPT_CLOSESOCKETFUNCTION. */
+static int on_close(void *data, curl_socket_t fd) {
+  kx_engine *e = (kx_engine *)data;
+  size_t i;
+
+  for (i = 0; i < e->socket_count; i++) {
+    if (e->sockets[i] != fd) continue;
+    e->sockets[i] = e->sockets[--e->socket_count];
+    break;
+  }
+  (void)kx_poller_watch(e->poller, fd, 0);
+  return close(fd);
+}
+
+/* curl's CURLMOPT_SOCKETFUNCTION. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *of_socket) {
+  static const unsigned masks[] = {0, KX_READ, KX_WRITE, KX_READ | KX_WRITE};
+  kx_engine *e = (kx_engine *)data;
+
+  (void)easy, (void)of_socket;
+  return kx_poller_watch(e->poller, fd, what == CURL_POLL_REMOVE ? 0 : masks[what & 3]) ? -1 : 0;
+}
+
+/* curl's CURLMOPT_TIMERFUNCTION: only noted, for curl may not be called from here. */
+static int on_timer(CURLM *multi, long ms, void *data) {
+  (void)multi;
+  ((kx_engine *)data)->curl_due = ms < 0 ? KX_NEVER : kx_now() + (int64_t)ms * 1000000;
+  return 0;
+}
+
+static void free_settings(kx_settings *settings) {
+  free(settings->user_agent);
+  free(settings->proxy);
+  free(settings->ca_file);
+  free(settings->ca_path);
+}
+
+kx_engine *kx_engine_new(const kx_settings *settings) {
+  kx_engine *e = (kx_engine *)calloc(1, sizeof *e);
+  int error = ENOMEM;
+
+  if (!e) {
+    kx_settings copy = *settings;
+    free_settings(&copy);
+    errno = ENOMEM;
+    return NULL;
+  }
+  e->settings = *settings;
+  e->settings.sockets = e;
+  e->settings.open_socket = on_open;
+  e->settings.close_socket = on_close;
+  e->process = getpid();
+  e->curl_due = e->host_due = e->check_due = KX_NEVER;
+  list_clear(&e->waiting);
+  list_clear(&e->active);
+  list_clear(&e->ended);
+  list_clear(&e->held);
+  e->poller = kx_poller_new();
+  if (!e->poller) {
+    error = errno;
+  } else {
+    e->multi = curl_multi_init();
+  }
+  if (e->multi && !curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS)) {
+    return e;
+  }
+  kx_engine_free(e);
+  errno = error;
+  return NULL;
+}
+
+int kx_engine_forked(const kx_engine *e) { return e->process != getpid(); }
+
+void kx_engine_free(kx_engine *e) {
+  kx_transfer *t;
+  size_t i;
+
+  if (!e) return;
+  if (kx_engine_forked(e)) {
+    /* The connections are the parent's: a TLS farewell from here would end them. */
+    for (i = 0; i < e->socket_count; i++) close(e->sockets[i]);
+    kx_poller_free(e->poller);
+    return;
+  }
+  for (t = e->active.first; t; t = t->next) curl_multi_remove_handle(e->multi, t->easy);
+  list_free(&e->waiting);
+  list_free(&e->active);
+  list_free(&e->ended);
+  list_free(&e->held);
+  if (e->multi) curl_multi_cleanup(e->multi);
+  kx_poller_free(e->poller);
+  free_settings(&e->settings);
+  free(e->sockets);
+  free(e);
+}
+
+/* Returns when work of the engine's own or the host's alarm is due. */
+static int64_t own_due(const kx_engine *e) {
+  int64_t due = e->host_due;
+
+  if (e->waiting.first || e->ended.first || e->more) return 0;
+  if (e->curl_due < due) due = e->curl_due;
+  return e->check_due < due ? e->check_due : due;
+}
+
+uint64_t kx_engine_next_id(const kx_engine *e) { return e->last_id + 1; }
+
+uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
+  kx_transfer *t = kx_transfer_new(request, &e->settings);
+
+  if (!t) return 0;
+  t->id = ++e->last_id;
+  t->hold = hold;
+  list_append(&e->waiting, t);
+  kx_poller_alarm(e->poller, own_due(e));
+  return t->id;
+}
+
+kx_transfer *kx_engine_held(kx_engine *e, uint64_t id) {
+  kx_transfer *t = e->held.first;
+
+  while (t && t->id != id) t = t->next;
+  return t;
+}
+
+kx_sink *kx_engine_take(kx_engine *e, uint64_t id) {
+  kx_transfer *t = list_remove(&e->held, id);
+  kx_sink *sink;
+
+  if (!t) return NULL;
+  sink = t->sink;
+  t->sink = NULL;
+  kx_transfer_free(t);
+  return sink;
+}
+
+void kx_engine_cancel(kx_engine *e, uint64_t id) {
+  kx_transfer *t = list_remove(&e->active, id);
+
+  if (t) curl_multi_remove_handle(e->multi, t->easy);
+  else t = list_remove(&e->waiting, id);
+  if (!t) t = list_remove(&e->ended, id);
+  if (!t) t = list_remove(&e->held, id);
+  kx_transfer_free(t);
+}
+
+/* Ends an active transfer with curl's code for it. */
+static void end_transfer(kx_engine *e, kx_transfer *t, CURLcode code) {
+  list_remove(&e->active, t->id);
+  if (t->easy) curl_multi_remove_handle(e->multi, t->easy);
+  kx_transfer_end(t, code);
+  list_append(&e->ended, t);
+}
+
+/* Begins one waiting transfer: one by one, for 24 at once made a call of 2.2 ms. */
+static void begin_transfer(kx_engine *e) {
+  kx_transfer *t = list_remove(&e->waiting, e->waiting.first->id);
+  int failed = kx_transfer_prepare(t);
+  int64_t due;
+
+  list_append(&e->active, t);
+  if (!failed && curl_multi_add_handle(e->multi, t->easy) != CURLM_OK) {
+    kx_error_curl(&t->error, CURLE_OUT_OF_MEMORY, "");
+    curl_easy_cleanup(t->easy);
+    t->easy = NULL;
+    failed = 1;
+  }
+  if (failed) {
+    t->failed_by_us = 1;
+    end_transfer(e, t, CURLE_FAILED_INIT);
+    return;
+  }
+  due = kx_transfer_due(t);
+  if (due < e->check_due) e->check_due = due;
+}
+
+/* Ends what is over its deadline or stalls. `check_due` may be early, for activity moves the truth. */
+static void check_deadlines(kx_engine *e, int64_t now) {
+  kx_transfer *t, *next;
+
+  e->check_due = KX_NEVER;
+  for (t = e->active.first; t; t = next) {
+    int64_t due = kx_transfer_due(t);
+    next = t->next;
+    if (due <= now) {
+      kx_error_own(&t->error, "timeout", "CURLE_OPERATION_TIMEDOUT",
+                   due == t->deadline ? "the time for it ran out" : "no byte moved any more");
+      t->failed_by_us = 1;
+      end_transfer(e, t, CURLE_OPERATION_TIMEDOUT);
+    } else if (due < e->check_due) {
+      e->check_due = due;
+    }
+  }
+}
+
+/* Moves what curl has finished to the ended. */
+static void collect_finished(kx_engine *e) {
+  CURLMsg *message;
+  int left;
+
+  while ((message = curl_multi_info_read(e->multi, &left))) {
+    char *data = NULL;
+    if (message->msg != CURLMSG_DONE) continue;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &data);
+    end_transfer(e, (kx_transfer *)(void *)data, message->data.result);
+  }
+}
+
+/* Does one thing that is due; returns 0 when there is none. */
+static int step_once(kx_engine *e, int64_t now) {
+  static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
+                              CURL_CSELECT_IN | CURL_CSELECT_OUT};
+  int fd, running, did = 0;
+  unsigned what;
+
+  if (e->check_due <= now) check_deadlines(e, now);
+  if (e->waiting.first) {
+    begin_transfer(e);
+    did = 1;
+  }
+  if (e->curl_due <= now) {
+    e->curl_due = KX_NEVER;
+    curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    did = 1;
+  }
+  if (kx_poller_next(e->poller, &fd, &what)) {
+    curl_multi_socket_action(e->multi, fd, masks[what], &running);
+    did = 1;
+  }
+  if (did) collect_finished(e);
+  return did;
+}
+
+void kx_engine_step(kx_engine *e, int64_t budget) {
+  int64_t now = kx_now(), end = now + budget;
+
+  if (e->host_due <= now) e->host_due = KX_NEVER;
+  e->more = 1;
+  while (e->more && now < end) {
+    e->more = step_once(e, now);
+    now = kx_now();
+  }
+  kx_poller_alarm(e->poller, own_due(e));
+}
+
+kx_transfer *kx_engine_ended(kx_engine *e) { return e->ended.first; }
+
+void kx_engine_drop_ended(kx_engine *e) {
+  kx_transfer *t = list_remove(&e->ended, e->ended.first->id);
+
+  if (t->hold) list_append(&e->held, t);
+  else kx_transfer_free(t);
+}
+
+kx_transfer *kx_engine_active(kx_engine *e) { return e->active.first; }
+
+void kx_engine_alarm(kx_engine *e, int64_t when) {
+  e->host_due = when;
+  kx_poller_alarm(e->poller, own_due(e));
+}
+
+int64_t kx_engine_due(const kx_engine *e) {
+  int64_t due = own_due(e), tick;
+
+  if (!e->active.first || kx_poller_fd(e->poller) >= 0) return due;
+  tick = kx_now() + TICK; /* the host sees no sockets */
+  return tick < due ? tick : due;
+}
+
+int kx_engine_fd(const kx_engine *e) { return kx_poller_fd(e->poller); }
+
+void kx_engine_wait(kx_engine *e, int64_t when) {
+  int64_t due = own_due(e);
+
+  kx_poller_wait(e->poller, due < when ? due : when);
+}
