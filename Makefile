@@ -72,6 +72,10 @@ $(B)/%.o: src/%.c
 	@echo "  CC $@"
 	@$(compile) -MMD -MP -c -o $@ $<
 
+# stb_image has no macro for its version, only its first line.
+stb_version = $(shell sed -n '1s/.*stb_image - v\([0-9.]*\).*/\1/p' \
+  $(or $(STB_INCDIR),/usr/include)/stb/stb_image.h 2>/dev/null)
+$(B)/kx_lua.o: extra_flags += $(stb_version:%=-DKX_STB_VERSION='"%"')
 $(B)/kx_stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
 
 -include $(objects:.o=.d)

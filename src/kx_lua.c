@@ -1,0 +1,483 @@
+/* luaopen_kontext_core: the C core as Lua functions. The engine's are in kx_lua_engine.c. */
+#include "kx_compat.h"
+
+#include "kx_base64.h"
+#include "kx_body.h"
+#include "kx_digest.h"
+#include "kx_error.h"
+#include "kx_image.h"
+#include "kx_log.h"
+#include "kx_poller.h"
+#include "kx_repaint.h"
+#include "kx_stb.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_TYPE "kontext.log"
+#define GUARD_TYPE "kontext.guard"
+
+#ifndef KX_STB_VERSION /* the Makefile reads it from stb_image.h's first line */
+#define KX_STB_VERSION "unknown"
+#endif
+
+KX_EXPORT int luaopen_kontext_core(lua_State *L);
+
+void kx_lua_type(lua_State *L, const char *name, const luaL_Reg *methods) {
+  if (luaL_newmetatable(L, name)) {
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pushstring(L, name); /* what getmetatable tells */
+    lua_setfield(L, -2, "__metatable");
+  }
+  lua_pop(L, 1);
+}
+
+int kx_lua_failed(lua_State *L, int number, const char *what) {
+  kx_error error;
+
+  kx_error_file(&error, number, what);
+  lua_pushnil(L);
+  lua_pushstring(L, error.detail);
+  lua_pushstring(L, error.code);
+  return 3;
+}
+
+int kx_lua_source(lua_State *L, int index, const char **text, size_t *size) {
+  int kind = KX_PATH;
+
+  luaL_checktype(L, index, LUA_TTABLE);
+  lua_getfield(L, index, "path");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_getfield(L, index, "bytes");
+    kind = KX_BYTES;
+  }
+  if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "{path = string} or {bytes = string} expected");
+  *text = lua_tolstring(L, -1, size);
+  if (kind == KX_PATH && strlen(*text) != *size) luaL_error(L, "path: contains a NUL byte");
+  lua_pop(L, 1); /* the table keeps it */
+  return kind;
+}
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+  if (!value) return;
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, uint64_t value) {
+  lua_pushinteger(L, (lua_Integer)value);
+  lua_setfield(L, -2, name);
+}
+
+/* Pushes the outcome of the picture check; returns how many values. */
+static int push_check(lua_State *L, const kx_source *source, kx_image_status status,
+                      const kx_image_info *info) {
+  static const char *const outcomes[] = {"ok",   "empty",   "cut", "unknown", "foreign", "no_size",
+                                         "huge", "damaged", "odd", "file",    "memory"};
+
+  if (status != KX_IMAGE_OK) {
+    lua_pushnil(L);
+    lua_pushstring(L, outcomes[status]);
+  }
+  lua_createtable(L, 0, 8);
+  set_integer(L, "bytes", source->size);
+  set_string(L, "format", info->format);
+  set_string(L, "label", info->label);
+  if (info->width > 0) set_integer(L, "width", info->width);
+  if (info->height > 0) set_integer(L, "height", info->height);
+  if (status == KX_IMAGE_OK) {
+    set_integer(L, "orientation", (uint64_t)info->orientation);
+    if (!source->memory) {
+      lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
+      lua_setfield(L, -2, "stamp");
+    }
+    return 1;
+  }
+  set_string(L, "why", info->why);
+  if (status == KX_IMAGE_UNREADABLE) {
+    set_string(L, "code", kx_errno_name(info->error));
+    set_string(L, "why", strerror(info->error));
+  }
+  return 3;
+}
+
+int kx_lua_check(lua_State *L, const kx_source *source) {
+  kx_image_info info;
+  kx_image_status status = kx_image_read(source, &info);
+
+  return push_check(L, source, status, &info);
+}
+
+/* core.check{path=} or {bytes=} → {format, width, height, bytes, orientation, stamp}; else nil, the
+   outcome ("file" for what cannot be read) and a table of what is known. */
+static int core_check(lua_State *L) {
+  const char *text;
+  size_t size;
+  kx_source source;
+  kx_image_info info;
+  kx_image_status status;
+
+  if (kx_lua_source(L, 1, &text, &size) == KX_BYTES) {
+    kx_source_memory(&source, text, size);
+    return kx_lua_check(L, &source);
+  }
+  memset(&info, 0, sizeof info);
+  info.error = kx_source_open(&source, text);
+  status = info.error ? KX_IMAGE_UNREADABLE : kx_image_read(&source, &info);
+  kx_source_close(&source); /* before anything that may raise */
+  return push_check(L, &source, status, &info);
+}
+
+/* core.sniff(bytes) → a picture format's name, or nil. */
+static int core_sniff(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+
+  lua_pushstring(L, kx_image_sniff(bytes, size));
+  return 1;
+}
+
+#define URL_MAX 8192 /* a signed URL has some 300 bytes */
+
+/* A URL as libcurl's parser sees it, so that what is judged is what is connected to. */
+typedef struct url_parts {
+  char scheme[16], host[256], port[8], url[URL_MAX];
+  int user;
+} url_parts;
+
+/* Copies one part; returns curl's code, also for what is longer than any good one. */
+static CURLUcode url_part(CURLU *url, CURLUPart part, unsigned flags, char *to, size_t room) {
+  char *value = NULL;
+  CURLUcode code = curl_url_get(url, part, &value, flags);
+
+  if (code != CURLUE_OK) return code;
+  if (strlen(value) < room) memcpy(to, value, strlen(value) + 1);
+  else code = CURLUE_MALFORMED_INPUT;
+  curl_free(value);
+  return code;
+}
+
+/* Parses `text`, seen from `base` where that is given; returns curl's code. */
+static CURLUcode parse_url(const char *text, const char *base, url_parts *parts) {
+  CURLU *url = curl_url();
+  char *user = NULL;
+  CURLUcode code = CURLUE_OUT_OF_MEMORY;
+
+  if (!url) return code;
+  code = base ? curl_url_set(url, CURLUPART_URL, base, CURLU_NON_SUPPORT_SCHEME) : CURLUE_OK;
+  if (!code) code = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
+  if (!code) code = url_part(url, CURLUPART_SCHEME, 0, parts->scheme, sizeof parts->scheme);
+  if (!code) code = url_part(url, CURLUPART_HOST, 0, parts->host, sizeof parts->host);
+  if (!code) code = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, parts->port, sizeof parts->port);
+  if (!code) code = url_part(url, CURLUPART_URL, 0, parts->url, sizeof parts->url);
+  parts->user = curl_url_get(url, CURLUPART_USER, &user, 0) == CURLUE_OK;
+  curl_free(user);
+  curl_url_cleanup(url);
+  return code;
+}
+
+/* core.url(text, base) → {scheme, host, port, url, user}, or nil, message. */
+static int core_url(lua_State *L) {
+  url_parts parts;
+  size_t size;
+  const char *text = luaL_checklstring(L, 1, &size);
+  CURLUcode code = CURLUE_MALFORMED_INPUT;
+
+  if (strlen(text) == size && size < URL_MAX) {
+    code = parse_url(text, luaL_optstring(L, 2, NULL), &parts);
+  }
+  if (code != CURLUE_OK) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "not a usable URL (libcurl's code %d)", (int)code);
+    return 2;
+  }
+  lua_createtable(L, 0, 5);
+  set_string(L, "scheme", parts.scheme);
+  set_string(L, "host", parts.host);
+  set_string(L, "port", parts.port);
+  set_string(L, "url", parts.url);
+  lua_pushboolean(L, parts.user);
+  lua_setfield(L, -2, "user");
+  return 1;
+}
+
+/* core.now() → seconds on the monotonic clock. */
+static int core_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)kx_now() / 1e9);
+  return 1;
+}
+
+void kx_lua_base64(lua_State *L, const void *bytes, size_t size) {
+  char text[KX_BASE64_LENGTH(KX_DIGEST_MAX)];
+
+  lua_pushlstring(L, text, kx_base64_encode(text, bytes, size));
+}
+
+/* Pushes a digest's raw bytes, or nil where there is no such algorithm. */
+static int push_digest(lua_State *L, kx_digest_kind kind) {
+  unsigned char value[KX_DIGEST_MAX];
+  size_t size, length = 0;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  kx_digest *digest = kx_digest_new(kind);
+
+  if (digest) {
+    kx_digest_add(digest, bytes, size);
+    length = kx_digest_value(digest, value);
+    kx_digest_free(digest);
+  }
+  if (length == 0) lua_pushnil(L);
+  else lua_pushlstring(L, (const char *)value, length);
+  return 1;
+}
+
+/* core.md5(bytes) → 16 bytes, or nil. */
+static int core_md5(lua_State *L) { return push_digest(L, KX_MD5); }
+
+/* core.sha256(bytes) → 32 bytes. */
+static int core_sha256(lua_State *L) { return push_digest(L, KX_SHA256); }
+
+/* core.hmac_sha256(key, bytes) → 32 bytes. */
+static int core_hmac_sha256(lua_State *L) {
+  unsigned char value[KX_DIGEST_MAX];
+  size_t key_size, size;
+  const char *key = luaL_checklstring(L, 1, &key_size);
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  if (!kx_hmac_sha256(key, key_size, bytes, size, value)) return luaL_error(L, "no HMAC");
+  lua_pushlstring(L, (const char *)value, 32);
+  return 1;
+}
+
+/* core.equal(a, b) → true when both strings are equal, in a time that tells only their lengths. */
+static int core_equal(lua_State *L) {
+  size_t a_size, b_size;
+  const char *a = luaL_checklstring(L, 1, &a_size), *b = luaL_checklstring(L, 2, &b_size);
+
+  lua_pushboolean(L, a_size == b_size && kx_equal(a, b, a_size));
+  return 1;
+}
+
+/* core.save(path, bytes) → true, or nil, message, code: the file is the old one or the whole new. */
+static int core_save(lua_State *L) {
+  size_t path_size, size;
+  const char *path = luaL_checklstring(L, 1, &path_size);
+  const char *bytes = luaL_checklstring(L, 2, &size);
+  kx_sink *sink;
+  int error;
+
+  luaL_argcheck(L, strlen(path) == path_size, 1, "contains a NUL byte");
+  sink = kx_sink_file(path, UINT64_MAX, 0666);
+  if (!sink) return kx_lua_failed(L, errno, path);
+  error = kx_sink_write(sink, bytes, size);
+  if (!error) error = kx_sink_finish(sink);
+  kx_sink_free(sink);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* Pushes a userdata that frees what its pointer will point to: should memory run out while that is
+   pushed, the collector does it. */
+static void **push_guard(lua_State *L) {
+  void **guard = (void **)lua_newuserdatauv(L, sizeof *guard, 0);
+
+  *guard = NULL;
+  luaL_getmetatable(L, GUARD_TYPE);
+  lua_setmetatable(L, -2);
+  return guard;
+}
+
+static int guard_free(lua_State *L) {
+  void **guard = (void **)luaL_checkudata(L, 1, GUARD_TYPE);
+
+  free(*guard);
+  *guard = NULL;
+  return 0;
+}
+
+/* core.repaint{bytes=, width=, height=, format=, seed=, label=} → bytes, or nil, message: the
+   emulator's edit. */
+static int core_repaint(lua_State *L) {
+  kx_repaint_options options;
+  kx_source input;
+  const char *bytes, *why = NULL;
+  unsigned char *out = NULL;
+  size_t size;
+  void **guard;
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  memset(&options, 0, sizeof options);
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "bytes");
+  lua_getfield(L, 1, "width");
+  lua_getfield(L, 1, "height");
+  lua_getfield(L, 1, "format");
+  lua_getfield(L, 1, "seed");
+  lua_getfield(L, 1, "label");
+  bytes = luaL_optlstring(L, 2, NULL, &size);
+  if (bytes) {
+    kx_source_memory(&input, bytes, size);
+    options.input = &input;
+  }
+  options.width = (int)luaL_checknumber(L, 3);
+  options.height = (int)luaL_checknumber(L, 4);
+  options.png = !strcmp(luaL_checkstring(L, 5), "png");
+  options.seed = (uint32_t)luaL_checknumber(L, 6);
+  options.label = luaL_optlstring(L, 7, NULL, &options.label_size);
+  guard = push_guard(L);
+  if (!kx_repaint(&options, &out, &size, &why)) {
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+  }
+  *guard = out;
+  lua_pushlstring(L, (const char *)out, size);
+  free(out);
+  *guard = NULL;
+  return 1;
+}
+
+typedef struct log_box {
+  kx_log *log;      /* NULL before it is opened and after close */
+  kx_sink *content; /* of a read that is under way, or was when memory ran out */
+} log_box;
+
+static kx_log *to_log(lua_State *L, int index) {
+  log_box *box = (log_box *)luaL_checkudata(L, index, LOG_TYPE);
+
+  if (!box->log) luaL_error(L, "the journal is closed");
+  return box->log;
+}
+
+int kx_lua_log_fd(lua_State *L, int index) { return kx_log_fd(to_log(L, index)); }
+
+/* core.log(path) → log, or nil, message, code. */
+static int core_log(lua_State *L) {
+  size_t size;
+  const char *path = luaL_checklstring(L, 1, &size);
+  log_box *box;
+
+  luaL_argcheck(L, strlen(path) == size, 1, "contains a NUL byte");
+  box = (log_box *)lua_newuserdatauv(L, sizeof *box, 1);
+  box->log = NULL;
+  box->content = NULL;
+  luaL_getmetatable(L, LOG_TYPE);
+  lua_setmetatable(L, -2);
+  box->log = kx_log_open(path);
+  return box->log ? 1 : kx_lua_failed(L, errno, path);
+}
+
+/* log:read(cap) → all bytes, or nil, message, code. */
+static int log_read(lua_State *L) {
+  kx_log *log = to_log(L, 1);
+  log_box *box = (log_box *)lua_touserdata(L, 1);
+  size_t cap = (size_t)luaL_checknumber(L, 2);
+  kx_source source;
+  int error;
+
+  kx_sink_free(box->content);
+  box->content = kx_sink_memory(cap);
+  error = box->content ? kx_log_read(log, box->content) : ENOMEM;
+  if (!error) {
+    kx_sink_source(box->content, &source);
+    lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
+  }
+  kx_sink_free(box->content);
+  box->content = NULL;
+  return error ? kx_lua_failed(L, error, "the journal") : 1;
+}
+
+/* Pushes true, or nil, message, code. */
+static int log_result(lua_State *L, int error) {
+  if (error) return kx_lua_failed(L, error, "the journal");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* log:append(bytes, sync) → true, or nil, message, code. */
+static int log_append(lua_State *L) {
+  kx_log *log = to_log(L, 1);
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  return log_result(L, kx_log_append(log, bytes, size, lua_toboolean(L, 3)));
+}
+
+/* log:replace(bytes) → true, or nil, message, code. */
+static int log_replace(lua_State *L) {
+  kx_log *log = to_log(L, 1);
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  return log_result(L, kx_log_replace(log, bytes, size));
+}
+
+/* log:close(), and the collector's call. */
+static int log_close(lua_State *L) {
+  log_box *box = (log_box *)luaL_checkudata(L, 1, LOG_TYPE);
+
+  kx_log_close(box->log);
+  kx_sink_free(box->content);
+  box->log = NULL;
+  box->content = NULL;
+  return 0;
+}
+
+/* core.info() → versions: what the module was built for and what it runs on. */
+static int core_info(lua_State *L) {
+  const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+
+  lua_createtable(L, 0, 6);
+  set_string(L, "lua", LUA_VERSION);
+  set_string(L, "libcurl", curl->version);
+  set_string(L, "tls", curl->ssl_version);
+  set_string(L, "resolver", curl->features & CURL_VERSION_ASYNCHDNS ? "asynchronous" : "blocking");
+  set_string(L, "stb", KX_STB_VERSION);
+  set_string(L, "poller", KX_EPOLL ? "epoll" : "poll");
+  return 1;
+}
+
+/* Initialises libcurl once in a process: it cannot be undone while others may use it. */
+static void initialise_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+/* Keeps this module mapped for good: after a cancel without waiting a resolver's thread still runs
+   in it. The linker's nodelete says the same, where the build has it. */
+static void pin(void) {
+  Dl_info info;
+
+  /* A function's address as data: POSIX has it so, ISO C does not. */
+  int (*function)(lua_State *) = luaopen_kontext_core;
+  void *address;
+  memcpy(&address, &function, sizeof address);
+  if (dladdr(address, &info) && info.dli_fname) {
+    (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+}
+
+int luaopen_kontext_core(lua_State *L) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT; /* two states may be opened in two threads */
+  static const luaL_Reg functions[] = {
+      {"engine", kx_lua_engine}, {"check", core_check},   {"sniff", core_sniff},
+      {"repaint", core_repaint}, {"url", core_url},       {"now", core_now},
+      {"md5", core_md5},         {"sha256", core_sha256}, {"hmac_sha256", core_hmac_sha256},
+      {"equal", core_equal},     {"save", core_save},     {"log", core_log},
+      {"info", core_info},       {NULL, NULL}};
+  static const luaL_Reg log_methods[] = {{"read", log_read},       {"append", log_append},
+                                         {"replace", log_replace}, {"close", log_close},
+                                         {"__gc", log_close},      {NULL, NULL}};
+  static const luaL_Reg guard_methods[] = {{"__gc", guard_free}, {NULL, NULL}};
+
+  pthread_once(&once, initialise_curl);
+  pin();
+  kx_lua_type(L, LOG_TYPE, log_methods);
+  kx_lua_type(L, GUARD_TYPE, guard_methods);
+  kx_lua_engine_type(L);
+  luaL_newlib(L, functions);
+  return 1;
+}
