@@ -15,6 +15,9 @@ end
 
 local json = {}
 
+--- The library that reads JSON here.
+json.name = found and ("lua-cjson " .. tostring(codec._VERSION)) or "vim.json"
+
 local exact = 2 ^ 53 -- a double holds each integer up to it
 local tointeger = math.tointeger or function(n) return n end -- luacheck: ignore 143
 

@@ -1,0 +1,82 @@
+--- A picture that an edit has made.
+local core = require "kontext.core"
+local errors = require "kontext.errors"
+
+local image = {}
+
+---@class kontext.Image
+---@field bytes string the file as the service made it, provenance included
+---@field format "jpeg"|"png"
+---@field width integer pixels
+---@field height integer pixels
+---@field seed integer|string? what it was made with; digits where a number would not hold them
+---@field prompt string?
+---@field duration number? seconds that the service worked
+---@field cost number? credits
+---@field id string the task's
+---@field path string? where save_as put it
+local Image = { __name = "kontext.image" }
+
+local jobs = setmetatable({}, { __mode = "k" }) -- image → the job that made it
+
+-- A picture that was saved while it arrived is read from its file when somebody asks for its bytes.
+function Image.__index(self, name)
+  if name ~= "bytes" then return Image[name] end
+  local path = rawget(self, "path")
+  local file = path and io.open(path, "rb")
+  if not file then return nil end
+  local bytes = file:read("*a")
+  file:close()
+  return bytes
+end
+
+function Image:__tostring()
+  return ("kontext.image: %s, %d x %d"):format(self.format, self.width, self.height)
+end
+
+--- Makes an image of its fields.
+---@param fields table
+---@param job kontext.Job that made it
+---@return kontext.Image
+function image.new(fields, job)
+  local self = setmetatable(fields, Image)
+  jobs[self] = job
+  return self
+end
+
+--- Saves the picture: afterwards the old file is there or the whole new one.
+---@param path string
+---@return string? path
+---@return string? message
+---@return kontext.Error? err of kind "file"
+function Image:save(path)
+  if type(path) ~= "string" then error("path must be a string, not " .. type(path), 2) end
+  local bytes, done, message, code = self.bytes, nil, nil, nil
+  if not bytes then
+    message = ("cannot read %s: it was moved since the edit was saved there"):format(self.path)
+  elseif path:find("%z") then
+    message = "the path contains a NUL byte"
+  else
+    done, message, code = core.save(path, bytes)
+    if done then
+      jobs[self]:_saved(path, core.md5(bytes))
+      return path
+    end
+    message = "cannot save the picture as " .. message
+  end
+  return errors.result(errors.new { kind = "file", message = message, code = code, stage = "save",
+    charged = true, job_id = self.id })
+end
+
+--- Edits the picture further; the same as client:edit with it as `input_image`.
+---@param params table
+---@return kontext.Job
+function Image:edit(params)
+  if type(params) ~= "table" then error("params must be a table, not " .. type(params), 2) end
+  local given = {}
+  for name, value in pairs(params) do given[name] = value end
+  if given.input_image == nil then given.input_image = self end
+  return jobs[self]._client:_edit(given, 2)
+end
+
+return image

@@ -1,0 +1,52 @@
+--- kontext: edit images with words, through BFL's FLUX.1 Kontext API.
+---
+---   local kontext = require "kontext"
+---   local image = assert(kontext.edit{ prompt = "Change the car color to red",
+---     input_image = "car.jpg" }:wait())
+---   assert(image:save "red-car.jpg")
+local check = require "kontext.check"
+local client = require "kontext.client"
+local core = require "kontext.core"
+local json = require "kontext.json"
+local prompt = require "kontext.prompt"
+local run = require "kontext.loop.run"
+local size = require "kontext.size"
+local version = require "kontext.version"
+local webhook = require "kontext.webhook"
+
+local kontext = {
+  new = client.new,
+  check = check.image,
+  output_size = size.output_size,
+  replace_text = prompt.replace_text,
+  run = run.all,
+  webhook = webhook,
+}
+
+local default -- made on first use
+
+-- The methods of the default client, each under its own name.
+for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", "poll", "pollfd",
+  "getfd", "events", "timeout" } do
+  kontext[name] = function(...)
+    default = default or client.new()
+    return default[name](default, ...)
+  end
+end
+
+--- Tells the versions of the module and of what it stands on.
+---@return table info {module, lua, libcurl, tls, resolver, poller, json, stb}
+function kontext.info()
+  local info = core.info()
+  info.module, info.json = version, json.name
+  return info
+end
+
+--- The emulator, loaded when it is first asked for: it needs lua-http.
+return setmetatable(kontext, {
+  __index = function(self, name)
+    if name ~= "emulator" then return nil end
+    self.emulator = require "kontext.emulator"
+    return self.emulator
+  end,
+})

@@ -1,0 +1,49 @@
+--- Who may be asked, and who may see the key. URLs are read by libcurl's own parser: what is judged
+--- is what is connected to.
+local api = require "kontext.api"
+local core = require "kontext.core"
+
+local origin = {}
+
+---@class kontext.Origin
+---@field scheme string
+---@field host string lower case
+---@field port string
+---@field url string the whole URL
+---@field loopback boolean
+
+--- Reads a URL that may be asked at all: https, or http on loopback where `plain` allows it; without
+--- a user's name in it.
+---@param url any
+---@param plain boolean
+---@param base? string what a relative URL is relative to
+---@return kontext.Origin? origin
+---@return string? message
+function origin.read(url, plain, base)
+  if type(url) ~= "string" then return nil, "is missing" end
+  local parts, message = core.url(url, base)
+  if not parts then return nil, "is " .. message end
+  parts.host = parts.host:lower()
+  parts.loopback = parts.host == "localhost" or parts.host == "[::1]"
+    or parts.host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+  if parts.user then return nil, "has a user's name in it" end
+  if parts.scheme == "https" or parts.scheme == "http" and plain and parts.loopback then
+    return parts
+  end
+  return nil, "is neither https nor http on loopback"
+end
+
+--- Tells whether the key may be sent there: to the base's own origin, or to the service's hosts.
+---@param target kontext.Origin
+---@param base kontext.Origin
+---@return boolean
+function origin.sees_key(target, base)
+  if target.scheme == base.scheme and target.host == base.host and target.port == base.port then
+    return true
+  end
+  if target.scheme ~= "https" or target.port ~= "443" then return false end
+  local domain = api.key_domain
+  return target.host == domain or target.host:sub(-#domain - 1) == "." .. domain
+end
+
+return origin

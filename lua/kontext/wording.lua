@@ -1,0 +1,45 @@
+--- What the service or libcurl said of an error, made fit for a sentence.
+local wording = {}
+
+local shown = 300 -- characters
+
+-- Returns FastAPI's list of complaints, or any list, as one text.
+local function listed(list)
+  local parts = {}
+  for _, item in ipairs(list) do
+    if type(item) == "table" then
+      local where = type(item.loc) == "table" and item.loc[#item.loc]
+      item = (where and tostring(where) .. ": " or "") .. tostring(item.msg or item.message or "?")
+    end
+    parts[#parts + 1] = tostring(item)
+  end
+  return table.concat(parts, "; ")
+end
+
+--- Returns what an answer says of an error, to stand behind a sentence; "" where it says nothing.
+---@param answer table? the decoded body
+---@param body string? the body, shown where it is no JSON
+---@return string
+function wording.said(answer, body)
+  local text
+  if answer then
+    text = answer.detail or answer.message or answer.error or answer.errors or answer.details
+    if type(text) == "table" then
+      text = #text > 0 and listed(text) or text.message or text.msg or text.error
+    end
+  else
+    text = (body or ""):gsub("<[^>]*>", " ")
+  end
+  if type(text) ~= "string" then return "" end
+  text = text:gsub("[%c%s]+", " "):gsub("^ ", ""):gsub(" $", ""):sub(1, shown)
+  return #text > 0 and ": " .. text or ""
+end
+
+--- Returns what ended a transfer: libcurl's words, or the HTTP status and what came with it.
+---@param event table of the engine
+---@return string
+function wording.what(event)
+  return event.detail or ("HTTP %d%s"):format(event.status, wording.said(nil, event.body))
+end
+
+return wording
