@@ -1,16 +1,18 @@
---- A client: its options, its queue of jobs, who may see the key, and the engine that moves bytes.
+--- A client: edits, resumes, steps, closes. How its jobs take turns is in queue.lua, how their
+--- bytes move in transport.lua.
 local api = require "kontext.api"
 local check = require "kontext.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
 local job = require "kontext.job"
 local journal = require "kontext.journal"
-local json = require "kontext.json"
+local options = require "kontext.options"
 local origin = require "kontext.origin"
 local params = require "kontext.params"
+local queue = require "kontext.queue"
 local retry = require "kontext.retry"
 local token = require "kontext.token"
-local version = require "kontext.version"
+local transport = require "kontext.transport"
 
 local client = {}
 
@@ -18,72 +20,33 @@ local client = {}
 local Client = { __name = "kontext.client" }
 Client.__index = Client
 
--- client → key: in no table that a program may print.
-local keys = setmetatable({}, { __mode = "k" })
-
-local option_types = {
-  api_key = { string = true }, base_url = { string = true }, region = { string = true },
-  model = { string = true }, timeout = { number = true }, connect_timeout = { number = true },
-  stall_timeout = { number = true }, max_active = { number = true },
-  poll_interval = { number = true }, ca_file = { string = true }, proxy = { string = true },
-  user_agent = { string = true }, loop = { string = true, ["function"] = true },
-  journal = { string = true },
-}
-
-local step_budget = 0.001 -- seconds of one step: what is left keeps the descriptor readable
-local picture_cap = 64 * 1024 * 1024 -- bytes of a download; a picture of 1 MP has 1 to 3 MB
-local shortest_secret = 6 -- characters; shorter ones would hide half of every sentence
-
--- Returns what is misused in the options, or nil.
-local function misuse(options)
-  if type(options) ~= "table" then return "options must be a table, not " .. type(options) end
-  for name, value in pairs(options) do
-    local types = option_types[name]
-    if not types then return params.unknown(name, option_types) end
-    if not types[type(value)] then
-      return ("%s must be a %s, not %s"):format(name, next(types), type(value))
-    elseif type(value) == "number" and not (value > 0 and value < math.huge) then
-      return ("%s must be a number above 0"):format(name)
-    end
-  end
-  if options.region and not api.bases[options.region] then
-    return ('region must be "eu" or "us", not %q'):format(options.region)
-  elseif options.model and not api.endpoints[options.model] then
-    return ('model must be "flux-kontext-pro" or "flux-kontext-max", not %q'):format(options.model)
-  end
-  local base, message = origin.read(options.base_url or api.bases.global, true)
-  if not base then return "base_url " .. message end
+for _, part in ipairs { queue, transport } do
+  for name, method in pairs(part) do Client[name] = method end
 end
 
+local step_budget = 0.001 -- seconds of one step: what is left keeps the descriptor readable
+
 --- Makes a client.
----@param options? table see docs/reference.md
+---@param given? table options: see docs/reference.md
 ---@return kontext.Client
-function client.new(options)
-  options = options or {}
-  local wrong = misuse(options)
-  if wrong then error(wrong, 2) end
+function client.new(given)
+  local chosen = options.check(given, 2)
   local self = setmetatable({
-    _model = options.model or api.default_model,
-    _timeout = options.timeout or 300,
-    _poll_interval = options.poll_interval,
-    _loop = options.loop,
-    _proxy = options.proxy,
-    _base_url = (options.base_url or options.region and api.bases[options.region]
-      or os.getenv "BFL_BASE_URL" or api.bases.global):gsub("/+$", ""),
+    _model = chosen.model, _timeout = chosen.timeout, _poll_interval = chosen.poll_interval,
+    _loop = chosen.loop, _proxy = chosen.proxy, _base_url = chosen.base_url:gsub("/+$", ""),
     _slots = {}, _active = {}, _transfers = {}, _notices = {}, _open = 0, _due = math.huge,
   }, Client)
-  keys[self] = options.api_key
   for model, limit in pairs(api.limits.active) do
-    self._slots[model] = { limit = options.max_active or limit, used = 0, first = 1, last = 0 }
+    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
   end
   local base, message = origin.read(self._base_url, true)
-  if not base then
+  if base then
+    self._base, self._plain = base, base.loopback
+    self:_open_engine(chosen)
+    if chosen.journal and not self._broken then self:_open_journal(chosen.journal) end
+  else
     self:_break { kind = "invalid", message = "BFL_BASE_URL " .. message }
-    return self
   end
-  self._base, self._plain = base, base.loopback
-  self:_open_engine(options)
-  if options.journal and not self._broken then self:_open_journal(options.journal) end
   return self
 end
 
@@ -91,20 +54,6 @@ end
 function Client:_break(fields)
   fields.stage, fields.charged = "check", false
   self._broken = errors.new(fields)
-end
-
-function Client:_open_engine(options)
-  local message, code
-  self._engine, message, code = core.engine {
-    connect_timeout = options.connect_timeout or 10,
-    stall_timeout = options.stall_timeout or 30,
-    user_agent = options.user_agent or "kontext-lua/" .. version,
-    proxy = options.proxy,
-    ca_file = options.ca_file,
-  }
-  if not self._engine then
-    self:_break { kind = "internal", code = code, message = "the client cannot begin: " .. message }
-  end
 end
 
 function Client:_open_journal(path)
@@ -130,13 +79,11 @@ function Client:_leave_to_parent()
   self._forked = true
   self._engine:close()
   self._engine = nil
-  self:_break { kind = "fork", message = "this process was forked from the one that made the client, "
-    .. "where the edit goes on: make a client of its own here with kontext.new" }
+  self:_break { kind = "fork", message = "this process was forked from the one that made the "
+    .. "client, where the edit goes on: make a client of its own here with kontext.new" }
   self._journal = nil
   self:_end_all("fork", self._broken.message)
 end
-
--- Edits ---------------------------------------------------------------------------------------------
 
 -- Returns the checked sources of the images by parameter's name, or nil and an error.
 local function check_sources(checked)
@@ -152,20 +99,6 @@ local function check_sources(checked)
   return sources
 end
 
--- Returns the key, or nil and what to do. An emulator takes any, so on loopback one is made up.
-function Client:_key()
-  local key = keys[self] or os.getenv "BFL_API_KEY"
-  key = key and key:match("^%s*(.-)%s*$")
-  if (not key or key == "") and self._base.loopback then return "emulator" end
-  if not key or key == "" then
-    return nil, "there is no API key: set BFL_API_KEY, or pass api_key to kontext.new"
-  elseif key:find("[^\33-\126]") then
-    return nil, "the API key has characters that no key has: copy it again"
-  end
-  keys[self] = key
-  return key
-end
-
 -- Returns a job that ends with this error before anything is sent.
 function Client:_refuse(fields, err)
   local refused = job.new(self, fields)
@@ -174,22 +107,15 @@ function Client:_refuse(fields, err)
   return refused
 end
 
--- The fields of an error made elsewhere, for a job of its own to end with.
-local function copied(err)
-  local fields = {}
-  for name, value in pairs(err) do fields[name] = value end
-  return fields
-end
-
 function Client:_edit(given, level)
   alive(self, level)
   local checked, message = params.check(given, level + 1)
-  local fields = { _params = checked or {}, _timeout = checked and checked.timeout or self._timeout }
+  local fields = { _params = checked or {} }
   if not checked then
     return self:_refuse(fields, { kind = "invalid", message = message, stage = "check",
       charged = false })
   end
-  if self._broken then return self:_refuse(fields, copied(self._broken)) end
+  if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
   local key
   key, message = self:_key()
   if not key then
@@ -197,9 +123,10 @@ function Client:_edit(given, level)
       charged = false })
   end
   local sources, err = check_sources(checked)
-  if not sources then return self:_refuse(fields, copied(err)) end
+  if not sources then return self:_refuse(fields, errors.copy(err)) end
   checked.model = checked.model or self._model
   fields._sources, fields._next = sources, "_submit"
+  fields._timeout = checked.timeout or self._timeout
   return self:_queue(job.new(self, fields), false)
 end
 
@@ -208,7 +135,8 @@ end
 ---@param edit_params table see docs/reference.md
 ---@return kontext.Job
 function Client:edit(edit_params)
-  return self:_edit(edit_params, 2)
+  local begun = self:_edit(edit_params, 2) -- no tail call: errors blame the caller's line
+  return begun
 end
 
 --- Goes on with a job of another process, or with all unfinished ones of a journal.
@@ -234,29 +162,37 @@ function Client:_resume_token(text)
   fields.id = values.id
   fields._params = { model = api.endpoints[values.model] and values.model or self._model,
     save_as = values.save_as, key = values.key, output_format = values.output_format }
-  if self._broken then return self:_refuse(fields, copied(self._broken)) end
+  if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
   fields.polling_url = self:_polling_url(values.polling_url, values.id)
   fields._accepted_at, fields._next = -math.huge, "_resumed"
   return self:_queue(job.new(self, fields), true)
 end
 
--- Returns jobs for what a journal says was accepted and not saved.
+-- Returns a job that has ended the way a journal's edit did whose end nobody knows.
+function Client:_unresolved(entry)
+  local of = self:_refuse({ _params = { key = entry.key, save_as = entry.save_as } }, {
+    kind = "ambiguous", stage = "submit",
+    message = ("edit %s was sent, but no answer to it was noted: it may have been paid for, so it "
+      .. "is not sent again; look at your account before you edit again"):format(entry.key and ('"%s"'):format(entry.key) or "number " .. entry.number) })
+  return of
+end
+
+-- Returns jobs for all that a journal says was begun and has no picture.
 function Client:_resume_journal(path)
-  local held, message, code = self._journal, nil, nil
-  if held and held.path ~= path or not held and self._broken then held = nil end
-  if not held and not self._broken then held, message, code = journal.open(path) end
-  if not held then
-    local err = self._broken and copied(self._broken) or { kind = "file", code = code,
-      stage = "check", message = message or "the client has another journal already" }
-    return { self:_refuse({ _params = {} }, err) }
+  if not self._broken and not self._journal then self:_open_journal(path) end
+  if self._broken then return { self:_refuse({ _params = {} }, errors.copy(self._broken)) } end
+  if self._journal.path ~= path then
+    return { self:_refuse({ _params = {} }, { kind = "invalid", stage = "check",
+      message = "the client keeps another journal already: resume this one with a new client" }) }
   end
-  self._journal = held
   local resumed = {}
-  for _, entry in ipairs(held:entries()) do
+  for _, entry in ipairs(self._journal:entries()) do
     if entry.state == "accepted" and not entry.job then
       entry.job = self:_resume_token(entry.token)
       entry.job._entry = entry.number
       resumed[#resumed + 1] = entry.job
+    elseif entry.state == "ambiguous" then
+      resumed[#resumed + 1] = self:_unresolved(entry)
     end
   end
   return resumed
@@ -267,7 +203,7 @@ end
 function Client:credits()
   alive(self, 1)
   local fields = { _params = {}, _timeout = self._timeout, _next = "_ask" }
-  if self._broken then return self:_refuse(fields, copied(self._broken)) end
+  if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
   local key, message = self:_key()
   if not key then
     return self:_refuse(fields, { kind = "auth", message = message, stage = "check" })
@@ -278,164 +214,10 @@ function Client:credits()
   return asked
 end
 
--- The queue -----------------------------------------------------------------------------------------
-
--- Queues a job; one that is paid for goes first.
-function Client:_queue(queued, first)
-  local slots = self._slots[queued._params.model]
-  if first then
-    slots.first = slots.first - 1
-    slots[slots.first] = queued
-  else
-    slots.last = slots.last + 1
-    slots[slots.last] = queued
-  end
-  self._open = self._open + 1
-  self:_schedule(0)
-  return queued
-end
-
--- Begins what is due of a job that leaves the queue.
-function Client:_begin(begun)
-  local name = begun._next
-  begun._deadline = core.now() + begun._timeout
-  begun._next = nil
-  self._active[begun] = true
-  begun[name](begun)
-  self:_schedule(begun._deadline)
-end
-
--- Begins one queued job for which there is a slot; returns whether there was one.
-function Client:_begin_queued()
-  for _, slots in pairs(self._slots) do
-    while slots.used < slots.limit and slots.first <= slots.last do
-      local queued = slots[slots.first]
-      slots[slots.first] = nil
-      slots.first = slots.first + 1
-      if not queued:ended() then
-        slots.used = slots.used + 1
-        queued._slots = slots
-        self:_begin(queued)
-        return true
-      end
-    end
-  end
-  return false
-end
-
--- Makes sure that a step comes at `when`.
-function Client:_schedule(when)
-  if when >= self._due then return end
-  self._due = when
-  if self._engine then self._engine:alarm(when) end
-end
-
--- Job: something that on_progress shows has changed.
-function Client:_changed(changed)
-  local callback = changed._params.on_progress
-  if not callback or changed._noticed then return end
-  changed._noticed = true
-  self._notices[#self._notices + 1] = function()
-    changed._noticed = nil
-    callback(changed)
-  end
-end
-
-local stopping = { auth = true, credits = true }
-
--- Job: it has ended.
-function Client:_ended(done)
-  self._active[done] = nil
-  self._open = self._open - 1
-  if done._transfer then self:_cancel_transfer(done) end
-  if done._held and self._engine then self._engine:cancel(done._held) end
-  done._held = nil
-  if done._slots then
-    done._slots.used = done._slots.used - 1
-    done._slots = nil
-    self:_wake_limited()
-  end
-  self:_changed(done)
-  for _, watcher in ipairs(done._watchers or {}) do
-    self._notices[#self._notices + 1] = watcher
-  end
-  done._watchers = nil
-  self:_schedule(0)
-  local err = done.error
-  if err and err.stage == "submit" and err.status and stopping[err.kind] and not self._flushing then
-    self:_flush(err)
-  end
-end
-
--- A task of ours has ended: one submit that was refused for too many may try at once.
-function Client:_wake_limited()
-  for waiting in pairs(self._active) do
-    if waiting._wants_slot then
-      waiting._wants_slot = nil
-      waiting._due = 0
-      return
-    end
-  end
-end
-
--- Calls `visit` with every job that has not ended.
-function Client:_each(visit)
-  for _, slots in pairs(self._slots) do
-    for at = slots.first, slots.last do
-      if not slots[at]:ended() then visit(slots[at]) end
-    end
-  end
-  local active = {}
-  for running in pairs(self._active) do active[#active + 1] = running end
-  for _, running in ipairs(active) do
-    if not running:ended() then visit(running) end
-  end
-end
-
--- The key is refused or the credits are spent: what has not been sent need not be tried.
-function Client:_flush(err)
-  self._flushing = true
-  self:_each(function(waiting)
-    if waiting.status == "waiting" and not waiting.id and waiting._sources then
-      waiting:_fail(copied(err))
-    end
-  end)
-  self._flushing = false
-end
-
-function Client:_end_all(kind, message)
-  self._flushing = true
-  self:_each(function(running) running:_stop(kind, message) end)
-end
-
--- What jobs ask for ---------------------------------------------------------------------------------
-
--- Job: what an error of it must not show.
-function Client:_secrets(of)
-  local secrets = {}
-  for _, secret in pairs { keys[self] or false, of._params.webhook_secret or false } do
-    if secret and #secret >= shortest_secret then secrets[#secrets + 1] = secret end
-  end
-  return secrets
-end
-
 -- Job: writes a fact of it into the journal. Returns true, or nil, message and code.
 function Client:_record(of, fact, ...)
   if not self._journal or not of._params.model then return true end
   return self._journal:record(of, fact, ...)
-end
-
--- Job: where the credits are asked for.
-function Client:_credits_url()
-  return self._base_url .. api.credits_path
-end
-
--- Job: the URL that the task is polled at.
-function Client:_polling_url(url, id)
-  if origin.read(url, self._plain) then return url end
-  return self._base_url .. api.result_path .. "?id=" .. id:gsub("[^%w%-%._~]", function(char)
-    return ("%%%02X"):format(char:byte())
-  end)
 end
 
 -- Job: how long until its next poll.
@@ -443,142 +225,6 @@ function Client:_poll_gap(of)
   if self._poll_interval then return self._poll_interval end
   if of._params.webhook_url then return retry.webhook_gap(of._polls) end
   return retry.poll_gap(of._polls)
-end
-
--- Job: sends its body. Returns true, or nil, message and code.
-function Client:_upload(of, pieces)
-  local id, message, code = self._engine:edit {
-    url = self._base_url .. api.endpoints[of._params.model],
-    headers = { "accept: application/json", "Content-Type: application/json",
-      "x-key: " .. self:_key(),
-      "Expect:" }, -- libcurl would wait a second for a server that ignores it
-    pieces = pieces,
-    mark = self._journal and self._journal:mark(of) or nil,
-    deadline = of._deadline,
-    plain = self._plain,
-    direct = self._base.loopback and not self._proxy,
-  }
-  if not id then return nil, message, code end
-  self._transfers[id], of._transfer = of, id
-  return true
-end
-
--- Job: gets a URL, into memory under a small cap, or with `picture` = {continue=, path=} a picture.
--- `base` is what a redirect came from. Returns the id and the whole URL; or nil, what is wrong with
--- the URL; or nil, message, code when the file cannot be begun.
-function Client:_fetch(of, url, base, picture)
-  local target, message = origin.read(url, self._plain, base or nil)
-  if not target then return nil, message end
-  local headers
-  if not picture then
-    headers = { "accept: application/json" }
-    if not base and origin.sees_key(target, self._base) then
-      headers[2] = "x-key: " .. self:_key()
-    end
-  end
-  local id, wrong, code = self._engine:fetch {
-    url = target.url,
-    headers = headers,
-    deadline = of._deadline,
-    plain = self._plain,
-    direct = target.loopback and not self._proxy,
-    cap = picture and picture_cap or api.limits.answer,
-    hold = picture ~= nil,
-    path = picture and picture.path,
-    continue = picture and picture.continue,
-  }
-  if not id then return nil, wrong, code end
-  self._transfers[id], of._transfer = of, id
-  return id, target.url
-end
-
--- Job: core.check of a picture that has arrived.
-function Client:_check_download(id)
-  return self._engine:check(id)
-end
-
--- Job: the bytes of a picture that has arrived, or true once they are a file in its place.
-function Client:_finish_download(id)
-  return self._engine:finish(id)
-end
-
-function Client:_drop_download(id)
-  self._engine:cancel(id)
-end
-
--- Ends the transfer of a job.
-function Client:_cancel_transfer(of)
-  local id = of._transfer
-  of._transfer = nil
-  self._transfers[id] = nil
-  if self._engine then self._engine:cancel(id) end
-end
-
--- Job: whether every byte of the upload under way may have gone out.
-function Client:_may_have_sent(of)
-  if not self._engine or not of._transfer then return true end
-  local sent, total = self._engine:progress(of._transfer)
-  return sent ~= nil and sent >= total
-end
-
--- Driving it ----------------------------------------------------------------------------------------
-
--- Hands every transfer that has ended to its job.
-function Client:_deliver(events)
-  for _, event in ipairs(events) do
-    local of = self._transfers[event.id]
-    self._transfers[event.id] = nil
-    if of then
-      of._transfer = nil
-      of[of._receive](of, event)
-    elseif self._engine then
-      self._engine:cancel(event.id)
-    end
-  end
-end
-
--- Shows how far the transfers are.
-function Client:_show_progress()
-  for id, of in pairs(self._transfers) do
-    local sent, total, received = self._engine:progress(id)
-    if sent and of.status == "uploading" and sent ~= of.sent then
-      of.sent, of.total = sent, total
-      self:_changed(of)
-    elseif sent and of.status == "downloading" and received ~= of.received then
-      of.received = received
-      self:_changed(of)
-    end
-  end
-end
-
--- Does what is due of the active jobs, and finds when the next is.
-function Client:_do_due(now)
-  self._due = math.huge
-  for running in pairs(self._active) do
-    if running._deadline <= now and not running._transfer then
-      running:_time_out()
-    elseif running._next and running._due <= now then
-      local name = running._next
-      running._next = nil
-      running[name](running)
-    end
-  end
-  for running in pairs(self._active) do
-    local due = running._transfer and math.huge or running._deadline
-    if running._next and running._due < due then due = running._due end
-    if due < self._due then self._due = due end
-  end
-end
-
--- Calls the host's callbacks, last of all: should one raise, the others are called by the next step.
-function Client:_notify_host()
-  while self._notices[1] do
-    local done, err = pcall(table.remove(self._notices, 1))
-    if not done then
-      self:_schedule(0)
-      error(err, 0)
-    end
-  end
 end
 
 --- Does all that is due, without blocking.
@@ -602,16 +248,6 @@ function Client:step()
   self._engine:alarm(self:_next_due())
   self:_notify_host()
   return self._open
-end
-
--- Returns when the next step is due for the queue's and the jobs' sake.
-function Client:_next_due()
-  for _, slots in pairs(self._slots) do
-    if slots.used < slots.limit and slots.first <= slots.last then
-      self._due = 0
-    end
-  end
-  return self._due
 end
 
 --- Waits up to `seconds` for something to do, then does it.
@@ -674,13 +310,6 @@ function Client:notify(event)
   return false
 end
 
--- Calls `fn` from a step once the job has ended; at once where it has.
-function Client:_on_end(of, fn)
-  if of:ended() then return fn() end
-  of._watchers = of._watchers or {}
-  table.insert(of._watchers, fn)
-end
-
 --- Ends all jobs at once, with errors of kind "closed"; what was accepted can be resumed.
 function Client:close()
   if self._closed then return end
@@ -690,6 +319,7 @@ function Client:close()
   if self._engine then self._engine:close() end
   if self._journal then self._journal:close() end
   self._engine, self._journal = nil, nil
+  self:_notify_host() -- whoever waits is told
 end
 
 return client

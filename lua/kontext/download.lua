@@ -1,5 +1,5 @@
---- The last stage of a job: the picture is fetched without the key, verified, saved. It is paid for:
---- whatever fails here, the job stays resumable.
+--- The last stage of a job: the picture is fetched without the key, verified, saved. It is paid
+--- for: whatever fails here, the job stays resumable.
 local api = require "kontext.api"
 local image = require "kontext.image"
 local retry = require "kontext.retry"
@@ -91,7 +91,7 @@ function download:_downloaded(event)
     body = event.body, message = "the picture cannot be downloaded: " .. wording.what(event) }
   if verdict == "expired" then
     fields.kind, self._downloads = "expired", retry.download_tries
-    fields.message = "the picture's link has expired, and no new one was given (it lives 10 minutes)"
+    fields.message = "the picture's link has expired (it lives 10 minutes), and no new one came"
   end
   again(self, fields)
 end

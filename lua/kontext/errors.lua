@@ -48,6 +48,15 @@ function errors.new(fields, secrets)
   return setmetatable(fields, Error)
 end
 
+--- Returns the fields of an error, for another job to end with the same.
+---@param err kontext.Error
+---@return table fields
+function errors.copy(err)
+  local fields = {}
+  for name, value in pairs(err) do fields[name] = value end
+  return fields
+end
+
 --- Tells whether a value is an error object of ours.
 ---@param value any
 ---@return boolean

@@ -51,7 +51,8 @@ end
 ---@return kontext.Error? err of kind "file"
 function Image:save(path)
   if type(path) ~= "string" then error("path must be a string, not " .. type(path), 2) end
-  local bytes, done, message, code = self.bytes, nil, nil, nil
+  local bytes = self.bytes
+  local done, message, code
   if not bytes then
     message = ("cannot read %s: it was moved since the edit was saved there"):format(self.path)
   elseif path:find("%z") then
@@ -76,7 +77,8 @@ function Image:edit(params)
   local given = {}
   for name, value in pairs(params) do given[name] = value end
   if given.input_image == nil then given.input_image = self end
-  return jobs[self]._client:_edit(given, 2)
+  local begun = jobs[self]._client:_edit(given, 2) -- no tail call: errors blame the caller's line
+  return begun
 end
 
 return image

@@ -105,8 +105,8 @@ function Job:_later(seconds, name)
   self._client:_schedule(self._due)
 end
 
--- Asks for a URL with a GET; a redirect's is relative to what was asked last and never gets the key.
--- Returns the transfer's id, or nil, what is wrong, and the code where it is the file's fault.
+-- Asks for a URL with a GET; a redirect's is relative to what was asked last, and never gets the
+-- key. Returns the transfer's id, or nil, what is wrong, and the code where it is the file's fault.
 function Job:_get(url, redirected, options)
   local id, where, code = self._client:_fetch(self, url, redirected and self._at, options)
   if not id then return nil, where, code end

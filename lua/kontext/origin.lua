@@ -12,8 +12,8 @@ local origin = {}
 ---@field url string the whole URL
 ---@field loopback boolean
 
---- Reads a URL that may be asked at all: https, or http on loopback where `plain` allows it; without
---- a user's name in it.
+--- Reads a URL that may be asked at all: https, or http on loopback where `plain` allows it;
+--- without a user's name in it.
 ---@param url any
 ---@param plain boolean
 ---@param base? string what a relative URL is relative to

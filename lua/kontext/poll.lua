@@ -1,5 +1,5 @@
 --- The second stage of a job: asking until the task has ended. It is paid for: trouble on the way
---- never ends it, only the task's own end, the job's deadline, or an answer that no repetition mends.
+--- never ends it, only the task's own end, the job's deadline, or an answer that will not change.
 local api = require "kontext.api"
 local core = require "kontext.core"
 local json = require "kontext.json"
@@ -22,8 +22,8 @@ function endings.moderated(job, _, answer, class)
   if type(reasons) ~= "table" then reasons = { reasons } end
   for i, reason in ipairs(reasons) do reasons[i] = tostring(reason) end
   job:_fail { kind = "moderated", stage = class.stage, charged = false, reasons = reasons,
-    message = moderators[class.stage] .. (#reasons > 0 and ": " .. table.concat(reasons, ", ") or "")
-      .. "; it is not charged: change the prompt or the picture" }
+    message = moderators[class.stage]
+      .. (#reasons > 0 and ": " .. table.concat(reasons, ", ") or "") .. "; it is not charged: change the prompt or the picture" }
 end
 
 function endings.failed(job, event, answer)

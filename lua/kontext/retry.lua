@@ -11,7 +11,7 @@ local retry = {
 }
 
 local transient = { network = true, tls = true, timeout = true }
-local gateway = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
+local passing = { [408] = true, [429] = true } -- and all from 500
 
 -- Returns the decoded body when it is the JSON object that a whole answer is.
 local function object(body)
@@ -67,7 +67,7 @@ function retry.judge_poll(event, age)
     return transient[event.kind] and "trouble" or "final", answer
   elseif status >= 300 and status < 400 then
     return "redirect", answer
-  elseif status < 300 or status >= 500 or gateway[status] then
+  elseif status < 300 or status >= 500 or passing[status] then
     return "trouble", answer
   end
   return "final", answer
@@ -84,7 +84,7 @@ function retry.judge_download(event)
     return "arrived"
   elseif status >= 300 and status < 400 then
     return "redirect"
-  elseif status == 416 or status >= 500 or gateway[status] then
+  elseif status == 416 or status >= 500 or passing[status] then
     return "trouble"
   end
   return "expired" -- 403 with an XML body, or 404 and 410 when it is gone for good
