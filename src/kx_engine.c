@@ -246,11 +246,19 @@ static void end_transfer(kx_engine *e, kx_transfer *t, CURLcode code) {
   list_append(&e->ended, t);
 }
 
+/* Sees to it that the transfer's time-out is looked at when it may have come: what begins to move after
+   `now` cannot stall earlier than a stall's length from now. */
+static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
+  int64_t due = kx_transfer_due(t);
+
+  if (e->settings.stall_ns > 0 && now + e->settings.stall_ns < due) due = now + e->settings.stall_ns;
+  if (due < e->check_due) e->check_due = due;
+}
+
 /* Begins one waiting transfer: one by one, for 24 at once made a call of 2.2 ms. */
 static void begin_transfer(kx_engine *e) {
   kx_transfer *t = list_remove(&e->waiting, e->waiting.first->id);
   int failed = kx_transfer_prepare(t);
-  int64_t due;
 
   list_append(&e->active, t);
   if (!failed && curl_multi_add_handle(e->multi, t->easy) != CURLM_OK) {
@@ -264,8 +272,7 @@ static void begin_transfer(kx_engine *e) {
     end_transfer(e, t, CURLE_FAILED_INIT);
     return;
   }
-  due = kx_transfer_due(t);
-  if (due < e->check_due) e->check_due = due;
+  look_again(e, t, kx_now());
 }
 
 /* Ends what is over its deadline or stalls. `check_due` may be early, for activity moves the truth. */
@@ -281,8 +288,8 @@ static void check_deadlines(kx_engine *e, int64_t now) {
                    due == t->deadline ? "the time for it ran out" : "no byte moved any more");
       t->failed_by_us = 1;
       end_transfer(e, t, CURLE_OPERATION_TIMEDOUT);
-    } else if (due < e->check_due) {
-      e->check_due = due;
+    } else {
+      look_again(e, t, now);
     }
   }
 }
