@@ -9,7 +9,7 @@ local submit = {}
 
 local refusals = {
   auth = "the service refuses the API key (HTTP %d)%s: set BFL_API_KEY or api_key to a valid one",
-  credits = "the service says that there are no credits left (HTTP %d)%s: buy some and edit again",
+  credits = "the service says that there are no credits left (HTTP %d)%s: buy some, then edit again",
   invalid = "the service refuses the request (HTTP %d)%s",
   not_found = "the service has no such endpoint (HTTP %d)%s: check base_url and model",
   rate_limited = "the key has too many active tasks (HTTP %d)%s: edit again later",
@@ -60,7 +60,7 @@ end
 
 function submit:_submitted(event)
   local verdict, answer = retry.judge_submit(event)
-  self.sent = event.sent
+  self.sent, self.total = event.sent, event.total
   if verdict == "accepted" then
     return accepted(self, answer)
   elseif verdict == "ambiguous" then
@@ -86,7 +86,7 @@ function submit:_submit()
   local kept, message, code = client:_record(self, "INTENT")
   if not kept then
     return self:_fail { kind = "file", stage = "submit", code = code, charged = false,
-      retryable = true, message = "not sent, for the journal cannot be written: " .. message }
+      retryable = true, message = "nothing was sent, for the journal cannot be written: " .. message }
   end
   self._intended, self._wants_slot = true, nil
   self.sent, self._receive = 0, "_submitted"
