@@ -1,0 +1,21 @@
+-- The share of the campaigns that every run of the tests has: small, and over in half a minute.
+
+local function run(ids)
+  local pipe = assert(io.popen("QUICK=1 timeout 300 spec/faults/run " .. ids .. " 2>&1"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+describe("under faults #once", function()
+  local promises = {
+    R1 = "sends a paid request at most once",
+  }
+  for id, promise in pairs(promises) do
+    it(promise .. " (" .. id .. ")", function()
+      local text = run(id)
+      assert.is_true(text:find("1 passed, 0 failed", 1, true) ~= nil
+        or text:find(id .. " skipped", 1, true) ~= nil, text)
+    end)
+  end
+end)
