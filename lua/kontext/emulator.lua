@@ -66,18 +66,24 @@ local function interpreter()
   return rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match "%d+%.%d+"
 end
 
--- A chunk that serves with these options and finds the modules where this Lua finds them.
+-- A chunk that serves with these options. It finds modules where this Lua finds them; another
+-- interpreter is told of our own folder alone.
 local function program(options)
-  local pairs_of = {}
+  local given = {}
   for name, value in pairs(options) do
     if name ~= "lua" and name ~= "with_parent" then
-      pairs_of[#pairs_of + 1] = ("%s = %s"):format(name,
+      given[#given + 1] = ("%s = %s"):format(name,
         type(value) == "string" and ("%q"):format(value) or tostring(value))
     end
   end
-  return ("package.path, package.cpath = %q, %q "
-    .. "assert(require('kontext.emulator').serve { with_parent = true, %s })")
-    :format(package.path, package.cpath, table.concat(pairs_of, ", "))
+  local paths = ("package.path, package.cpath = %q, %q"):format(package.path, package.cpath)
+  if options.lua then
+    local here = debug.getinfo(1, "S").source:match "^@(.*)kontext/emulator.lua$"
+    local ours = ("%s?.lua;%s?/init.lua;"):format(here, here)
+    paths = ("package.path = %q .. package.path"):format(ours)
+  end
+  return ("%s local done, why = require('kontext.emulator').serve { with_parent = true, %s } "
+    .. "if not done then print(why) end"):format(paths, table.concat(given, ", "))
 end
 
 local running = {}
@@ -115,10 +121,10 @@ function emulator.start(options)
     :format(quote(options.lua or interpreter()), quote(program(options))), "r")
   if not pipe then return nil, message end
   local self = setmetatable({ pipe = pipe, pid = tonumber(pipe:read "*l") }, running)
-  self.url = pipe:read "*l"
-  if not self.url then
+  self.url = pipe:read "*l" or "the emulator did not start: standard error tells why"
+  if not self.url:match "^https?://" then
     self:stop()
-    return nil, "the emulator did not start: see what it wrote to standard error"
+    return nil, self.url
   end
   started[#started + 1] = at_end(function() self:stop() end)
   if options.tls then self.ca_file = pipe:read "*l":match "^certificate: (.*)$" end

@@ -16,7 +16,7 @@ local FETCH_LIMIT = 20e6
 -- out, until the other side closes.
 local function painter(pipe, path, cpath)
   package.path, package.cpath = path, cpath
-  local core = require "kontext.emulator.shim"
+  local core = require "kontext.core"
   pipe:setmode("b", "b")
   for line in pipe:lines "*l" do
     local width, height, format, seed, has_bytes, size, label_size =
@@ -85,8 +85,8 @@ function pictures:remember(key, painted)
   end
 end
 
---- Paints an edit: the same bytes, prompt, seed, size and format give the same picture. A picture
---- that cannot be decoded here, such as WebP, becomes a canvas of the right size.
+--- Paints an edit: the same bytes, prompt, seed, size and format give the same picture. Where there
+--- is no picture, or one in a format that is not decoded here, a landscape of that size is painted.
 ---@param edit table bytes (or nil), width, height, format, prompt, seed
 ---@return string? bytes, string? message
 function pictures:paint(edit)
@@ -100,11 +100,6 @@ function pictures:paint(edit)
   if self.cache[key] then return self.cache[key] end
   local worker = self:take()
   local painted, message, alive = work(worker, edit, seed, edit.prompt)
-  if not painted and alive and edit.bytes then
-    painted, message, alive = work(worker, {
-      width = edit.width, height = edit.height, format = edit.format,
-    }, seed, edit.prompt)
-  end
   self:give_back(worker, alive)
   if painted and not self.cache[key] then self:remember(key, painted) end
   return painted, message
@@ -114,7 +109,7 @@ end
 ---@param bytes string
 ---@return table? info, string? message
 function pictures.check(bytes)
-  local info, _, message = require "kontext.emulator.shim".check { bytes = bytes }
+  local info, _, message = require "kontext.core".check { bytes = bytes }
   return info, message
 end
 

@@ -11,7 +11,6 @@ local cqueues = need "cqueues"
 local http_server, new_headers = need "http.server", need "http.headers".new
 local protected = need "http.util".yieldable_pcall
 local signal = need "cqueues.signal"
-local socket = need "socket"
 
 local server = {}
 server.__index = server
@@ -165,7 +164,10 @@ local function complete(options)
   local all = {}
   for name, value in pairs(DEFAULTS) do all[name] = value end
   for name, value in pairs(options) do all[name] = value end
-  all.seed = tostring(options.seed or ("%.6f"):format(socket.gettime()))
+  all.seed = tostring(options.seed or os.time() + cqueues.monotime() % 1)
+  -- The time of day, in fractions and never backwards.
+  local epoch = os.time() - cqueues.monotime()
+  function all.now() return epoch + cqueues.monotime() end
   return all
 end
 
@@ -178,7 +180,7 @@ function server.new(options)
   local self = setmetatable({ began = cqueues.monotime(), connections = 0 }, server)
   self.numbers = setmetatable({}, { __mode = "k" })
   self.ledger = ledger.new(options.ledger_size)
-  options.ledger, options.now = self.ledger, socket.gettime
+  options.ledger = self.ledger
   options.pictures = pictures.new(options.threads)
   options.webhooks = webhooks.new { ledger = self.ledger, signature = options.webhook_signature }
   self.service = service.new(options)

@@ -1,0 +1,74 @@
+-- The emulator as any client sees it: driven by curl's command and by bare sockets, and held
+-- against the facts that are known of the service.
+
+local emulator = require "kontext.emulator"
+local support = require "spec.support.emulator"
+
+local function size_of(bytes)
+  local info = assert(require "kontext.core".check { bytes = bytes })
+  return ("%dx%d %s"):format(info.width, info.height, info.format)
+end
+
+describe("emulator.start", function()
+  it("gives a base URL in one line, and stops", function()
+    local server = assert(emulator.start {})
+    assert.matches("^http://127%.0%.0%.1:%d+$", server.url)
+    local probe = ("curl -s -o /dev/null -w '%%{http_code}' --max-time 5 %s/v1/credits")
+      :format(server.url)
+    assert.equal("403", support.shell(probe))
+    server:stop()
+    server:stop()
+    assert.equal("000", support.shell(probe))
+  end)
+
+  it("raises on an option that it does not know, and on one of a wrong type", function()
+    assert.has_error(function() emulator.start { prot = 1 } end, "unknown option 'prot'")
+    assert.has_error(function() emulator.serve { port = "80" } end,
+      "option 'port' is a number, not a string")
+  end)
+
+  it("tells when it cannot start", function()
+    local first = assert(emulator.start {})
+    local second, message = emulator.start { port = tonumber(first.url:match "%d+$") }
+    first:stop()
+    assert.is_nil(second)
+    assert.matches("cannot listen on 127.0.0.1, port %d+: Address already in use", message)
+  end)
+end)
+
+describe("the emulator's process #once", function()
+  local serve = [["require('kontext.emulator').serve{}"]]
+
+  for _, signal in ipairs { "INT", "TERM" } do
+    it("prints its URL first and ends with status 0 on SIG" .. signal, function()
+      local said = support.shell(("timeout 20 lua5.4 -e %s & pid=$!; sleep 1; kill -%s $pid; "
+        .. "wait $pid; echo status $?"):format(serve, signal))
+      assert.matches("^http://127%.0%.0%.1:%d+\nstatus 0\n$", said)
+    end)
+  end
+
+  for _, lua in ipairs { "lua5.1", "lua5.2", "lua5.3", "lua5.4", "luajit" } do
+    it("edits under " .. lua, function()
+      local cpath = os.getenv "LUA_CPATH":match "^[^;]*":gsub("/5%.4/%?", "/" .. lua:sub(4) .. "/?")
+      local core = cpath:gsub("%?", "kontext/core")
+      if support.shell("command -v " .. lua) == "" or not io.open(core) then
+        return pending(lua .. ", or the module for it, is not here")
+      end
+      local launcher = os.tmpname()
+      support.write(launcher,
+        ("#!/bin/sh\nLUA_CPATH='%s;;' exec %s \"$@\"\n"):format(cpath, lua))
+      os.execute("chmod +x " .. launcher)
+      local server = support.start { lua = launcher }
+      finally(function() server:stop() os.remove(launcher) end)
+      assert.equal("1024x1024 jpeg", (size_of(server:edit { prompt = "A castle" })))
+    end)
+  end
+
+  it("ends soon after the script that started it was killed", function()
+    local script = "print(require('kontext.emulator').start{}.url) io.flush() os.execute 'sleep 4'"
+    local url = support.shell(("lua5.4 -e %q & pid=$!; sleep 1; kill -9 $pid"):format(script))
+      :match "http%S+"
+    local probe = "curl -s -o /dev/null -w '%{http_code} ' " .. url
+    assert.equal("000 ", support.shell(("sleep 2; %s"):format(probe)))
+  end)
+end)
