@@ -242,6 +242,31 @@ static int core_md5(lua_State *L) { return push_digest(L, KX_MD5); }
 /* core.sha256(bytes) → 32 bytes. */
 static int core_sha256(lua_State *L) { return push_digest(L, KX_SHA256); }
 
+/* core.fingerprint(path) → SHA-256 of the file, or nil, message, code. */
+static int core_fingerprint(lua_State *L) {
+  unsigned char value[KX_DIGEST_MAX], buffer[16384];
+  const char *path = luaL_checkstring(L, 1);
+  kx_digest *digest;
+  kx_source source;
+  uint64_t offset = 0;
+  ssize_t n;
+  int error = kx_source_open(&source, path);
+
+  if (error) return kx_lua_failed(L, error, path);
+  digest = kx_digest_new(KX_SHA256);
+  while (digest && (n = kx_source_read(&source, offset, buffer, sizeof buffer)) > 0) {
+    kx_digest_add(digest, buffer, (size_t)n);
+    offset += (uint64_t)n;
+  }
+  error = !digest ? ENOMEM : n < 0 ? errno : 0;
+  kx_source_close(&source);
+  if (!error && kx_digest_value(digest, value) == 0) error = ENOMEM;
+  kx_digest_free(digest);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushlstring(L, (const char *)value, 32);
+  return 1;
+}
+
 /* core.hmac_sha256(key, bytes) → 32 bytes. */
 static int core_hmac_sha256(lua_State *L) {
   unsigned char value[KX_DIGEST_MAX];
@@ -466,7 +491,7 @@ int luaopen_kontext_core(lua_State *L) {
       {"engine", kx_lua_engine}, {"check", core_check},   {"sniff", core_sniff},
       {"repaint", core_repaint}, {"url", core_url},       {"now", core_now},
       {"md5", core_md5},         {"sha256", core_sha256}, {"hmac_sha256", core_hmac_sha256},
-      {"equal", core_equal},     {"save", core_save},     {"log", core_log},
+      {"fingerprint", core_fingerprint}, {"equal", core_equal},     {"save", core_save},     {"log", core_log},
       {"info", core_info},       {NULL, NULL}};
   static const luaL_Reg log_methods[] = {{"read", log_read},       {"append", log_append},
                                          {"replace", log_replace}, {"close", log_close},

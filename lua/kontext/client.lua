@@ -1,6 +1,7 @@
 --- A client: edits, resumes, steps, closes. How its jobs take turns is in queue.lua, how their
 --- bytes move in transport.lua.
 local api = require "kontext.api"
+local batch = require "kontext.batch"
 local check = require "kontext.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
@@ -170,11 +171,11 @@ end
 
 -- Returns a job that has ended the way a journal's edit did whose end nobody knows.
 function Client:_unresolved(entry)
-  local of = self:_refuse({ _params = { key = entry.key, save_as = entry.save_as } }, {
+  local name = entry.key and ('"%s"'):format(entry.key) or "number " .. entry.number
+  return self:_refuse({ _params = { key = entry.key, save_as = entry.save_as } }, {
     kind = "ambiguous", stage = "submit",
     message = ("edit %s was sent, but no answer to it was noted: it may have been paid for, so it "
-      .. "is not sent again; look at your account before you edit again"):format(entry.key and ('"%s"'):format(entry.key) or "number " .. entry.number) })
-  return of
+      .. "is not sent again; look at your account before you edit again"):format(name) })
 end
 
 -- Returns jobs for all that a journal says was begun and has no picture.
@@ -187,15 +188,43 @@ function Client:_resume_journal(path)
   end
   local resumed = {}
   for _, entry in ipairs(self._journal:entries()) do
-    if entry.state == "accepted" and not entry.job then
-      entry.job = self:_resume_token(entry.token)
-      entry.job._entry = entry.number
-      resumed[#resumed + 1] = entry.job
+    if entry.state == "accepted" and not self._journal:is_open(entry) then
+      resumed[#resumed + 1] = self:_resume_entry(entry)
     elseif entry.state == "ambiguous" then
       resumed[#resumed + 1] = self:_unresolved(entry)
     end
   end
   return resumed
+end
+
+-- Batch: what the journal knows of the edit of that key, or nil.
+function Client:_journaled(key)
+  return self._journal and self._journal:find(key)
+end
+
+-- Returns a job that goes on with what a journal has noted.
+function Client:_resume_entry(entry, given)
+  local resumed = self:_resume_token(entry.token)
+  resumed._entry = entry.number
+  if given then
+    resumed._params.save_as, resumed._params.on_progress = given.save_as, given.on_progress
+  end
+  return resumed
+end
+
+-- Batch: how many edits the service takes at once.
+function Client:_default_active()
+  return self._slots[self._model].limit
+end
+
+--- Begins many edits with a few in flight.
+---@param list table[] parameters as of edit, each with or without a `key`
+---@param batch_options? table max_active, on_progress, stop_on_error, retry_ambiguous
+---@return kontext.Batch
+function Client:batch(list, batch_options)
+  alive(self, 1)
+  local begun = batch.new(self, list, batch_options)
+  return begun
 end
 
 --- Asks for the account's credits.

@@ -48,13 +48,16 @@ local function take(self, text)
   for name, value in pairs(token.values(told:match "^kontext1:(.*):%x+$" or told)) do
     entry[name] = value
   end
+  if entry.key then self._by_key[entry.key] = entry end
   return true
 end
 
--- Returns the entries in the order in which they were begun.
+-- Returns the entries in the order in which they were begun, of each key the last.
 local function ordered(self)
   local list = {}
-  for _, entry in pairs(self._entries) do list[#list + 1] = entry end
+  for _, entry in pairs(self._entries) do
+    if not entry.key or self._by_key[entry.key] == entry then list[#list + 1] = entry end
+  end
   table.sort(list, function(a, b) return a.number < b.number end)
   return list
 end
@@ -85,7 +88,8 @@ function journal.open(path)
   local text
   text, message, code = log:read(cap)
   if not text then return nil, "cannot read the journal: " .. message, code end
-  local self = setmetatable({ _log = log, _entries = {}, _last = 0, path = path }, Journal)
+  local self = setmetatable({ _log = log, _entries = {}, _by_key = {}, _open = {},
+    _last = 0, path = path }, Journal)
   local lines = 0
   for whole in text:gmatch "([^\n]*)\n" do
     if take(self, whole) then lines = lines + 1 end
@@ -130,6 +134,9 @@ function Journal:record(job, fact, ...)
     self._last = self._last + 1
     job._entry = self._last
   end
+  self._open[job._entry] = true
+  local entry = self._entries[job._entry]
+  if fact == "INTENT" and entry and entry.state == "unsent" then return true end
   local text = written(job, fact, ...)
   local done, message, code = self._log:append(text, synced[fact] or false)
   if not done then return nil, message, code end
@@ -142,6 +149,7 @@ end
 ---@param job kontext.Job
 ---@return table mark
 function Journal:mark(job)
+  self._entries[job._entry].state = states.SENDING
   return { log = self._log, line = written(job, "SENDING") }
 end
 
@@ -150,6 +158,20 @@ end
 ---@return table[] entries in the order in which they were begun
 function Journal:entries()
   return ordered(self)
+end
+
+--- Returns the last edit of that key.
+---@param key string
+---@return table? entry as of `entries`
+function Journal:find(key)
+  return self._by_key[key]
+end
+
+--- Tells whether a job of this process has written of the edit.
+---@param entry table
+---@return boolean
+function Journal:is_open(entry)
+  return self._open[entry.number] == true
 end
 
 --- Unlocks and closes the journal.

@@ -202,6 +202,14 @@ local function misuse(given)
   return nil
 end
 
+--- Raises what is misused in an edit's parameters: an unknown key, a wrong Lua type, no prompt.
+---@param given table
+---@param level? integer as for `error`: 1 (default) blames the caller
+function params.refuse_misuse(given, level)
+  local wrong = misuse(given)
+  if wrong then error(wrong, (level or 1) + 1) end
+end
+
 --- Checks what was given for an edit. Misuse (an unknown key, a wrong Lua type, no prompt) raises;
 --- what a user or the environment may have spoiled is returned.
 ---@param given table

@@ -23,7 +23,8 @@ function endings.moderated(job, _, answer, class)
   for i, reason in ipairs(reasons) do reasons[i] = tostring(reason) end
   job:_fail { kind = "moderated", stage = class.stage, charged = false, reasons = reasons,
     message = moderators[class.stage]
-      .. (#reasons > 0 and ": " .. table.concat(reasons, ", ") or "") .. "; it is not charged: change the prompt or the picture" }
+      .. (#reasons > 0 and ": " .. table.concat(reasons, ", ") or "")
+      .. "; it is not charged: change the prompt or the picture" }
 end
 
 function endings.failed(job, event, answer)

@@ -88,10 +88,10 @@ function queue:_changed(changed)
   local callback = changed._params.on_progress
   if not callback or changed._noticed then return end
   changed._noticed = true
-  self._notices[#self._notices + 1] = function()
+  self:_tell_host(function()
     changed._noticed = nil
     callback(changed)
-  end
+  end)
 end
 
 -- After a submit that ended like this the next would end the same way.
@@ -110,9 +110,7 @@ function queue:_ended(done)
     self:_wake_limited()
   end
   self:_changed(done)
-  for _, watcher in ipairs(done._watchers or {}) do
-    self._notices[#self._notices + 1] = watcher
-  end
+  for _, watcher in ipairs(done._watchers or {}) do self:_tell_host(watcher) end
   done._watchers = nil
   self:_schedule(0)
   local err = done.error
@@ -165,6 +163,12 @@ function queue:_on_end(of, fn) -- luacheck: no self
   if of:ended() then return fn() end
   of._watchers = of._watchers or {}
   table.insert(of._watchers, fn)
+end
+
+-- Calls `fn`, which is the host's, at the end of a step.
+function queue:_tell_host(fn)
+  self._notices[#self._notices + 1] = fn
+  self:_schedule(0)
 end
 
 -- Calls the host's callbacks, last of all: should one raise, the next step calls the others.

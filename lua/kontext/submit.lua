@@ -59,6 +59,7 @@ local function accepted(job, answer)
 end
 
 function submit:_submitted(event)
+  local client = self._client
   local verdict, answer = retry.judge_submit(event)
   self.sent, self.total = event.sent, event.total
   if verdict == "accepted" then
@@ -76,6 +77,7 @@ function submit:_submitted(event)
   end
   self[limited and "_limited" or "_unsent"] = tries
   self._wants_slot = limited
+  client:_record(self, "INTENT") -- a crash while it waits leaves nothing in doubt
   self:_become "waiting"
   self:_later(limited and retry.after(event.headers["retry-after"]) or retry.backoff(tries),
     "_submit")
