@@ -338,8 +338,6 @@ static kx_image_status walk_on(walk *w) {
   if (w->out) kx_bytes_add(w->out, start, 2);
   for (count = 0; count < MAX_SEGMENTS; count++) {
     status = next_marker(w);
-    /* Some cameras forget the end mark: a decoder finds out whether the picture is whole. */
-    if (status == KX_IMAGE_CUT && w->scans > 0) w->marker = EOI, status = KX_IMAGE_OK;
     if (status != KX_IMAGE_OK) return status;
     if (w->marker == SOI) return damaged(w, "it begins twice");
     if (w->marker == EOI) {

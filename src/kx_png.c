@@ -157,8 +157,8 @@ static kx_image_status end(walk *w) {
   kx_bytes *out = w->out;
   size_t size, i;
 
-  if (!w->pixels) return damaged(w, "it ends before its picture begins");
-  size = out->size - w->pixels - 8;
+  size = w->pixels ? out->size - w->pixels - 8 : 0;
+  if (size == 0) return damaged(w, "it ends before its picture begins");
   for (i = 0; i < 4; i++) out->bytes[w->pixels + i] = (unsigned char)(size >> (24 - 8 * i));
   end_chunk(w);
   begin_chunk(w, 0, "IEND");

@@ -1,0 +1,218 @@
+local core = require "kontext.core"
+local pictures = require "spec.support.pictures"
+
+local chunk, be16 = pictures.chunk, pictures.be16
+
+local function repaint(options)
+  return core.repaint {
+    bytes = options.bytes, width = options.width or 24, height = options.height or 16,
+    format = options.format or "png", seed = options.seed or 1, label = options.label,
+  }
+end
+
+-- A picture of 24 by 16 without any symmetry, of eleven colours.
+local W, H = 24, 16
+
+local function index(x, y)
+  return (x * 3 + y * y + math.floor(x / 5)) % 11
+end
+
+local function colour(i)
+  return i * 23, 250 - i * 17, (i * 71) % 256
+end
+
+-- Returns the rows of a PNG of `w` by `h`, `pixel` writing one; `x0`… say which of an interlaced.
+local function rows(w, h, pixel, x0, y0, dx, dy)
+  local parts = {}
+  if (x0 or 0) >= w then return "" end
+  for y = y0 or 0, h - 1, dy or 1 do
+    parts[#parts + 1] = "\0"
+    for x = x0 or 0, w - 1, dx or 1 do parts[#parts + 1] = pixel(x, y) end
+  end
+  return table.concat(parts)
+end
+
+local function rgb(x, y)
+  return string.char(colour(index(x, y)))
+end
+
+local plain = pictures.whole_png(W, H, rows(W, H, rgb))
+
+-- Returns the most memory this process has held since the last call, in KiB, or nil.
+local function peak()
+  local status = pictures.read "/proc/self/status"
+  local reset = io.open("/proc/self/clear_refs", "w")
+  if not (status and reset) then return end
+  reset:write "5"
+  reset:close()
+  return tonumber(status:match "VmHWM:%s*(%d+)")
+end
+
+describe("the emulator's edit", function()
+  it("has exactly the size and the format that were asked for", function()
+    for _, row in ipairs {
+      { 672, 1568, "jpeg", plain }, { 1568, 672, "png" }, { 16, 16, "jpeg" }, { 16, 16, "png", plain },
+      { 17, 400, "jpeg", plain }, { 400, 17, "png" }, { 333, 222, "jpeg" }, { 222, 333, "png", plain },
+    } do
+      local made = assert(repaint { bytes = row[4], width = row[1], height = row[2],
+        format = row[3], label = "Change the car color to red" })
+      local known = assert(core.check { bytes = made })
+      assert.same({ row[3], row[1], row[2] }, { known.format, known.width, known.height })
+    end
+  end)
+
+  it("is the same for the same picture, seed and label, and another for others", function()
+    local seen = {}
+    for _, options in ipairs {
+      { bytes = plain, seed = 1 }, { bytes = plain, seed = 2 }, { bytes = plain, seed = 0 },
+      { bytes = plain, seed = 2 ^ 32 - 1 }, { seed = 1 }, { seed = 2 },
+      { bytes = plain, seed = 1, width = 300, label = "a" },
+      { bytes = plain, seed = 1, width = 300, label = "b" },
+    } do
+      local made = assert(repaint(options))
+      assert.equal(made, repaint(options))
+      assert.is_nil(seen[made])
+      seen[made] = true
+    end
+  end)
+
+  it("is of the picture as it is upright, whichever way it is stored", function()
+    local upright = assert(repaint { bytes = plain })
+    local stored = { -- by orientation: stored size, and the upright place of a stored one
+      { W, H, function(x, y) return x, y end }, { W, H, function(x, y) return W - 1 - x, y end },
+      { W, H, function(x, y) return W - 1 - x, H - 1 - y end },
+      { W, H, function(x, y) return x, H - 1 - y end }, { H, W, function(x, y) return y, x end },
+      { H, W, function(x, y) return W - 1 - y, x end },
+      { H, W, function(x, y) return W - 1 - y, H - 1 - x end },
+      { H, W, function(x, y) return y, H - 1 - x end },
+    }
+    for orientation, way in ipairs(stored) do
+      local turned = rows(way[1], way[2], function(x, y) return rgb(way[3](x, y)) end)
+      local bytes = pictures.whole_png(way[1], way[2], turned, nil,
+        chunk("eXIf", pictures.exif(orientation, true)))
+      assert.is_true(upright == repaint { bytes = bytes }, "orientation " .. orientation)
+    end
+  end)
+
+  it("is the same for every way in which a PNG can hold the picture", function()
+    local upright = assert(repaint { bytes = plain })
+    local palette = {}
+    for i = 0, 10 do palette[i + 1] = string.char(colour(i)) end
+    palette = table.concat(palette)
+    local function nibbles(x, y)
+      return x % 2 == 0 and string.char(index(x, y) * 16 + index(x + 1, y)) or ""
+    end
+    local interlaced = ""
+    for _, pass in ipairs {
+      { 0, 0, 8, 8 }, { 4, 0, 8, 8 }, { 0, 4, 4, 8 }, { 2, 0, 4, 4 }, { 0, 2, 2, 4 },
+      { 1, 0, 2, 2 }, { 0, 1, 1, 2 },
+    } do
+      interlaced = interlaced .. rows(W, H, rgb, pass[1], pass[2], pass[3], pass[4])
+    end
+    local function wide(x, y)
+      local r, g, b = colour(index(x, y))
+      return be16(r * 257) .. be16(g * 257) .. be16(b * 257)
+    end
+    local whole = pictures.stored(rows(W, H, rgb))
+    local png = pictures.whole_png
+    for name, bytes in pairs {
+      ["with opaque alpha"] = png(W, H, rows(W, H, function(x, y) return rgb(x, y) .. "\255" end),
+        "\8\6\0\0\0"),
+      ["of 16 bits"] = png(W, H, rows(W, H, wide), "\16\2\0\0\0"),
+      interlaced = png(W, H, interlaced, "\8\2\0\0\1"),
+      ["of a palette"] = png(W, H, rows(W, H, function(x, y) return string.char(index(x, y)) end),
+        "\8\3\0\0\0", chunk("PLTE", palette)),
+      ["of a palette in nibbles"] = png(W, H, rows(W, H, nibbles), "\4\3\0\0\0",
+        chunk("PLTE", palette)),
+      ["with a transparent colour"] = png(W, H, rows(W, H, rgb), nil,
+        chunk("tRNS", "\0\1\0\1\0\1")),
+      ["in many pieces, with much around it"] = "\137PNG\r\n\26\n" .. pictures.ihdr(W, H) ..
+        chunk("gAMA", "\0\0\177\143") .. chunk("tEXt", "Comment\0me") .. chunk("IDAT", "") ..
+        chunk("IDAT", whole:sub(1, 100)) .. chunk("IDAT", whole:sub(101)),
+    } do
+      assert.is_true(upright == repaint { bytes = bytes }, "a PNG " .. name)
+    end
+  end)
+
+  it("decodes JPEGs as libjpeg does #once", function()
+    if not pictures.output "convert -version" or not pictures.output "compare -version" then
+      return pending "needs ImageMagick"
+    end
+    local names = { "baseline", "progressive", "grey", "sampled" }
+    for i, name in ipairs(names) do names[i] = "fuzz/corpus/image/" .. name .. ".jpg" end
+    names[#names + 1] = pictures.photographs()[1]
+    for _, path in ipairs(names) do
+      local oracle = pictures.output("convert " .. path .. " -auto-orient +profile '*' png:-")
+      local options = { bytes = pictures.read(path), width = 160, height = 160 }
+      pictures.with_file(assert(repaint(options)), function(ours)
+        options.bytes = oracle
+        pictures.with_file(assert(repaint(options)), function(theirs)
+          local said = pictures.output(
+            ("(compare -metric PSNR png:%s png:%s null: 2>&1)"):format(ours, theirs))
+          local ratio = said:match "^inf" and math.huge or tonumber(said:match "^[%d.]+")
+          assert.is_true(ratio > 38, path .. ": " .. said)
+        end)
+      end)
+    end
+  end)
+
+  it("shows any label, whatever its bytes", function()
+    local seen = {}
+    for _, label in ipairs {
+      "", "\0", "\255\254\253", "Zo\195", "Zo\195\171's caf\195\169 \226\128\147 na\195\175ve",
+      "\226\128", ("long "):rep(100000), ("\226\130\172"):rep(500), "\n\t \r",
+    } do
+      seen[assert(repaint { label = label, width = 200, height = 60 })] = true
+    end
+    local count = 0
+    for _ in pairs(seen) do count = count + 1 end
+    assert.equal(6, count) -- nothing but white space (three), and text that is drawn (five)
+  end)
+
+  it("paints a picture of its own where none is given or none can be decoded here", function()
+    assert.equal(repaint {}, repaint { bytes = pictures.read "fuzz/corpus/image/lossy.webp" })
+  end)
+
+  it("says in words why a picture cannot be edited", function()
+    local photograph = assert(repaint { width = 200, height = 200, format = "jpeg" })
+    local frame = photograph:find("\255\192", 1, true)
+    local table_free = photograph:sub(1, 20) .. photograph:sub(frame)
+    for _, row in ipairs {
+      { "empty", "" }, { "unknown", "text" }, { "foreign", "GIF89a\1\0\1\0\0\0\0" },
+      { "cut", photograph:sub(1, 100) }, { "cut", photograph:sub(1, 1000) },
+      { "cut", photograph:sub(1, -3) },
+      { "quantization table that is not there", table_free },
+      { "cannot be decoded", pictures.whole_png(W, H, rows(W, H - 1, rgb)) },
+      { "cannot be decoded", pictures.png(W, H) },
+      { "too_big", pictures.png(30000, 8000) },
+    } do
+      local made, message = repaint { bytes = row[2] }
+      assert.is_nil(made)
+      assert.matches(row[1], message)
+    end
+    for _, size in ipairs { { 15, 16 }, { 16, 15 }, { 4097, 16 }, { 16, 4097 }, { -1, 16 } } do
+      local made, message = repaint { width = size[1], height = size[2] }
+      assert.is_nil(made)
+      assert.matches("16 to 4096", message)
+    end
+  end)
+
+  it("inflates no PNG past what its header says", function()
+    -- Codes of deflate's fixed table, first bit first: a zero, then "258 bytes as the last one".
+    local bits, period = "110" .. "00110000", "11000101" .. "00000"
+    local bytes = {}
+    bits = bits .. period:rep(16)
+    for i = 1, 15 do bytes[i] = string.char(tonumber(bits:sub(i * 8 - 7, i * 8):reverse(), 2)) end
+    bytes = table.concat(bytes)
+    local bomb = "\120\1" .. bytes:sub(1, 2) .. bytes:sub(3):rep(120000) -- 248 MB
+    local png = pictures.png(W, H, chunk("IDAT", ""))
+    png = png:sub(1, -17) .. pictures.be32(#bomb) .. "IDAT" .. bomb .. "\0\0\0\0" ..
+      chunk("IEND", "")
+    peak()
+    local before = peak()
+    local made, message = repaint { bytes = png }
+    assert.is_nil(made)
+    assert.matches("cannot be decoded", message)
+    if before then assert.is_true(peak() - before < 24 * 1024, "24 MiB more at the most") end
+  end)
+end)
