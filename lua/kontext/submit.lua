@@ -9,7 +9,7 @@ local submit = {}
 
 local refusals = {
   auth = "the service refuses the API key (HTTP %d)%s: set BFL_API_KEY or api_key to a valid one",
-  credits = "the service says that there are no credits left (HTTP %d)%s: buy some, then edit again",
+  credits = "the service says that no credits are left (HTTP %d)%s: buy some to edit again",
   invalid = "the service refuses the request (HTTP %d)%s",
   not_found = "the service has no such endpoint (HTTP %d)%s: check base_url and model",
   rate_limited = "the key has too many active tasks (HTTP %d)%s: edit again later",
