@@ -72,7 +72,8 @@ if command -v apt-get >/dev/null; then
     echo "installing $DEBIAN"
     apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 "$@"; }
     apt update >/dev/null 2>&1 # what fails here may be a source that is not needed
-    apt install -y --no-install-recommends $DEBIAN >/dev/null && exit 0
+    said=$(apt install -y --no-install-recommends $DEBIAN 2>&1) && exit 0
+    echo "$said" >&2
   fi
 fi
 

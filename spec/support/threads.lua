@@ -6,7 +6,8 @@ local first, cpath = ...
 if first:find "^http" then
   package.cpath = cpath
   local kontext = require "kontext"
-  local picture = require("kontext.core").repaint { width = 640, height = 480, format = "png", seed = 1 }
+  local core = require "kontext.core"
+  local picture = core.repaint { width = 640, height = 480, format = "png", seed = 1 }
   for round = 1, 3 do
     local client = kontext.new { base_url = first, api_key = "threads", poll_interval = 0.05 }
     local jobs = {}
