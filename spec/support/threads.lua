@@ -4,7 +4,7 @@
 local first, cpath = ...
 
 if first:find "^http" then
-  package.cpath = cpath
+  package.cpath = cpath .. ";" .. package.cpath
   local kontext = require "kontext"
   local core = require "kontext.core"
   local picture = core.repaint { width = 640, height = 480, format = "png", seed = 1 }
