@@ -31,7 +31,7 @@ local function scrub(text, secrets)
       from, to = text:find(secret, from + 8, true)
     end
   end
-  return (text:gsub("(https?:[\\/]+[^%s\"'<>?]+)%?[^%s\"'<>\\]+", "%1?[hidden]"))
+  return (text:gsub("(%a+:[\\/]+[^%s\"'<>?]+)%?[^%s\"'<>]+", "%1?[hidden]"))
 end
 
 --- Makes an error. Whatever the service or libcurl said goes through here, so no key, no secret and

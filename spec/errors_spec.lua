@@ -1,0 +1,100 @@
+local errors = require "kontext.errors"
+
+local key = "kx-secret-key-1"
+
+describe("an error", function()
+  it("prints as its sentence", function()
+    local err = errors.new { kind = "file", message = "cannot read car.jpg" }
+    assert.equal("cannot read car.jpg", tostring(err))
+    assert.equal("file", err.kind)
+  end)
+
+  it("is no promise that the edit may be sent again unless it says so", function()
+    assert.is_false(errors.new { kind = "http", message = "" }.retryable)
+    assert.is_true(errors.new { kind = "http", message = "", retryable = true }.retryable)
+  end)
+
+  it("comes as nil, its sentence and itself, so that assert works on every Lua", function()
+    local err = errors.new { kind = "file", message = "cannot read car.jpg" }
+    assert.same({ n = 3, nil, "cannot read car.jpg", err }, {
+      n = select("#", errors.result(err)), errors.result(err) })
+    local done, raised = pcall(function() return assert(errors.result(err)) end)
+    assert.is_false(done)
+    assert.matches("cannot read car.jpg", raised, 1, true)
+  end)
+
+  it("is told from a table that looks like it", function()
+    local err = errors.new { kind = "file", message = "x" }
+    assert.is_true(errors.is(err))
+    for _, other in ipairs { { kind = "file", message = "x" }, "x", 1, true, print } do
+      assert.is_false(errors.is(other))
+    end
+    assert.is_false(errors.is(nil))
+  end)
+
+  it("gives its fields to another job's error, which may change them", function()
+    local err = errors.new { kind = "auth", message = "x", status = 403 }
+    local fields = errors.copy(err)
+    assert.same({ kind = "auth", message = "x", status = 403, retryable = false }, fields)
+    fields.job_id = "task-2"
+    assert.is_nil(err.job_id)
+  end)
+
+  it("shows the beginning of a body and no more", function()
+    local err = errors.new { kind = "http", message = "", body = ("b"):rep(100000) }
+    assert.equal(("b"):rep(2048), err.body)
+  end)
+end)
+
+describe("no error shows", function()
+  -- Asserts that nothing of an error made with this text in it has the word.
+  local function hidden(word, text, secrets)
+    local err = errors.new({ kind = "http", message = text, body = text, reasons = { text } },
+      secrets)
+    for _, shown in ipairs { err.message, tostring(err), err.body, err.reasons[1] } do
+      assert.is_nil(shown:find(word, 1, true), shown)
+    end
+    return err
+  end
+
+  it("a secret, wherever and however often it stands", function()
+    for _, text in ipairs {
+      key, "key " .. key, key .. key, "x-key: " .. key .. "\r\nx-key: " .. key, key:rep(50),
+    } do
+      hidden(key, text, { key })
+    end
+    local err = hidden(key, "the key " .. key .. " is bad", { key })
+    assert.equal("the key [hidden] is bad", err.message)
+  end)
+
+  it("a secret with characters that mean something in a pattern", function()
+    hidden("a.b*c%d(", "it was a.b*c%d( then", { "a.b*c%d(" })
+  end)
+
+  it("any of several secrets", function()
+    hidden("second-secret", "first-secret second-secret", { "first-secret", "second-secret" })
+  end)
+
+  it("what signs a URL", function()
+    for _, text in ipairs {
+      "https://d.bfl.ai/x?sig=SIGNED", "see https://d.bfl.ai/x?se=1&sig=SIGNED for it",
+      '{"sample":"https://d.bfl.ai/x?se=1&sig=SIGNED","seed":1}',
+      '{"sample":"https:\\/\\/d.bfl.ai\\/x?se=1&sig=SIGNED"}',
+      '{"sample":"https:\\/\\/d.bfl.ai\\/x?se=1\\u0026sig=SIGNED"}',
+      '{"sample":"https://d.bfl.ai/x?se=1\\u0026sig=SIG\\u002BSIGNED"}',
+      "'http://127.0.0.1:1/x?sig=SIGNED'", "<a href=\"https://d.bfl.ai/x?sig=SIGNED\">",
+      "HTTPS://D.BFL.AI/x?sig=SIGNED", "https://a/?x=1 https://b/?sig=SIGNED",
+      "https://d.bfl.ai?sig=SIGNED", "https://d.bfl.ai/x?sig=a?SIGNED",
+      "https://d.bfl.ai/x?se=1&sig=a\\/SIGNED",
+    } do
+      hidden("SIGNED", text)
+    end
+  end)
+
+  it("less of a URL than that: its host and path stay", function()
+    assert.equal("see https://d.bfl.ai/a/b.png?[hidden] for it",
+      errors.new { kind = "http", message = "see https://d.bfl.ai/a/b.png?sig=1 for it" }.message)
+    assert.equal("no query: https://d.bfl.ai/a",
+      errors.new { kind = "http", message = "no query: https://d.bfl.ai/a" }.message)
+  end)
+end)
