@@ -31,7 +31,8 @@ function wording.said(answer, body)
     text = (body or ""):gsub("<[^>]*>", " ")
   end
   if type(text) ~= "string" then return "" end
-  text = text:gsub("[%c%s]+", " "):gsub("^ ", ""):gsub(" $", ""):sub(1, shown)
+  text = text:gsub("[%c%s]+", " "):gsub("^ ", ""):gsub(" $", "")
+  if #text > shown then text = text:sub(1, shown):gsub("[\192-\255][\128-\191]*$", "") end
   return #text > 0 and ": " .. text or ""
 end
 
