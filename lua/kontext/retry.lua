@@ -32,7 +32,8 @@ end
 ---@return table? answer the decoded body
 function retry.judge_submit(event)
   local status, answer = event.status or 0, object(event.body)
-  if status >= 200 and status < 300 and answer and type(answer.id) == "string" then
+  if status >= 200 and status < 300 and answer and type(answer.id) == "string"
+    and answer.id ~= "" then
     return "accepted", answer -- whatever broke afterwards: the id is what was paid for
   elseif status >= 300 and status < 500 and status ~= 408 and status ~= 429 then
     return "final", answer
