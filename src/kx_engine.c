@@ -246,12 +246,12 @@ static void end_transfer(kx_engine *e, kx_transfer *t, CURLcode code) {
   list_append(&e->ended, t);
 }
 
-/* Sees to it that the transfer's time-out is looked at when it may have come: what begins to move after
-   `now` cannot stall earlier than a stall's length from now. */
+/* Sees to it that the transfer's time-out is looked at when it may have come: what begins to move
+   after `now` cannot stall earlier than a stall's length from now. */
 static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
-  int64_t due = kx_transfer_due(t);
+  int64_t due = kx_transfer_due(t), stall = e->settings.stall_ns;
 
-  if (e->settings.stall_ns > 0 && now + e->settings.stall_ns < due) due = now + e->settings.stall_ns;
+  if (stall > 0 && now + stall < due) due = now + stall;
   if (due < e->check_due) e->check_due = due;
 }
 
@@ -275,7 +275,7 @@ static void begin_transfer(kx_engine *e) {
   look_again(e, t, kx_now());
 }
 
-/* Ends what is over its deadline or stalls. `check_due` may be early, for activity moves the truth. */
+/* Ends what is over its deadline or stalls. `check_due` may be early: activity moves the truth. */
 static void check_deadlines(kx_engine *e, int64_t now) {
   kx_transfer *t, *next;
 

@@ -1,14 +1,14 @@
-/* luaopen_kontext_core: the C core as Lua functions. The engine's are in kx_lua_engine.c. */
-#include "kx_compat.h"
+/* luaopen_kontext_core: the C core as Lua functions. The engine's and the log's files are apart. */
+#include "kx_lua.h"
 
 #include "kx_base64.h"
 #include "kx_body.h"
 #include "kx_digest.h"
 #include "kx_error.h"
 #include "kx_image.h"
-#include "kx_log.h"
 #include "kx_poller.h"
 #include "kx_repaint.h"
+#include "kx_sink.h"
 #include "kx_stb.h"
 
 #include <dlfcn.h>
@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_TYPE "kontext.log"
 #define GUARD_TYPE "kontext.guard"
 
 #ifndef KX_STB_VERSION /* the Makefile reads it from stb_image.h's first line */
@@ -64,13 +63,13 @@ int kx_lua_source(lua_State *L, int index, const char **text, size_t *size) {
   return kind;
 }
 
-static void set_string(lua_State *L, const char *name, const char *value) {
+void kx_lua_set_string(lua_State *L, const char *name, const char *value) {
   if (!value) return;
   lua_pushstring(L, value);
   lua_setfield(L, -2, name);
 }
 
-static void set_integer(lua_State *L, const char *name, uint64_t value) {
+void kx_lua_set_integer(lua_State *L, const char *name, uint64_t value) {
   lua_pushinteger(L, (lua_Integer)value);
   lua_setfield(L, -2, name);
 }
@@ -86,23 +85,23 @@ static int push_check(lua_State *L, const kx_source *source, kx_image_status sta
     lua_pushstring(L, outcomes[status]);
   }
   lua_createtable(L, 0, 8);
-  set_integer(L, "bytes", source->size);
-  set_string(L, "format", info->format);
-  set_string(L, "label", info->label);
-  if (info->width > 0) set_integer(L, "width", info->width);
-  if (info->height > 0) set_integer(L, "height", info->height);
+  kx_lua_set_integer(L, "bytes", source->size);
+  kx_lua_set_string(L, "format", info->format);
+  kx_lua_set_string(L, "label", info->label);
+  if (info->width > 0) kx_lua_set_integer(L, "width", info->width);
+  if (info->height > 0) kx_lua_set_integer(L, "height", info->height);
   if (status == KX_IMAGE_OK) {
-    set_integer(L, "orientation", (uint64_t)info->orientation);
+    kx_lua_set_integer(L, "orientation", (uint64_t)info->orientation);
     if (!source->memory) {
       lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
       lua_setfield(L, -2, "stamp");
     }
     return 1;
   }
-  set_string(L, "why", info->why);
+  kx_lua_set_string(L, "why", info->why);
   if (status == KX_IMAGE_UNREADABLE) {
-    set_string(L, "code", kx_errno_name(info->error));
-    set_string(L, "why", strerror(info->error));
+    kx_lua_set_string(L, "code", kx_errno_name(info->error));
+    kx_lua_set_string(L, "why", strerror(info->error));
   }
   return 3;
 }
@@ -174,7 +173,9 @@ static CURLUcode parse_url(const char *text, const char *base, url_parts *parts)
   if (!code) code = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
   if (!code) code = url_part(url, CURLUPART_SCHEME, 0, parts->scheme, sizeof parts->scheme);
   if (!code) code = url_part(url, CURLUPART_HOST, 0, parts->host, sizeof parts->host);
-  if (!code) code = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, parts->port, sizeof parts->port);
+  if (!code) {
+    code = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, parts->port, sizeof parts->port);
+  }
   if (!code) code = url_part(url, CURLUPART_URL, 0, parts->url, sizeof parts->url);
   parts->user = curl_url_get(url, CURLUPART_USER, &user, 0) == CURLUE_OK;
   curl_free(user);
@@ -198,10 +199,10 @@ static int core_url(lua_State *L) {
     return 2;
   }
   lua_createtable(L, 0, 5);
-  set_string(L, "scheme", parts.scheme);
-  set_string(L, "host", parts.host);
-  set_string(L, "port", parts.port);
-  set_string(L, "url", parts.url);
+  kx_lua_set_string(L, "scheme", parts.scheme);
+  kx_lua_set_string(L, "host", parts.host);
+  kx_lua_set_string(L, "port", parts.port);
+  kx_lua_set_string(L, "url", parts.url);
   lua_pushboolean(L, parts.user);
   lua_setfield(L, -2, "user");
   return 1;
@@ -288,7 +289,7 @@ static int core_equal(lua_State *L) {
   return 1;
 }
 
-/* core.save(path, bytes) → true, or nil, message, code: the file is the old one or the whole new. */
+/* core.save(path, bytes) → true, or nil, message, code: the file is the old one or the new. */
 static int core_save(lua_State *L) {
   size_t path_size, size;
   const char *path = luaL_checklstring(L, 1, &path_size);
@@ -368,103 +369,18 @@ static int core_repaint(lua_State *L) {
   return 1;
 }
 
-typedef struct log_box {
-  kx_log *log;      /* NULL before it is opened and after close */
-  kx_sink *content; /* of a read that is under way, or was when memory ran out */
-} log_box;
-
-static kx_log *to_log(lua_State *L, int index) {
-  log_box *box = (log_box *)luaL_checkudata(L, index, LOG_TYPE);
-
-  if (!box->log) luaL_error(L, "the journal is closed");
-  return box->log;
-}
-
-int kx_lua_log_fd(lua_State *L, int index) { return kx_log_fd(to_log(L, index)); }
-
-/* core.log(path) → log, or nil, message, code. */
-static int core_log(lua_State *L) {
-  size_t size;
-  const char *path = luaL_checklstring(L, 1, &size);
-  log_box *box;
-
-  luaL_argcheck(L, strlen(path) == size, 1, "contains a NUL byte");
-  box = (log_box *)lua_newuserdatauv(L, sizeof *box, 1);
-  box->log = NULL;
-  box->content = NULL;
-  luaL_getmetatable(L, LOG_TYPE);
-  lua_setmetatable(L, -2);
-  box->log = kx_log_open(path);
-  return box->log ? 1 : kx_lua_failed(L, errno, path);
-}
-
-/* log:read(cap) → all bytes, or nil, message, code. */
-static int log_read(lua_State *L) {
-  kx_log *log = to_log(L, 1);
-  log_box *box = (log_box *)lua_touserdata(L, 1);
-  size_t cap = (size_t)luaL_checknumber(L, 2);
-  kx_source source;
-  int error;
-
-  kx_sink_free(box->content);
-  box->content = kx_sink_memory(cap);
-  error = box->content ? kx_log_read(log, box->content) : ENOMEM;
-  if (!error) {
-    kx_sink_source(box->content, &source);
-    lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
-  }
-  kx_sink_free(box->content);
-  box->content = NULL;
-  return error ? kx_lua_failed(L, error, "the journal") : 1;
-}
-
-/* Pushes true, or nil, message, code. */
-static int log_result(lua_State *L, int error) {
-  if (error) return kx_lua_failed(L, error, "the journal");
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/* log:append(bytes, sync) → true, or nil, message, code. */
-static int log_append(lua_State *L) {
-  kx_log *log = to_log(L, 1);
-  size_t size;
-  const char *bytes = luaL_checklstring(L, 2, &size);
-
-  return log_result(L, kx_log_append(log, bytes, size, lua_toboolean(L, 3)));
-}
-
-/* log:replace(bytes) → true, or nil, message, code. */
-static int log_replace(lua_State *L) {
-  kx_log *log = to_log(L, 1);
-  size_t size;
-  const char *bytes = luaL_checklstring(L, 2, &size);
-
-  return log_result(L, kx_log_replace(log, bytes, size));
-}
-
-/* log:close(), and the collector's call. */
-static int log_close(lua_State *L) {
-  log_box *box = (log_box *)luaL_checkudata(L, 1, LOG_TYPE);
-
-  kx_log_close(box->log);
-  kx_sink_free(box->content);
-  box->log = NULL;
-  box->content = NULL;
-  return 0;
-}
-
 /* core.info() → versions: what the module was built for and what it runs on. */
 static int core_info(lua_State *L) {
   const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
 
   lua_createtable(L, 0, 6);
-  set_string(L, "lua", LUA_VERSION);
-  set_string(L, "libcurl", curl->version);
-  set_string(L, "tls", curl->ssl_version);
-  set_string(L, "resolver", curl->features & CURL_VERSION_ASYNCHDNS ? "asynchronous" : "blocking");
-  set_string(L, "stb", KX_STB_VERSION);
-  set_string(L, "poller", KX_EPOLL ? "epoll" : "poll");
+  kx_lua_set_string(L, "lua", LUA_VERSION);
+  kx_lua_set_string(L, "libcurl", curl->version);
+  kx_lua_set_string(L, "tls", curl->ssl_version);
+  kx_lua_set_string(L, "resolver",
+                    curl->features & CURL_VERSION_ASYNCHDNS ? "asynchronous" : "blocking");
+  kx_lua_set_string(L, "stb", KX_STB_VERSION);
+  kx_lua_set_string(L, "poller", KX_EPOLL ? "epoll" : "poll");
   return 1;
 }
 
@@ -487,21 +403,27 @@ static void pin(void) {
 
 int luaopen_kontext_core(lua_State *L) {
   static pthread_once_t once = PTHREAD_ONCE_INIT; /* two states may be opened in two threads */
-  static const luaL_Reg functions[] = {
-      {"engine", kx_lua_engine}, {"check", core_check},   {"sniff", core_sniff},
-      {"repaint", core_repaint}, {"url", core_url},       {"now", core_now},
-      {"md5", core_md5},         {"sha256", core_sha256}, {"hmac_sha256", core_hmac_sha256},
-      {"fingerprint", core_fingerprint}, {"equal", core_equal},     {"save", core_save},     {"log", core_log},
-      {"info", core_info},       {NULL, NULL}};
-  static const luaL_Reg log_methods[] = {{"read", log_read},       {"append", log_append},
-                                         {"replace", log_replace}, {"close", log_close},
-                                         {"__gc", log_close},      {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"engine", kx_lua_engine},
+                                       {"check", core_check},
+                                       {"sniff", core_sniff},
+                                       {"repaint", core_repaint},
+                                       {"url", core_url},
+                                       {"now", core_now},
+                                       {"md5", core_md5},
+                                       {"sha256", core_sha256},
+                                       {"hmac_sha256", core_hmac_sha256},
+                                       {"fingerprint", core_fingerprint},
+                                       {"equal", core_equal},
+                                       {"save", core_save},
+                                       {"log", kx_lua_log},
+                                       {"info", core_info},
+                                       {NULL, NULL}};
   static const luaL_Reg guard_methods[] = {{"__gc", guard_free}, {NULL, NULL}};
 
   pthread_once(&once, initialise_curl);
   pin();
-  kx_lua_type(L, LOG_TYPE, log_methods);
   kx_lua_type(L, GUARD_TYPE, guard_methods);
+  kx_lua_log_type(L);
   kx_lua_engine_type(L);
   luaL_newlib(L, functions);
   return 1;

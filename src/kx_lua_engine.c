@@ -1,5 +1,5 @@
 /* The binding of kx_engine: an engine is a userdata, a transfer an integer. */
-#include "kx_compat.h"
+#include "kx_lua.h"
 
 #include "kx_engine.h"
 #include "kx_log.h"
@@ -27,7 +27,7 @@ static int64_t to_ns(lua_Number seconds) {
 
 static void push_seconds(lua_State *L, int64_t ns) { lua_pushnumber(L, (lua_Number)ns / 1e9); }
 
-/* Returns the engine; raises where it is closed or belongs to the process that this was forked from. */
+/* Returns the engine; raises where it is closed or belongs to the parent process. */
 static kx_engine *to_engine(lua_State *L) {
   engine_box *box = (engine_box *)luaL_checkudata(L, 1, TYPE);
 
@@ -207,7 +207,7 @@ static int engine_edit(lua_State *L) {
   }
   kx_getuservalue(L, 1);
   lua_pushvalue(L, -2);
-  /* Kept for the bytes that are read from them; before the start, for this may run out of memory. */
+  /* Kept for the bytes that are read from them, before the start: this may run out of memory. */
   lua_rawseti(L, -2, (int)kx_engine_next_id(engine));
 
   request.body = kx_body_new(pieces, count, &which);
@@ -263,17 +263,6 @@ static void push_sink(lua_State *L, const kx_sink *sink) {
   lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
 }
 
-static void set_string(lua_State *L, const char *name, const char *value) {
-  if (!value) return;
-  lua_pushstring(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, uint64_t value) {
-  lua_pushinteger(L, (lua_Integer)value);
-  lua_setfield(L, -2, name);
-}
-
 /* Pushes what came of a transfer: {id, kind, code, detail, status, sent, total, received, headers,
    body, md5}; kind is absent after success, body is the answer's, or the error's. */
 static void push_event(lua_State *L, const kx_transfer *t) {
@@ -283,18 +272,18 @@ static void push_event(lua_State *L, const kx_transfer *t) {
   size_t size;
 
   lua_createtable(L, 0, 11);
-  set_integer(L, "id", t->id);
+  kx_lua_set_integer(L, "id", t->id);
   if (t->error.kind) {
-    set_string(L, "kind", t->error.kind);
-    set_string(L, "code", t->error.code);
-    set_string(L, "detail", t->error.detail);
+    kx_lua_set_string(L, "kind", t->error.kind);
+    kx_lua_set_string(L, "code", t->error.code);
+    kx_lua_set_string(L, "detail", t->error.detail);
   }
-  if (t->status) set_integer(L, "status", (uint64_t)t->status);
-  set_integer(L, "sent", sent);
-  set_integer(L, "total", total);
-  set_integer(L, "received", kx_sink_size(t->sink));
+  if (t->status) kx_lua_set_integer(L, "status", (uint64_t)t->status);
+  kx_lua_set_integer(L, "sent", sent);
+  kx_lua_set_integer(L, "total", total);
+  kx_lua_set_integer(L, "received", kx_sink_size(t->sink));
   lua_createtable(L, 0, KX_HEADERS);
-  for (i = 0; i < KX_HEADERS; i++) set_string(L, kx_header_name((kx_header)i), t->values[i]);
+  for (i = 0; i < KX_HEADERS; i++) kx_lua_set_string(L, kx_header_name((kx_header)i), t->values[i]);
   lua_setfield(L, -2, "headers");
   if (!good || !t->hold) {
     push_sink(L, good ? t->sink : t->note);
@@ -374,7 +363,8 @@ static int engine_check(lua_State *L) {
   return kx_lua_check(L, &source);
 }
 
-/* engine:finish(id) → the bytes, or true when they are a file in its place; else nil, message, code. */
+/* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message,
+   code. */
 static int engine_finish(lua_State *L) {
   kx_engine *engine = to_engine(L);
   uint64_t id = (uint64_t)luaL_checknumber(L, 2);
@@ -412,7 +402,7 @@ static int engine_timeout(lua_State *L) {
   return 1;
 }
 
-/* engine:alarm(when): a step is due at `when` (core.now's seconds; nil: never) for Lua's reasons. */
+/* engine:alarm(when): a step is due at `when` (core.now's seconds; nil: never) for Lua's sake. */
 static int engine_alarm(lua_State *L) {
   kx_engine_alarm(to_engine(L), to_ns(luaL_optnumber(L, 2, HUGE_VAL)));
   return 0;

@@ -77,11 +77,15 @@ local function key_of(self, item)
   return times == 1 and key or key .. "#" .. times
 end
 
--- Tells whoever waits that something has changed.
+-- Wakes whoever waits for what has come true.
 local function tell(self)
-  local watchers = self._watchers
-  self._watchers = nil
-  for _, watcher in ipairs(watchers or {}) do watcher() end
+  for waitable in pairs(self._waitables) do
+    if waitable:ended() then
+      local watchers = waitable._watchers or {}
+      waitable._watchers = nil
+      for _, watcher in ipairs(watchers) do watcher() end
+    end
+  end
 end
 
 -- Takes one item's result.
@@ -185,7 +189,7 @@ function batch.new(client, list, options)
   local self = setmetatable({
     total = #list, done = 0, failed = 0,
     _client = client, _list = list, _begun = 0, _jobs = {}, _results = {}, _arrived = {}, _told = 0,
-    _seen = {}, _max_active = options.max_active or client:_default_active(),
+    _seen = {}, _waitables = {}, _max_active = options.max_active or client:_default_active(),
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
     _retry_ambiguous = options.retry_ambiguous,
   }, Batch)
@@ -204,21 +208,19 @@ function Batch:ended()
   return self.done == self.total
 end
 
--- Waits until `over` says so, or the time is over; returns whether it was `over`.
+-- Waits until `over` says so, or the time is over; returns whether it was `over`. The loops wait for
+-- it as they do for a job.
 local function wait_for(self, seconds, over)
   local deadline = seconds and core.now() + seconds
   local waitable = { ended = over }
+  self._waitables[waitable] = true
   while not over() do
     local left = deadline and deadline - core.now()
-    if left and left <= 0 then return false end
-    waitable._watchers = nil
-    self._watchers = self._watchers or {}
-    table.insert(self._watchers, function()
-      for _, watcher in ipairs(over() and waitable._watchers or {}) do watcher() end
-    end)
+    if left and left <= 0 then break end
     loop.wait(self._client, left, waitable)
   end
-  return true
+  self._waitables[waitable] = nil
+  return over()
 end
 
 --- Waits for the end of all items.

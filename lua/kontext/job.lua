@@ -102,7 +102,7 @@ end
 -- Calls the method of that name in `seconds`.
 function Job:_later(seconds, name)
   self._next, self._due = name, core.now() + seconds
-  self._client:_schedule(self._due)
+  self._client:_schedule(math.min(self._due, self._deadline or math.huge))
 end
 
 -- Asks for a URL with a GET; a redirect's is relative to what was asked last, and never gets the
