@@ -208,8 +208,8 @@ function Batch:ended()
   return self.done == self.total
 end
 
--- Waits until `over` says so, or the time is over; returns whether it was `over`. The loops wait for
--- it as they do for a job.
+-- Waits until `over` says so, or the time is over; returns whether it was `over`. The loops wait
+-- for it as they do for a job.
 local function wait_for(self, seconds, over)
   local deadline = seconds and core.now() + seconds
   local waitable = { ended = over }

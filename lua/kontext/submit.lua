@@ -88,7 +88,8 @@ function submit:_submit()
   local kept, message, code = client:_record(self, "INTENT")
   if not kept then
     return self:_fail { kind = "file", stage = "submit", code = code, charged = false,
-      retryable = true, message = "nothing was sent, for the journal cannot be written: " .. message }
+      retryable = true,
+      message = "nothing was sent, for the journal cannot be written: " .. message }
   end
   self._intended, self._wants_slot = true, nil
   self.sent, self._receive = 0, "_submitted"
