@@ -35,7 +35,8 @@ function client.new(given)
   local self = setmetatable({
     _model = chosen.model, _timeout = chosen.timeout, _poll_interval = chosen.poll_interval,
     _loop = chosen.loop, _proxy = chosen.proxy, _base_url = chosen.base_url:gsub("/+$", ""),
-    _slots = {}, _active = {}, _transfers = {}, _notices = {}, _open = 0, _due = math.huge,
+    _slots = {}, _active = {}, _transfers = {}, _open = 0, _due = math.huge,
+    _notices = { first = 1, last = 0 },
   }, Client)
   for model, limit in pairs(api.limits.active) do
     self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
@@ -265,6 +266,7 @@ function Client:step()
     return self._open
   end
   local start = core.now()
+  self._stepping = true
   local events, moved = self._engine:step(step_budget)
   if events then self:_deliver(events) end
   if moved then self:_show_progress() end
@@ -276,6 +278,7 @@ function Client:step()
   end
   self._engine:alarm(self:_next_due())
   self:_notify_host()
+  self._stepping = false
   return self._open
 end
 
@@ -287,7 +290,7 @@ function Client:poll(seconds)
     error("seconds must be a number, not " .. type(seconds), 2)
   end
   alive(self, 1)
-  if seconds and self._engine and self._open > 0 and not self._notices[1] then
+  if seconds and self._engine and self._open > 0 then
     self._engine:wait(core.now() + seconds)
   end
   return self:step()

@@ -165,6 +165,180 @@ function queue:_on_end(of, fn) -- luacheck: no self
   table.insert(of._watchers, fn)
 end
 
+-- Calls `fn`, which is the host's, at the end of this step or of the next.
+function queue:_tell_host(fn)
+  local notices = self._notices
+  notices.last = notices.last + 1
+  notices[notices.last] = fn
+  if not self._stepping then self:_schedule(0) end
+end
+
+-- Calls the host's callbacks, last of all: should one raise, the next step calls the others. One
+-- that waits for a job steps itself, and calls the others then.
+function queue:_notify_host()
+  local notices = self._notices
+  while notices.first <= notices.last do
+    local notice = notices[notices.first]
+    notices[notices.first] = nil
+    notices.first = notices.first + 1
+    local done, err = pcall(notice)
+    if not done then
+      self._stepping = false
+      self:_schedule(0)
+      error(err, 0)
+    end
+  end
+end
+
+return queued
+end
+
+-- Begins what is due of a job that leaves the queue.
+function queue:_begin(begun)
+  local name = begun._next
+  begun._deadline = core.now() + begun._timeout
+  begun._next = nil
+  self._active[begun] = true
+  begun[name](begun)
+  self:_schedule(begun._deadline)
+end
+
+-- Begins one queued job for which there is a slot; returns whether there was one.
+function queue:_begin_queued()
+  for _, slots in pairs(self._slots) do
+    while slots.used < slots.limit and slots.first <= slots.last do
+      local queued = slots[slots.first]
+      slots[slots.first] = nil
+      slots.first = slots.first + 1
+      if not queued:ended() then
+        slots.used = slots.used + 1
+        queued._slots = slots
+        self:_begin(queued)
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Makes sure that a step comes at `when`.
+function queue:_schedule(when)
+  if when >= self._due then return end
+  self._due = when
+  if self._engine then self._engine:alarm(when) end
+end
+
+-- Returns when the next step is due for the queue's and the jobs' sake.
+function queue:_next_due()
+  for _, slots in pairs(self._slots) do
+    if slots.used < slots.limit and slots.first <= slots.last then
+      self._due = 0
+    end
+  end
+  return self._due
+end
+
+-- Does what is due of the active jobs, and finds when the next is.
+function queue:_do_due(now)
+  self._due = math.huge
+  for running in pairs(self._active) do
+    if running._deadline <= now and not running._transfer then
+      running:_time_out()
+    elseif running._next and running._due <= now then
+      local name = running._next
+      running._next = nil
+      running[name](running)
+    end
+  end
+  for running in pairs(self._active) do
+    local due = running._transfer and math.huge or running._deadline
+    if running._next and running._due < due then due = running._due end
+    if due < self._due then self._due = due end
+  end
+end
+
+-- Job: something that on_progress shows has changed.
+function queue:_changed(changed)
+  local callback = changed._params.on_progress
+  if not callback or changed._noticed then return end
+  changed._noticed = true
+  self:_tell_host(function()
+    changed._noticed = nil
+    callback(changed)
+  end)
+end
+
+-- After a submit that ended like this the next would end the same way.
+local stopping = { auth = true, credits = true }
+
+-- Job: it has ended.
+function queue:_ended(done)
+  self._active[done] = nil
+  self._open = self._open - 1
+  if done._transfer then self:_cancel_transfer(done) end
+  if done._held and self._engine then self._engine:cancel(done._held) end
+  done._held = nil
+  if done._slots then
+    done._slots.used = done._slots.used - 1
+    done._slots = nil
+    self:_wake_limited()
+  end
+  self:_changed(done)
+  for _, watcher in ipairs(done._watchers or {}) do self:_tell_host(watcher) end
+  done._watchers = nil
+  self:_schedule(0)
+  local err = done.error
+  if err and err.stage == "submit" and err.status and stopping[err.kind] and not self._flushing then
+    self:_flush(err)
+  end
+end
+
+-- A task of ours has ended: one submit that was refused for too many may try at once.
+function queue:_wake_limited()
+  for waiting in pairs(self._active) do
+    if waiting._wants_slot then
+      waiting._wants_slot = nil
+      waiting._due = 0
+      return
+    end
+  end
+end
+
+-- Calls `visit` with every job that has not ended.
+function queue:_each(visit)
+  for _, slots in pairs(self._slots) do
+    for at = slots.first, slots.last do
+      if not slots[at]:ended() then visit(slots[at]) end
+    end
+  end
+  local active = {}
+  for running in pairs(self._active) do active[#active + 1] = running end
+  for _, running in ipairs(active) do
+    if not running:ended() then visit(running) end
+  end
+end
+
+-- The key is refused or the credits are spent: what has not been sent need not be tried.
+function queue:_flush(err)
+  self._flushing = true
+  self:_each(function(waiting)
+    if waiting.status == "waiting" and waiting._sources then waiting:_fail(errors.copy(err)) end
+  end)
+  self._flushing = false
+end
+
+function queue:_end_all(kind, message)
+  self._flushing = true
+  self:_each(function(running) running:_stop(kind, message) end)
+end
+
+-- Calls `fn` from a step once the job has ended; at once where it has.
+function queue:_on_end(of, fn) -- luacheck: no self
+  if of:ended() then return fn() end
+  of._watchers = of._watchers or {}
+  table.insert(of._watchers, fn)
+end
+
 -- Calls `fn`, which is the host's, at the end of a step.
 function queue:_tell_host(fn)
   self._notices[#self._notices + 1] = fn
