@@ -21,6 +21,7 @@ build|pkg $lua           |$headers            |lua-devel    |lua    |lua5.4-dev 
 run  |command $lua       |$package            |lua          |lua    |lua5.4     |lua
 run  |module cjson       |lua-cjson           |             |       |           |        |lua-cjson
 run  |module argparse    |lua-argparse        |             |       |           |        |argparse
+run  |module mime        |lua-socket          |             |       |           |        |luasocket
 run  |module http.server |lua-http            |             |       |           |        |http
 demo |file $photo        |lomiri-wallpapers-16.04
 test |module busted      |lua-busted          |             |       |           |        |busted
@@ -28,6 +29,8 @@ test |command luacheck   |lua-check           |             |       |           
 test |command luarocks   |luarocks
 test |command nvim       |neovim
 test |command openssl    |openssl
+test |command curl       |curl
+test |command ip         |iproute2
 test |command readelf    |binutils
 test |command lua5.3     |lua5.3
 test |command lua5.2     |lua5.2

@@ -57,7 +57,8 @@ print(("photograph   %s: %dx%d %s, %.1f megapixels, %s"):format(photo, info.widt
 print("prompt       " .. prompt)
 print(("will be      %dx%d"):format(kontext.output_size(photo)))
 
-local service = assert(emulator.start { ready_after = 2 })
+local service, trouble = emulator.start { ready_after = 2 }
+if not service then fail(trouble) end
 print("service      the emulator, " .. service.url)
 
 local client = kontext.new { base_url = service.url, api_key = "demo", poll_interval = 0.2 }
