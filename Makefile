@@ -140,6 +140,18 @@ tsan: all
 $(B)/threads: spec/support/threads.c
 	$(compile) -o $@ $< $(call pkg,--libs,$(lua_pc)) -lpthread
 
+# What only C can ask of src/: programs in spec/c that end with "N passed, N failed".
+units = $(patsubst spec/c/%.c,$(B)/units/%,$(wildcard spec/c/*.c))
+
+units: $(units)
+	@for unit in $^; do $$unit || echo "0 passed, 1 failed"; done | awk '\
+	  / passed, / { passed += $$1; failed += $$3; next } { print } \
+	  END { print passed " passed, " failed " failed"; exit failed > 0 }'
+
+$(B)/units/%: spec/c/%.c $(filter-out $(B)/kx_lua%,$(objects))
+	@mkdir -p $(@D)
+	@$(compile) -Isrc -o $@ $^ $(libs)
+
 # Checks --------------------------------------------------------------------------------------
 
 # Exactly one symbol leaves the module, and it never brings a Lua of its own.
@@ -190,7 +202,7 @@ matrix: deps-test
 
 test: deps-test
 	@$(MAKE) -j2 all
-	@lua5.4 spec/run $(matrix) sanitize test-portable luacheck symbols
+	@lua5.4 spec/run $(matrix) sanitize units test-portable luacheck symbols
 
 # What the machine must have: for building and running, and more for other purposes.
 deps:
@@ -216,7 +228,7 @@ bench: deps-bench
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all install uninstall nvim spec test-portable sanitize gc0 valgrind tsan symbols luacheck \
+.PHONY: all install uninstall nvim spec units test-portable sanitize gc0 valgrind tsan symbols luacheck \
   lint coverage fuzz run-fuzzers matrix test deps demo torture bench clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

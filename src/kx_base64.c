@@ -2,6 +2,8 @@
 
 #include "kx_base64.h"
 
+#include "kx_base64_simd.h"
+
 #include <string.h>
 
 /* Two characters for each of the 4096 values of 12 bits: half the look-ups of the usual table. */
@@ -29,8 +31,8 @@ static void put_quad(char *to, unsigned bits) {
   memcpy(to + 2, pairs + 2 * (bits & 0xfff), 2);
 }
 
-size_t kx_base64_encode(char *to, const void *from, size_t size) {
-  const unsigned char *bytes = (const unsigned char *)from;
+/* Codes all of it, padding included. */
+static size_t encode_by_table(char *to, const unsigned char *bytes, size_t size) {
   char *start = to;
 
   for (; size >= 3; size -= 3, bytes += 3, to += 4) {
@@ -43,4 +45,29 @@ size_t kx_base64_encode(char *to, const void *from, size_t size) {
     to += 4;
   }
   return (size_t)(to - start);
+}
+
+kx_base64_way kx_base64_best(void) {
+#if KX_BASE64_SIMD
+  if (__builtin_cpu_supports("avx2")) return KX_BASE64_AVX2;
+  if (__builtin_cpu_supports("ssse3")) return KX_BASE64_SSSE3;
+#endif
+  return KX_BASE64_TABLE;
+}
+
+size_t kx_base64_encode_as(kx_base64_way way, char *to, const void *from, size_t size) {
+  const unsigned char *bytes = (const unsigned char *)from;
+  size_t done = 0;
+
+#if KX_BASE64_SIMD
+  if (way == KX_BASE64_AVX2) done = kx_base64_avx2(to, bytes, size);
+  else if (way == KX_BASE64_SSSE3) done = kx_base64_ssse3(to, bytes, size);
+#else
+  (void)way;
+#endif
+  return done / 3 * 4 + encode_by_table(to + done / 3 * 4, bytes + done, size - done);
+}
+
+size_t kx_base64_encode(char *to, const void *from, size_t size) {
+  return kx_base64_encode_as(kx_base64_best(), to, from, size);
 }
