@@ -44,6 +44,14 @@ describe("an error", function()
     local err = errors.new { kind = "http", message = "", body = ("b"):rep(100000) }
     assert.equal(("b"):rep(2048), err.body)
   end)
+
+  it("is made at once of any body that a server may have sent", function()
+    for _, word in ipairs { "http", "https://", "x:", "a?", "http://a?", key } do
+      local body, begun = word:rep(262144 / #word), os.clock()
+      errors.new({ kind = "http", message = "", body = body }, { key })
+      assert.is_true(os.clock() - begun < 0.25)
+    end
+  end)
 end)
 
 describe("no error shows", function()

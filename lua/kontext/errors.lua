@@ -31,7 +31,7 @@ local function scrub(text, secrets)
       from, to = text:find(secret, from + 8, true)
     end
   end
-  return (text:gsub("(%a+:[\\/]+[^%s\"'<>?]+)%?[^%s\"'<>]+", "%1?[hidden]"))
+  return (text:gsub("([Hh][Tt][Tt][Pp][Ss]?:[\\/]+[^%s\"'<>?]+)%?[^%s\"'<>]+", "%1?[hidden]"))
 end
 
 --- Makes an error. Whatever the service or libcurl said goes through here, so no key, no secret and
@@ -42,7 +42,9 @@ end
 function errors.new(fields, secrets)
   secrets = secrets or {}
   fields.message = scrub(fields.message, secrets)
-  if fields.body then fields.body = scrub(fields.body, secrets):sub(1, body_shown) end
+  if fields.body then
+    fields.body = scrub(fields.body:sub(1, 8 * body_shown), secrets):sub(1, body_shown)
+  end
   for i, reason in ipairs(fields.reasons or {}) do fields.reasons[i] = scrub(reason, secrets) end
   fields.retryable = fields.retryable or false
   return setmetatable(fields, Error)
