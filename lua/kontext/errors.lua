@@ -43,7 +43,7 @@ function errors.new(fields, secrets)
   secrets = secrets or {}
   fields.message = scrub(fields.message, secrets)
   if fields.body then
-    fields.body = scrub(fields.body:sub(1, 8 * body_shown), secrets):sub(1, body_shown)
+    fields.body = scrub(fields.body:sub(1, 2 * body_shown), secrets):sub(1, body_shown)
   end
   for i, reason in ipairs(fields.reasons or {}) do fields.reasons[i] = scrub(reason, secrets) end
   fields.retryable = fields.retryable or false
