@@ -47,7 +47,7 @@ describe("an error", function()
 
   it("is made at once of any body that a server may have sent", function()
     for _, word in ipairs { "http", "https://", "x:", "a?", "http://a?", key } do
-      local body, begun = word:rep(262144 / #word), os.clock()
+      local body, begun = word:rep(math.floor(262144 / #word)), os.clock()
       errors.new({ kind = "http", message = "", body = body }, { key })
       assert.is_true(os.clock() - begun < 0.25)
     end
