@@ -1,0 +1,166 @@
+-- The pages, the editors' types and the code say the same, and the pages' examples run.
+local kontext = require "kontext"
+local params = require "kontext.params"
+local sandbox = require "spec.support.sandbox"
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local reference, readme = read "docs/reference.md", read "README.md"
+local types = read "types/kontext.lua"
+
+-- The names of an object's public functions.
+local function functions(object)
+  local names = {}
+  for name, value in pairs(object) do
+    if type(name) == "string" and type(value) == "function" and not name:find "^_" then
+      names[#names + 1] = name
+    end
+  end
+  assert.is_true(#names > 0)
+  return names
+end
+
+-- The first cells, without `marks`, of the rows of the table under a heading.
+local function first_cells(text, heading)
+  local from = select(2, assert(text:find("\n#+ " .. heading .. "\n")))
+  local part, cells = text:sub(from, (text:find("\n#", from)) or #text), {}
+  for cell in part:gmatch "\n| ([^|]+) |" do
+    for name in cell:gmatch "`([^`]+)`" do cells[name] = true end
+  end
+  return cells
+end
+
+-- The public objects: what they are called in the types and in the reference.
+local function objects()
+  local client = kontext.new { base_url = sandbox.url() }
+  local job = client:edit { prompt = "x" }
+  local image = assert(job:wait(30))
+  client:close()
+  return {
+    { "kontext", ".", kontext, "kontext" },
+    { "webhook", ".", kontext.webhook, "kontext.webhook" },
+    { "Client", ":", getmetatable(client).__index, "client" },
+    { "Job", ":", getmetatable(job).__index, "job" },
+    { "Image", ":", { save = image.save, edit = image.edit }, "image" },
+  }
+end
+
+describe("every public function", function()
+  it("is in the types and in the reference", function()
+    for _, row in ipairs(objects()) do
+      for _, name in ipairs(functions(row[3])) do
+        local typed = ("function %s%s%s("):format(row[1], row[2], name)
+        assert.is_truthy(types:find(typed, 1, true), "types lack " .. typed)
+        local shown = row[4] .. row[2] .. name
+        local listed = row[4] == "kontext" and ("`%s`"):format(name) or shown
+        assert.is_truthy(reference:find(shown .. "(", 1, true) or reference:find(listed, 1, true),
+          "the reference lacks " .. shown)
+      end
+    end
+  end)
+
+  it("of the types is there", function()
+    local by_name = {}
+    for _, row in ipairs(objects()) do by_name[row[1]] = row[3] end
+    local count = 0
+    for object, name in types:gmatch "\nfunction (%w+)[.:]([%w_]+)%(" do
+      assert.is_function(by_name[object][name], object .. "." .. name)
+      count = count + 1
+    end
+    assert.is_true(count > 30)
+  end)
+end)
+
+describe("the tables", function()
+  it("have every parameter, and the types too", function()
+    local listed = first_cells(reference, "Parameters of an edit")
+    for _, field in ipairs(params.fields) do
+      local shown = listed[field.name] or field.name == "input_image_3" -- "2 … 4"
+      assert.is_truthy(shown, "the reference lacks " .. field.name)
+      assert.is_truthy(types:find("\n---@field " .. field.name .. "%?? "), field.name)
+    end
+    for name in pairs(listed) do
+      assert.is_truthy(params.fields[name], name .. " is no parameter")
+    end
+  end)
+
+  it("have every option of a client, and the types too", function()
+    local listed = first_cells(reference, "Options")
+    local options = types:match "%-%-%-@class kontext%.Options\n(.-)\n\n"
+    local count = 0
+    for name in options:gmatch "@field ([%w_]+)%?" do
+      assert.is_truthy(listed[name], "the reference lacks " .. name)
+      local _, message = pcall(kontext.new, { [name] = {} })
+      assert.matches(name .. " must be a ", message, 1, true)
+      count = count + 1
+    end
+    for name in pairs(listed) do
+      assert.is_truthy(options:find("@field " .. name .. "%?"), "the types lack " .. name)
+    end
+    assert.is_true(count >= 14)
+  end)
+
+  it("have every kind of error that the sources make, and no other", function()
+    local listed, typed = first_cells(reference, "Errors"), {}
+    for kind in types:match("@alias kontext.ErrorKind\n(.-)\n\n"):gmatch '| "([%w_]+)"' do
+      typed[kind] = true
+      assert.is_truthy(listed[kind], "the reference lacks " .. kind)
+    end
+    local sources = assert(io.popen "cat lua/kontext/*.lua src/kx_error.c")
+    local text, made = sources:read "*a", 0
+    sources:close()
+    for kind in text:gmatch '[%s{]kind = "([%w_]+)"' do
+      if kind ~= "interrupted" then -- the command's own
+        assert.is_truthy(typed[kind], "unknown kind " .. kind)
+        made = made + 1
+      end
+    end
+    assert.is_true(made > 10)
+  end)
+
+  it("have every rehearsal of the emulator", function()
+    local rows = { "| `[emulate: …]` | what happens |", "|---|---|" }
+    for _, row in ipairs(require "kontext.emulator".rehearsals) do
+      rows[#rows + 1] = ("| `%s%s` | %s |"):format(row.name, row.number and " N" or "", row.about)
+    end
+    local wanted = table.concat(rows, "\n")
+    assert.is_truthy(reference:find(wanted, 1, true), "the reference needs this:\n" .. wanted)
+  end)
+
+  it("have every exit code of the command", function()
+    local rows = { "| code | kind | what |", "|---|---|---|" }
+    for _, row in ipairs(require "kontext.cli".codes) do
+      local kind = row[2] ~= "" and "`" .. row[2] .. "`" or ""
+      rows[#rows + 1] = ("| %d | %s | %s |"):format(row[1], kind, row[3])
+    end
+    local wanted = table.concat(rows, "\n")
+    assert.is_truthy(reference:find(wanted, 1, true), "the reference needs this:\n" .. wanted)
+  end)
+end)
+
+describe("every example", function()
+  for page, text in pairs { ["docs/reference.md"] = reference, ["README.md"] = readme } do
+    local _, before = text:gsub("\n```lua\n", "")
+    it(("of %s runs (%d)"):format(page, before), function()
+      local ran = 0
+      for at, code in text:gmatch "\n()```lua\n(.-)\n```" do
+        local line = select(2, text:sub(1, at):gsub("\n", "")) + 1
+        local output, code_of_exit = sandbox.run(code)
+        assert.equal(0, code_of_exit, ("%s:%d: %s"):format(page, line, output))
+        for line_of_code, shown in code:gmatch "\n([^\n]*) %-%->([^\n]*)" do
+          local first = shown:gsub("^%s+", ""):gsub("%s*:.*$", "")
+          assert.is_truthy(output:gsub("%s+", " "):find(first:gsub("%s+", " "), 1, true),
+            line_of_code .. " printed " .. output)
+        end
+        ran = ran + 1
+      end
+      assert.equal(before, ran)
+      assert.is_true(ran > 0)
+    end)
+  end
+end)

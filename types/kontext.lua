@@ -1,0 +1,294 @@
+---@meta kontext
+-- The public interface for editors (LuaCATS): add this folder to Lua.workspace.library.
+
+---@class kontext
+---@field webhook kontext.webhook
+---@field emulator table loaded when it is first asked for
+local kontext = {}
+
+---@alias kontext.ErrorKind
+---| "image" the picture is not what the service takes
+---| "file" a file cannot be read or written
+---| "invalid" a parameter is wrong
+---| "auth" the key is missing or wrong
+---| "credits" no credits left
+---| "rate_limited" too many active tasks
+---| "moderated" refused or held back by the service; not charged
+---| "failed" the service could not make the picture
+---| "not_found" no such task or endpoint
+---| "expired" the link to the picture is too old
+---| "network" no connection, or it broke
+---| "tls" the server did not prove who it is
+---| "timeout" not ended in time
+---| "http" an HTTP answer of no use
+---| "protocol" an answer that cannot be understood
+---| "ambiguous" sent whole, answer lost: it may have been paid for
+---| "cancelled" by job:cancel()
+---| "closed" by client:close()
+---| "fork" the client belongs to the parent process
+---| "internal" a fault in kontext, or no memory
+
+---@class kontext.Error
+---@field kind kontext.ErrorKind
+---@field message string a sentence: what, which value, what to do
+---@field stage "check"|"submit"|"poll"|"download"|"save"|"wait"|"request"|"content"|nil
+---@field status integer? the server's HTTP status
+---@field code string? libcurl's name, or the system's
+---@field retryable boolean the same edit may be made again with no risk of a second charge
+---@field charged boolean? nil where it is not known
+---@field job_id string?
+---@field polling_url string?
+---@field reasons string[]? of moderation
+---@field body string? the beginning of the server's answer
+
+---A picture to go by: a path, an image's bytes, an https:// URL; an image of an earlier edit; or
+---exactly one of path, bytes and url.
+---@alias kontext.Picture string|kontext.Image|{path: string}|{bytes: string}|{url: string}
+
+---@class kontext.Params
+---@field prompt string what to change
+---@field input_image? kontext.Picture
+---@field input_image_2? kontext.Picture
+---@field input_image_3? kontext.Picture
+---@field input_image_4? kontext.Picture
+---@field aspect_ratio? string "W:H" from "3:7" to "7:3"
+---@field seed? integer|string any integer; digits as a string where a number would not hold them
+---@field prompt_upsampling? boolean
+---@field safety_tolerance? integer 0 (strict) to 2 with an input image, to 6 without
+---@field output_format? "jpeg"|"png"
+---@field webhook_url? string
+---@field webhook_secret? string
+---@field model? "flux-kontext-pro"|"flux-kontext-max"
+---@field timeout? number seconds
+---@field save_as? string path; .png or .jpg chooses output_format
+---@field fit? boolean scale or convert before the upload
+---@field on_progress? fun(job: kontext.Job)
+---@field key? string names the edit in a journal or a batch
+
+---@class kontext.Options
+---@field api_key? string default: $BFL_API_KEY
+---@field base_url? string default: $BFL_BASE_URL, else https://api.bfl.ai
+---@field region? "global"|"eu"|"us"
+---@field model? "flux-kontext-pro"|"flux-kontext-max"
+---@field timeout? number seconds for an edit (300)
+---@field connect_timeout? number seconds (10)
+---@field stall_timeout? number seconds without a byte (30)
+---@field max_active? integer tasks at once (24; 6 for max)
+---@field poll_interval? number seconds; default: adaptive
+---@field ca_file? string
+---@field proxy? string
+---@field user_agent? string
+---@field loop? string|fun(client: kontext.Client, seconds: number?) how `wait` waits
+---@field journal? string path
+
+---@class kontext.Info what a picture is
+---@field format "jpeg"|"png"|"webp"
+---@field width integer
+---@field height integer
+---@field megapixels number
+---@field bytes integer
+---@field orientation integer Exif's, 1 to 8
+
+---@class kontext.Event of a webhook
+---@field id string
+---@field status string as a poll would call it
+---@field result table? its URLs are not to be trusted
+
+---@class kontext.Image
+---@field bytes string the file as the service made it
+---@field format "jpeg"|"png"
+---@field width integer
+---@field height integer
+---@field seed integer|string?
+---@field prompt string?
+---@field duration number? seconds
+---@field cost number? credits
+---@field id string
+---@field path string? where save_as put it
+local Image = {}
+
+---Writes the file: afterwards the old one is there or the whole new one.
+---@param path string
+---@return string? path
+---@return string? message
+---@return kontext.Error? err
+function Image:save(path) end
+
+---Edits the picture further.
+---@param params kontext.Params
+---@return kontext.Job
+function Image:edit(params) end
+
+---@class kontext.Job
+---@field id string?
+---@field status "waiting"|"uploading"|"pending"|"downloading"|"ready"|"failed"|"cancelled"
+---@field progress number? 0 … 1
+---@field sent integer bytes of the upload
+---@field received integer bytes of the download
+---@field total integer? bytes of the one that is under way
+---@field polling_url string?
+---@field cost number? credits
+---@field image kontext.Image?
+---@field error kontext.Error?
+local Job = {}
+
+---Waits for the end, or at most `seconds`.
+---@param seconds? number
+---@return kontext.Image|number|nil image (a number of credits for a job of `credits`)
+---@return string? message
+---@return kontext.Error? err
+function Job:wait(seconds) end
+
+---One step: never blocks, never yields.
+---@return string status
+---@return number? progress
+function Job:poll() end
+
+---Ends the job here, at once; the service knows no cancel.
+function Job:cancel() end
+
+---Tells whether nothing more will happen to the job.
+---@return boolean
+function Job:ended() end
+
+---All that `resume` needs in another process, without a key.
+---@return string?
+---@return string? message
+function Job:token() end
+
+---@class kontext.Client
+local Client = {}
+
+---Begins an edit, at once and always; what goes wrong is the job's error.
+---@param params kontext.Params
+---@return kontext.Job
+function Client:edit(params) end
+
+---Goes on with an edit of another process, or with the unfinished ones of a journal.
+---@param from string|{journal: string}
+---@return kontext.Job|kontext.Job[]
+function Client:resume(from) end
+
+---A job whose `wait` gives the number of credits left.
+---@return kontext.Job
+function Client:credits() end
+
+---Wakes the job that a webhook's event names.
+---@param event kontext.Event
+function Client:notify(event) end
+
+---Does all that is due, without blocking.
+---@return integer open the number of jobs that have not ended
+function Client:step() end
+
+---Waits up to `seconds` (0) for something to do, then steps.
+---@param seconds? number
+---@return integer open
+function Client:poll(seconds) end
+
+---The descriptor that is readable when `step` has something to do.
+---@return integer?
+function Client:pollfd() end
+
+---The same by the name that luasocket's select asks for.
+---@return integer?
+function Client:getfd() end
+
+---What the descriptor is to be watched for.
+---@return "r"
+function Client:events() end
+
+---When `step` is due at the latest.
+---@return number? seconds
+function Client:timeout() end
+
+---Ends all jobs at once; a second call does nothing.
+function Client:close() end
+
+---Makes a client.
+---@param options? kontext.Options
+---@return kontext.Client
+function kontext.new(options) end
+
+---Tells what an image is by its header; nothing is sent.
+---@param image string|kontext.Image|{path: string}|{bytes: string}
+---@return kontext.Info? info
+---@return string? message
+---@return kontext.Error? err
+function kontext.check(image) end
+
+---Tells the size that the service will answer with.
+---@param ratio_or_width_or_image string|number|kontext.Image|{path: string}|{bytes: string}
+---@param height? number
+---@return integer? width
+---@return integer|string height or, after nil, a message
+---@return kontext.Error? err
+function kontext.output_size(ratio_or_width_or_image, height) end
+
+---Makes the prompt that replaces a text in a picture.
+---@param old string
+---@param new string
+---@return string prompt
+function kontext.replace_text(old, new) end
+
+---Runs functions as coroutines until all have ended.
+---@param fn function
+---@param ... function
+---@return true? ok
+---@return any error the first
+function kontext.run(fn, ...) end
+
+---The versions of what is at work.
+---@return table<string, string>
+function kontext.info() end
+
+---Begins an edit with the default client.
+---@param params kontext.Params
+---@return kontext.Job
+function kontext.edit(params) end
+
+---Goes on with an edit of another process, or with the unfinished ones of a journal.
+---@param from string|{journal: string}
+---@return kontext.Job|kontext.Job[]
+function kontext.resume(from) end
+
+---A job whose `wait` gives the number of credits left.
+---@return kontext.Job
+function kontext.credits() end
+
+---Wakes the default client's job that a webhook's event names.
+---@param event kontext.Event
+function kontext.notify(event) end
+
+---@return integer open the number of the default client's jobs that have not ended
+function kontext.step() end
+
+---@param seconds? number
+---@return integer open
+function kontext.poll(seconds) end
+
+---@return integer? descriptor of the default client
+function kontext.pollfd() end
+
+---@return integer? descriptor of the default client
+function kontext.getfd() end
+
+---@return "r"
+function kontext.events() end
+
+---@return number? seconds
+function kontext.timeout() end
+
+---@class kontext.webhook
+local webhook = {}
+
+---Tells whether a call is the service's, and what it tells.
+---@param headers table|userdata|function the request's headers as the host has them
+---@param body string the request's body, byte for byte
+---@param secret string
+---@return kontext.Event? event
+---@return string? message
+---@return kontext.Error? err of kind "auth" or "protocol"
+function webhook.verify(headers, body, secret) end
+
+return kontext
