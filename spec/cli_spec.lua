@@ -39,10 +39,74 @@ describe("the command", function()
   before_each(function() service:forget() end)
   teardown(sandbox.close)
 
+  it("refuses before anything is sent what can be known here", function()
+    refused(2, "a command is required")
+    refused(2, "unknown command 'edti'; Did you mean 'edit'", "edti")
+    refused(2, "missing argument .prompt.", "edit", "car.jpg")
+    refused(2, "'x' is not a number", "edit", "car.jpg", "p", "--timeout", "x")
+    refused(3, "prompt is empty", "edit", "car.jpg", " ")
+    refused(3, "aspect_ratio", "edit", "car.jpg", "p", "--aspect", "9:1")
+    refused(3, "seed", "edit", "car.jpg", "p", "--seed", "1.5")
+    refused(3, "output_format", "edit", "car.jpg", "p", "-o", "a.jpg", "--format", "png")
+    refused(3, "base_url", "edit", "car.jpg", "p", "--base-url", "ftp://x")
+    refused(5, "no%-such%.jpg", "edit", "no-such.jpg", "p")
+    refused(4, "stderr is ", "edit", "stderr", "p")
+  end)
+
+  it("refuses a token that is not whole", function()
+    refused(3, "token", "resume", "kontext1:id=a")
+    refused(2, "a token or %-%-journal", "resume")
+  end)
+
+  it("tells what pictures are, each in a line, and sends nothing", function()
+    local output, errors, code = run("check", "car.jpg", "stderr", "no-such.jpg", "car.jpg")
+    local line = "car.jpg: jpeg, 1248 x 832 (1.0 MP), "
+    assert.equal(line, output:sub(1, #line))
+    assert.equal(2, select(2, output:gsub("\n", "")))
+    assert.equal(2, select(2, errors:gsub("kontext: [^\n]+\n", "")))
+    assert.equal(4, code) -- the first error's
+    local told = json.decode(done("check", "car.jpg", "--json"))
+    assert.same({ 1248, 832, 1248 }, { told.width, told.height, told.output_width })
+    assert.equal(0, #service:requests())
+  end)
+
+  it("tells a result's size of a ratio, a size and a file", function()
+    assert.equal("1392x752\n", done("size", "16:9"))
+    assert.equal("1248x832\n", done("size", "2048x1365"))
+    assert.equal("1248x832\n", done("size", "car.jpg"))
+    assert.equal('{"width":1392,"height":752}\n', done("size", "16:9", "--json"))
+    refused(3, "is no ratio", "size", "9:1")
+    refused(5, "no%-such", "size", "no-such.jpg")
+  end)
+
+  it("tells the credits", function()
+    assert.matches("^%d+\n$", done "credits")
+    assert.matches('^{"credits":%d+}\n$', done("credits", "--json"))
+    assert.equal(2, #service:requests("GET", "^/v1/credits$"))
+  end)
+
+  it("documents its exit codes where it documents itself", function()
+    local help = done "--help"
+    for _, row in ipairs(require "kontext.cli".codes) do
+      assert.matches(("\n  %3d  %-12s  %s"):format(row[1], row[2], row[3]), help, 1, true)
+    end
+  end)
+
+  it("tells its version", function()
+    assert.matches("^kontext %d+%.%d+[^\n]+libcurl %d[^\n]+\n$", done "--version")
+  end)
+end)
+
+describe("the command #once", function()
+  setup(function() service = sandbox.emulator() end)
+  before_each(function() service:forget() end)
+  teardown(sandbox.close)
+
   it("edits a picture with one submit and prints where the result is", function()
     assert.equal("red.jpg\n", done("edit", "car.jpg", "Make it red", "-o", "red.jpg"))
     assert.equal(1, #submits())
-    assert.same({ prompt = "Make it red", output_format = "jpeg" }, submits()[1].params)
+    assert.same({ prompt = "Make it red", input_image = true, output_format = "jpeg" },
+      submits()[1].params)
     local info = assert(kontext.check(sandbox.path "red.jpg"))
     assert.same({ 1248, 832, "jpeg" }, { info.width, info.height, info.format })
   end)
@@ -57,7 +121,8 @@ describe("the command", function()
     assert.matches('"seed":' .. seed .. "[,}]", ledger)
     submit.params.seed = nil
     assert.same({ prompt = "p", output_format = "png", aspect_ratio = "1:1", safety_tolerance = 0,
-      prompt_upsampling = true }, submit.params)
+      prompt_upsampling = true, input_image = true, input_image_2 = true, input_image_3 = true },
+      submit.params)
     local images = submit.images
     assert.equal(images.input_image.sha256, images.input_image_2.sha256)
     assert.is_truthy(images.input_image_3.sha256)
@@ -101,20 +166,6 @@ describe("the command", function()
     end
   end)
 
-  it("refuses before anything is sent what can be known here", function()
-    refused(2, "a command is required")
-    refused(2, "unknown command 'edti'; Did you mean 'edit'", "edti")
-    refused(2, "missing argument .prompt.", "edit", "car.jpg")
-    refused(2, "'x' is not a number", "edit", "car.jpg", "p", "--timeout", "x")
-    refused(3, "prompt is empty", "edit", "car.jpg", " ")
-    refused(3, "aspect_ratio", "edit", "car.jpg", "p", "--aspect", "9:1")
-    refused(3, "seed", "edit", "car.jpg", "p", "--seed", "1.5")
-    refused(3, "output_format", "edit", "car.jpg", "p", "-o", "a.jpg", "--format", "png")
-    refused(3, "base_url", "edit", "car.jpg", "p", "--base-url", "ftp://x")
-    refused(5, "no%-such%.jpg", "edit", "no-such.jpg", "p")
-    refused(4, "stderr is ", "edit", "stderr", "p")
-  end)
-
   it("tells a key that is missing from one that is wrong", function()
     refused(6, "BFL_API_KEY", "credits", "--base-url", "https://api.bfl.ai")
     local output, code = sandbox.shell("BFL_API_KEY=bad "
@@ -148,38 +199,6 @@ describe("the command", function()
     assert.equal(1, #submits())
   end)
 
-  it("refuses a token that is not whole", function()
-    refused(3, "token", "resume", "kontext1:id=a")
-    refused(2, "a token or %-%-journal", "resume")
-  end)
-
-  it("tells what pictures are, each in a line, and sends nothing", function()
-    local output, errors, code = run("check", "car.jpg", "stderr", "no-such.jpg", "car.jpg")
-    local line = "car.jpg: jpeg, 1248 x 832 (1.0 MP), "
-    assert.equal(line, output:sub(1, #line))
-    assert.equal(2, select(2, output:gsub("\n", "")))
-    assert.equal(2, select(2, errors:gsub("kontext: [^\n]+\n", "")))
-    assert.equal(4, code) -- the first error's
-    local told = json.decode(done("check", "car.jpg", "--json"))
-    assert.same({ 1248, 832, 1248 }, { told.width, told.height, told.output_width })
-    assert.equal(0, #service:requests())
-  end)
-
-  it("tells a result's size of a ratio, a size and a file", function()
-    assert.equal("1392x752\n", done("size", "16:9"))
-    assert.equal("1248x832\n", done("size", "2048x1365"))
-    assert.equal("1248x832\n", done("size", "car.jpg"))
-    assert.equal('{"width":1392,"height":752}\n', done("size", "16:9", "--json"))
-    refused(3, "is no ratio", "size", "9:1")
-    refused(5, "no%-such", "size", "no-such.jpg")
-  end)
-
-  it("tells the credits", function()
-    assert.matches("^%d+\n$", done "credits")
-    assert.matches('^{"credits":%d+}\n$', done("credits", "--json"))
-    assert.equal(2, #service:requests("GET", "^/v1/credits$"))
-  end)
-
   it("serves the emulator until it is told to end", function()
     local output, code = sandbox.shell("timeout 2 "
       .. sandbox.command("bin/kontext", "emulator", "--ready-after", "0") .. " >emulated & pid=$!; "
@@ -188,12 +207,5 @@ describe("the command", function()
       .. "wait $pid")
     assert.equal("200", output)
     assert.is_true(code == 0 or code == 124)
-  end)
-
-  it("documents its exit codes where it documents itself", function()
-    local help = done "--help"
-    for _, row in ipairs(require "kontext.cli".codes) do
-      assert.matches(("\n  %3d  %-12s  %s"):format(row[1], row[2], row[3]), help, 1, true)
-    end
   end)
 end)

@@ -50,7 +50,7 @@ local function objects()
   }
 end
 
-describe("every public function", function()
+describe("every public function #once", function()
   it("is in the types and in the reference", function()
     for _, row in ipairs(objects()) do
       for _, name in ipairs(functions(row[3])) do
@@ -76,7 +76,7 @@ describe("every public function", function()
   end)
 end)
 
-describe("the tables", function()
+describe("the tables #once", function()
   it("have every parameter, and the types too", function()
     local listed = first_cells(reference, "Parameters of an edit")
     for _, field in ipairs(params.fields) do
@@ -143,7 +143,7 @@ describe("the tables", function()
   end)
 end)
 
-describe("every example", function()
+describe("every example #once", function()
   for page, text in pairs { ["docs/reference.md"] = reference, ["README.md"] = readme } do
     local _, before = text:gsub("\n```lua\n", "")
     it(("of %s runs (%d)"):format(page, before), function()

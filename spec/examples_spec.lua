@@ -27,7 +27,7 @@ local function size_of(name)
   return info.width .. "x" .. info.height
 end
 
-describe("the example", function()
+describe("the example #once", function()
   teardown(sandbox.close)
 
   it("edit.lua edits a picture once and tells its progress", function()

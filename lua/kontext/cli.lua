@@ -350,6 +350,13 @@ local function build()
     :require_command(true)
     :help_max_width(80)
 
+  parser:flag "--version":description "Tell the versions of kontext and of what it stands on."
+    :action(function()
+      local info = kontext.info()
+      say(("kontext %s (%s, libcurl %s, %s)"):format(info.module, info.lua, info.libcurl, info.tls))
+      os.exit(0)
+    end)
+
   local edit = parser:command "edit"
     :description "Edit a picture, and print the path of the one that is made."
   edit:argument "image":description "A file, an https:// URL, or - for standard input."
