@@ -3,6 +3,8 @@ local json = require "kontext.json"
 local kontext = require "kontext"
 local sandbox = require "spec.support.sandbox"
 
+local unpack = table.unpack or rawget(_G, "unpack") -- luacheck: ignore 143
+
 local service
 
 -- Runs the command with these words; returns standard output, standard error and the exit code.
@@ -22,6 +24,11 @@ end
 -- Returns the submits that the emulator has seen since `forget`.
 local function submits()
   return service:requests("POST", "^/v1/flux")
+end
+
+-- Returns the emulator's ledger as it was sent, every digit there.
+local function service_text()
+  return (sandbox.shell("curl -sS $BFL_BASE_URL/_ledger"))
 end
 
 -- Asserts an exit code and one sentence on standard error, and nothing sent.
@@ -55,7 +62,8 @@ describe("the command", function()
 
   it("refuses a token that is not whole", function()
     refused(3, "token", "resume", "kontext1:id=a")
-    refused(2, "a token or %-%-journal", "resume")
+    refused(2, "resume takes a token", "resume")
+    refused(2, "resume takes a token", "resume", "x", "--journal", "y")
   end)
 
   it("tells what pictures are, each in a line, and sends nothing", function()
@@ -117,8 +125,7 @@ describe("the command #once", function()
       "--upsample", "--model", "max", "--reference", "car.jpg", "--reference", "red.jpg")
     local submit = submits()[1]
     assert.equal("/v1/flux-kontext-max", submit.path)
-    local ledger = service:curl(service.url .. "/_ledger")
-    assert.matches('"seed":' .. seed .. "[,}]", ledger)
+    assert.matches('"seed":' .. seed .. "[,}]", service_text())
     submit.params.seed = nil
     assert.same({ prompt = "p", output_format = "png", aspect_ratio = "1:1", safety_tolerance = 0,
       prompt_upsampling = true, input_image = true, input_image_2 = true, input_image_3 = true },
@@ -186,6 +193,90 @@ describe("the command #once", function()
     assert.equal("again.jpg\n", done("resume", token, "-o", "again.jpg"))
     assert.equal(sandbox.read "late.jpg", sandbox.read "again.jpg")
     assert.equal(1, #submits())
+  end)
+
+  it("edits many pictures with one prompt, each under a name of its own", function()
+    local output = done("batch", "--prompt", "Make it red", "-d", ".", "car.jpg", "car.jpg",
+      "red.jpg", "--seed", "5")
+    local paths = {}
+    for path in output:gmatch "[^\n]+" do paths[path] = true end
+    assert.same({ ["./car-edit-3.jpg"] = true, ["./car-edit-4.jpg"] = true,
+      ["./red-edit.jpg"] = true }, paths)
+    assert.equal(3, #submits())
+    for _, submit in ipairs(submits()) do
+      assert.same({ prompt = "Make it red", seed = 5, input_image = true, output_format = "jpeg" },
+        submit.params)
+    end
+  end)
+
+  it("runs a list, and again without paying for what is there", function()
+    sandbox.write("list", [[
+{"input_image":"car.jpg","prompt":"Make it red","save_as":"list-red.jpg","seed":9007199254740993}
+
+{"input_image":"car.jpg","prompt":"Make it blue","save_as":"list-blue.png","key":"blue"}
+{"input_image":"car.jpg","prompt":"Make it green [emulate: content moderated]"}
+{"input_image":"no-such.jpg","prompt":"Make it white"}
+]])
+    local words = { "batch", "list", "--journal", "journal", "--aspect", "1:1", "--json" }
+    local output, errors, code = run(unpack(words))
+    assert.is_true(code == 9 or code == 5)
+    assert.matches("kontext: list:4: [^\n]+moderation", errors)
+    assert.matches("kontext: list:5: [^\n]+no%-such", errors)
+    assert.equal(3, #submits())
+    assert.equal(4, select(2, output:gsub("\n", "")))
+    local blue = '"path":"list-blue.png","of":"list:3","key":"blue","skipped":'
+    assert.matches(blue .. "false", output, 1, true)
+    assert.matches('"seed":9007199254740993[,}]', service_text())
+    assert.equal("png", assert(kontext.check(sandbox.path "list-blue.png")).format)
+
+    service:forget()
+    output = run(unpack(words))
+    assert.matches(blue .. "true", output, 1, true)
+    assert.equal(1, #submits()) -- what was moderated is tried again, for it was not charged
+  end)
+
+  it("refuses a list with a bad line before anything is sent", function()
+    for line, pattern in pairs {
+      ["nonsense"] = "list:2: no JSON object", ["[1]"] = "list:2: ", ["{}"] = "list:2: prompt is",
+      ['{"prompt":"p","promt":"q"}'] = "list:2: unknown key", ['{"prompt":5}'] = "list:2: prompt",
+    } do
+      sandbox.write("list", '{"prompt":"p","input_image":"car.jpg"}\n' .. line .. "\n")
+      refused(3, pattern, "batch", "list")
+    end
+    refused(5, "list", "batch", "no-such-list")
+    refused(2, "one list", "batch", "a", "b")
+  end)
+
+  it("loses nothing of a batch to Ctrl-C", function()
+    local prompt = "Make it red [emulate: slow 3]"
+    local output, code = sandbox.shell("timeout -s INT 1.5 " .. sandbox.command("bin/kontext",
+      "batch", "--prompt", prompt, "car.jpg", "red.jpg", "--journal", "killed") .. " 2>/dev/null")
+    assert.is_true(code == 130 or code == 124, "exit code " .. code)
+    assert.equal("", output)
+    assert.equal(2, #submits())
+    output = done("batch", "--prompt", prompt, "car.jpg", "red.jpg", "--journal", "killed")
+    for path in output:gmatch "[^\n]+" do
+      assert.equal(1248, assert(kontext.check(sandbox.path(path))).width)
+    end
+    assert.equal(2, #submits()) -- none was sent again
+  end)
+
+  it("goes on with all that a journal knows of", function()
+    local _, _, code = run("edit", "car.jpg", "[emulate: slow 2]", "--timeout", "1", "--journal",
+      "late", "-o", "late-2.jpg")
+    assert.equal(15, code)
+    assert.equal("late-2.jpg\n", done("resume", "--journal", "late"))
+    assert.equal("", done("resume", "--journal", "late"))
+    assert.equal(1, #submits())
+  end)
+
+  it("draws how far it is where somebody watches", function()
+    local drawn, code = sandbox.shell("script -qec " .. sandbox.quote(sandbox.command("bin/kontext",
+      "edit", "car.jpg", "[emulate: slow 2]", "-o", "watched.jpg")) .. " /dev/null")
+    assert.equal(0, code)
+    assert.matches("\ruploading +%[#*%.*%] +%d+ %%\27%[K", drawn)
+    assert.matches("\rpending +%[#+%.*%] +%d+ %%\27%[K", drawn)
+    assert.matches("\r\27%[Kwatched.jpg\r\n$", drawn)
   end)
 
   it("loses nothing to Ctrl-C", function()

@@ -83,6 +83,13 @@ function sandbox.read(name)
   return bytes
 end
 
+--- Writes a file into the folder.
+function sandbox.write(name, bytes)
+  local file = assert(io.open(sandbox.path(name), "wb"))
+  assert(file:write(bytes))
+  file:close()
+end
+
 --- Ends the emulator and removes the folder.
 function sandbox.close()
   if not served then return end
