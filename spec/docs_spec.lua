@@ -40,12 +40,14 @@ local function objects()
   local client = kontext.new { base_url = sandbox.url() }
   local job = client:edit { prompt = "x" }
   local image = assert(job:wait(30))
+  local batch = client:batch {}
   client:close()
   return {
     { "kontext", ".", kontext, "kontext" },
     { "webhook", ".", kontext.webhook, "kontext.webhook" },
     { "Client", ":", getmetatable(client).__index, "client" },
     { "Job", ":", getmetatable(job).__index, "job" },
+    { "Batch", ":", getmetatable(batch).__index, "batch" },
     { "Image", ":", { save = image.save, edit = image.edit }, "image" },
   }
 end
@@ -56,10 +58,12 @@ describe("every public function #once", function()
       for _, name in ipairs(functions(row[3])) do
         local typed = ("function %s%s%s("):format(row[1], row[2], name)
         assert.is_truthy(types:find(typed, 1, true), "types lack " .. typed)
-        local shown = row[4] .. row[2] .. name
-        local listed = row[4] == "kontext" and ("`%s`"):format(name) or shown
-        assert.is_truthy(reference:find(shown .. "(", 1, true) or reference:find(listed, 1, true),
-          "the reference lacks " .. shown)
+        -- The module has the client's methods under the same names.
+        local shown, found = row[4] .. row[2] .. name .. "(", false
+        for _, way in ipairs { shown, "kontext." .. name .. "(", "`client:" .. name .. "(" } do
+          found = found or reference:find(way, 1, true) and (way == shown or kontext[name] ~= nil)
+        end
+        assert.is_truthy(found, "the reference lacks " .. shown)
       end
     end
   end)
@@ -103,6 +107,19 @@ describe("the tables #once", function()
       assert.is_truthy(options:find("@field " .. name .. "%?"), "the types lack " .. name)
     end
     assert.is_true(count >= 14)
+  end)
+
+  it("have every option of a batch", function()
+    local listed = first_cells(reference, "kontext.batch%(list, options%) → batch")
+    local options = types:match "%-%-%-@class kontext%.BatchOptions\n(.-)\n\n"
+    for name in options:gmatch "@field ([%w_]+)%?" do
+      assert.is_truthy(listed[name], "the reference lacks " .. name)
+      local _, message = pcall(kontext.batch, {}, { [name] = {} })
+      assert.matches(name .. " must be a ", message, 1, true)
+    end
+    for name in pairs(listed) do
+      assert.is_truthy(options:find("@field " .. name .. "?", 1, true), "the types lack " .. name)
+    end
   end)
 
   it("have every kind of error that the sources make, and no other", function()

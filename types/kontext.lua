@@ -156,6 +156,44 @@ function Job:ended() end
 ---@return string? message
 function Job:token() end
 
+---@class kontext.BatchOptions
+---@field max_active? integer edits at once (the client's)
+---@field on_progress? fun(result: kontext.BatchResult, batch: kontext.Batch)
+---@field stop_on_error? boolean begin nothing more after the first error
+---@field retry_ambiguous? boolean send again what may have been paid for in an earlier run
+
+---@class kontext.BatchResult
+---@field key string
+---@field index integer the item's place in the list
+---@field image kontext.Image? where the item has no save_as
+---@field saved string? where it was saved
+---@field skipped boolean? an earlier run had saved it
+---@field error kontext.Error?
+
+---@class kontext.Batch
+---@field total integer items
+---@field done integer results so far
+---@field failed integer results with an error so far
+local Batch = {}
+
+---Waits for the end of all items, or at most `seconds`.
+---@param seconds? number
+---@return kontext.BatchResult[]? results in the order of the list
+---@return string? message
+---@return kontext.Error? err
+function Batch:wait(seconds) end
+
+---Iterates over the results as they come.
+---@return fun(): kontext.BatchResult?
+function Batch:results() end
+
+---Cancels what is under way and begins nothing more.
+function Batch:cancel() end
+
+---Tells whether there is a result for every item.
+---@return boolean
+function Batch:ended() end
+
 ---@class kontext.Client
 local Client = {}
 
@@ -169,12 +207,19 @@ function Client:edit(params) end
 ---@return kontext.Job|kontext.Job[]
 function Client:resume(from) end
 
+---Begins many edits with a few in flight.
+---@param list kontext.Params[]
+---@param options? kontext.BatchOptions
+---@return kontext.Batch
+function Client:batch(list, options) end
+
 ---A job whose `wait` gives the number of credits left.
 ---@return kontext.Job
 function Client:credits() end
 
 ---Wakes the job that a webhook's event names.
 ---@param event kontext.Event
+---@return boolean known whether a job of this client waits for it
 function Client:notify(event) end
 
 ---Does all that is due, without blocking.
@@ -256,8 +301,15 @@ function kontext.resume(from) end
 ---@return kontext.Job
 function kontext.credits() end
 
+---Begins many edits with a few in flight, with the default client.
+---@param list kontext.Params[]
+---@param options? kontext.BatchOptions
+---@return kontext.Batch
+function kontext.batch(list, options) end
+
 ---Wakes the default client's job that a webhook's event names.
 ---@param event kontext.Event
+---@return boolean known
 function kontext.notify(event) end
 
 ---@return integer open the number of the default client's jobs that have not ended
