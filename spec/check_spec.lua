@@ -304,4 +304,51 @@ describe("the picture check", function()
       assert.equal("image", err.kind)
     end
   end)
+
+  it("takes exactly 20,000,000 bytes and 20,000,000 pixels, and not one more", function()
+    local header = jpeg(4000, 5000)
+    assert.equal(20, assert(check.image { bytes = header }).megapixels)
+    local whole = header .. ("\85"):rep(20000000 - #header)
+    assert.equal(20000000, assert(check.image { bytes = whole }).bytes)
+    local _, message, err = check.image { bytes = whole .. "\85" }
+    assert.equal("image", err.kind)
+    assert.equal("the image has 20,000,001 bytes; the service takes up to 20,000,000: scale it, "
+      .. "or pass fit = true", message)
+    _, message = check.image { bytes = png(2857143, 7) }
+    assert.equal("the image has 20,000,001 pixels (2857143 x 7); the service takes up to "
+      .. "20,000,000: scale it, or pass fit = true", message)
+  end)
+
+  it("tells which file it is, and what the system says of it", function()
+    for path, wanted in pairs {
+      ["/no/such.jpg"] = { "cannot read /no/such.jpg: No such file or directory", "ENOENT" },
+      ["/tmp"] = { "cannot read /tmp: Is a directory", "EISDIR" },
+      ["/dev/null"] = { "cannot read /dev/null: ", "ENOTSUP" },
+      ["a\0b.jpg"] = { "cannot read a?b.jpg: its name contains a NUL byte" },
+      ["/no\nsuch\27[31m"] = { "cannot read /no?such?[31m: No such file", "ENOENT" },
+    } do
+      local known, message, err = check.image { path = path }
+      assert.is_nil(known)
+      assert.equal(wanted[1], message:sub(1, #wanted[1]))
+      assert.equal("file", err.kind)
+      assert.equal(wanted[2], err.code)
+      assert.equal("check", err.stage)
+      assert.is_false(err.charged)
+    end
+  end)
+
+  it("calls what is no source invalid, and raises at its caller for what is no image", function()
+    for _, given in ipairs { "", "https://a/b.jpg", "data:image/png;base64,iVBORw0KGgo=", {},
+      { path = "a", bytes = "b" }, { path = 5 } } do
+      local known, message, err = check.image(given)
+      assert.is_nil(known)
+      assert.equal("invalid", err.kind)
+      assert.matches("^the image ", message)
+    end
+    for _, given in ipairs { 5, true, print } do
+      local done, message = pcall(function() check.image(given) end)
+      assert.is_false(done)
+      assert.matches("check_spec.lua:%d+: image must be a string or a table, not ", message)
+    end
+  end)
 end)

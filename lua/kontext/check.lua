@@ -91,7 +91,7 @@ end
 ---@return kontext.Error? err of kind "image", "file" or "invalid"
 function check.image(image)
   if type(image) ~= "string" and type(image) ~= "table" then
-    error("image must be a string or a table, not " .. type(image), 3)
+    error("image must be a string or a table, not " .. type(image), 2)
   end
   local source, message = params.image(image)
   if source and source.url then source, message = nil, "is a URL: only the service looks at it" end
