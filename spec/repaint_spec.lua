@@ -51,8 +51,9 @@ end
 describe("the emulator's edit", function()
   it("has exactly the size and the format that were asked for", function()
     for _, row in ipairs {
-      { 672, 1568, "jpeg", plain }, { 1568, 672, "png" }, { 16, 16, "jpeg" }, { 16, 16, "png", plain },
-      { 17, 400, "jpeg", plain }, { 400, 17, "png" }, { 333, 222, "jpeg" }, { 222, 333, "png", plain },
+      { 672, 1568, "jpeg", plain }, { 1568, 672, "png" }, { 16, 16, "jpeg" },
+      { 16, 16, "png", plain }, { 17, 400, "jpeg", plain }, { 400, 17, "png" },
+      { 333, 222, "jpeg" }, { 222, 333, "png", plain },
     } do
       local made = assert(repaint { bytes = row[4], width = row[1], height = row[2],
         format = row[3], label = "Change the car color to red" })
@@ -140,9 +141,11 @@ describe("the emulator's edit", function()
     end
     local names = { "baseline", "progressive", "grey", "sampled" }
     for i, name in ipairs(names) do names[i] = "fuzz/corpus/image/" .. name .. ".jpg" end
-    names[#names + 1] = pictures.photographs()[1]
+    for _, path in ipairs(pictures.photographs()) do
+      if path:find "Picture_1A" then names[#names + 1] = path end -- the smallest
+    end
     for _, path in ipairs(names) do
-      local oracle = pictures.output("convert " .. path .. " -auto-orient +profile '*' png:-")
+      local oracle = pictures.output("convert " .. path .. " -auto-orient +profile '*' -quality 10 png:-")
       local options = { bytes = pictures.read(path), width = 160, height = 160 }
       pictures.with_file(assert(repaint(options)), function(ours)
         options.bytes = oracle
