@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define MAX_CHUNKS 1024
+#define MAX_CHUNKS 512 /* each may cost a read */
 #define HAS_EXIF 0x08
 #define HAS_ALPHA 0x10
 
