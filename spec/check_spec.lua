@@ -88,6 +88,13 @@ describe("the picture check", function()
     end
   end)
 
+  it("believes the first of two Exif segments", function()
+    local six, three = pictures.exif(6, true), pictures.exif(3, true)
+    local _, known = outcome(jpeg(4, 3, segment(0xE1, "Exif\0\0" .. six) ..
+      segment(0xE1, "http://ns.adobe.com/xap/1.0/\0") .. segment(0xE1, "Exif\0\0" .. three)))
+    assert.equal(6, known.orientation)
+  end)
+
   it("takes damaged Exif for none", function()
     local exif = pictures.exif(6, true)
     for _, bad in ipairs {
@@ -100,6 +107,11 @@ describe("the picture check", function()
       assert.equal("ok", kind)
       assert.equal(1, known.orientation)
     end
+    -- Of five entries three are there: the fifth would lie in the comment that follows.
+    local short = "Exif\0\0II*\0\8\0\0\0\5\0" .. exif:sub(11, 46)
+    local comment = ("x"):rep(8) .. exif:sub(47, 58)
+    local _, known = outcome(jpeg(4, 3, segment(0xE1, short) .. segment(0xFE, comment)))
+    assert.equal(1, known.orientation)
   end)
 
   it("names other formats by their first bytes", function()
@@ -143,6 +155,7 @@ describe("the picture check", function()
       { "no_size", nil, png(4, 0) },
       { "huge", nil, png(65535, 65535) },
       { "huge", nil, png(2 ^ 31 - 1, 1) },
+      { "cut", nil, raw("\255\225\255\255", sof(4, 3), sos) },
       { "damaged", "two frame", raw(sof(4, 3), sof(4, 3), sos) },
       { "damaged", "frame header", raw(segment(0xC0, "\8\0\3\0\4\3\1\34\0"), sos) },
       { "damaged", "sampling", raw(sof(4, 3, "\1\80\0\2\17\1\3\17\1"), sos) },

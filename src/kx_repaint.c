@@ -149,13 +149,13 @@ static void grade(kx_picture *picture, uint32_t seed) {
   }
 }
 
-/* Returns the ASCII character nearest to a UTF-8 one of `*length` bytes, '?' where none is near. */
+/* Returns the ASCII character nearest to a UTF-8 one, which has `*length` bytes where it is whole;
+   '?' where none is near. */
 static char nearest(const unsigned char *p, size_t left, size_t *length) {
   static const char latin[] = "AAAAAAACEEEEIIIIDNOOOOOxOUUUUYPsaaaaaaaceeeeiiiidnooooo/ouuuuypy";
   static const char general[] = "------|_'',\"\"\"\"++**..."; /* from U+2010: dashes, quotes … */
-  size_t n = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : p[0] >= 0xC0 ? 2 : 1;
 
-  *length = n < left ? n : left;
+  *length = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : p[0] >= 0xC0 ? 2 : 1;
   if (p[0] < 0x80) return p[0] <= ' ' || p[0] == 0x7F ? ' ' : (char)p[0];
   if (left >= 2 && p[0] == 0xC3) return latin[p[1] & 63];
   if (left >= 3 && memcmp(p, "\xE2\x80", 2) == 0 && p[2] - 0x90u < sizeof general - 1) {
