@@ -5,6 +5,7 @@ local batch = require "kontext.batch"
 local check = require "kontext.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local fit = require "kontext.fit"
 local job = require "kontext.job"
 local journal = require "kontext.journal"
 local options = require "kontext.options"
@@ -87,18 +88,20 @@ function Client:_leave_to_parent()
   self:_end_all("fork", self._broken.message)
 end
 
--- Returns the checked sources of the images by parameter's name, or nil and an error.
+-- Returns the checked sources of the images by name, and how they are to be made to fit; or nil and
+-- an error.
 local function check_sources(checked)
-  local sources = {}
+  local sources, plans = {}, {}
   for name in pairs(checked) do
     local source = params.fields[name].api == "image" and checked[name]
     if source and not source.url then
-      local known, err = check.source(source)
+      local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
       sources[name] = { path = source.path, bytes = source.bytes, stamp = known.stamp }
+      plans[name] = checked.fit and fit.plan(known) or nil
     end
   end
-  return sources
+  return sources, plans
 end
 
 -- Returns a job that ends with this error before anything is sent.
@@ -124,10 +127,11 @@ function Client:_edit(given, level)
     return self:_refuse(fields, { kind = "auth", message = message, stage = "check",
       charged = false })
   end
-  local sources, err = check_sources(checked)
-  if not sources then return self:_refuse(fields, errors.copy(err)) end
+  local sources, plans = check_sources(checked)
+  if not sources then return self:_refuse(fields, errors.copy(plans)) end
   checked.model = checked.model or self._model
-  fields._sources, fields._next = sources, "_submit"
+  fields._sources, fields._plans = sources, plans
+  fields._next = next(plans) and "_fit" or "_submit"
   fields._timeout = checked.timeout or self._timeout
   return self:_queue(job.new(self, fields), false)
 end
