@@ -352,10 +352,15 @@ function Client:close()
   if self._engine and self._engine:forked() then self:_leave_to_parent() end
   self:_end_all("closed", "the client was closed")
   self._closed = true
+  local problem -- of the first callback that raised
+  repeat -- whoever waits is told while the descriptor is ours: a loop must stop watching it first
+    local told, message = pcall(self._notify_host, self)
+    problem = problem or message
+  until told
   if self._engine then self._engine:close() end
   if self._journal then self._journal:close() end
   self._engine, self._journal = nil, nil
-  self:_notify_host() -- whoever waits is told
+  if problem then error(problem, 0) end
 end
 
 return client
