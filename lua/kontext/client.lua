@@ -13,6 +13,7 @@ local origin = require "kontext.origin"
 local params = require "kontext.params"
 local queue = require "kontext.queue"
 local retry = require "kontext.retry"
+local schedule = require "kontext.schedule"
 local token = require "kontext.token"
 local transport = require "kontext.transport"
 
@@ -40,7 +41,8 @@ function client.new(given)
     _notices = { first = 1, last = 0 },
   }, Client)
   for model, limit in pairs(api.limits.active) do
-    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
+    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0,
+      learned = schedule.new() }
   end
   local base, message = origin.read(self._base_url, true)
   if base then
@@ -258,7 +260,13 @@ end
 function Client:_poll_gap(of)
   if self._poll_interval then return self._poll_interval end
   if of._params.webhook_url then return retry.webhook_gap(of._polls) end
-  return retry.poll_gap(of._polls)
+  return schedule.gap(self._slots[of._params.model].learned, core.now() - of._watched_at)
+end
+
+-- Job: it ended between its last two polls. One that was resumed knows not when it began.
+function Client:_learn(of, before)
+  if of._params.webhook_url or of._accepted_at < 0 then return end
+  schedule.learn(self._slots[of._params.model].learned, before, core.now() - of._watched_at)
 end
 
 --- Does all that is due, without blocking.
