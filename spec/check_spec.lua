@@ -301,9 +301,10 @@ describe("the picture check", function()
 
   it("tells a user what to do, with the numbers", function()
     for _, row in ipairs {
-      { "the image is TIFF; the service takes JPEG, PNG or WebP: convert it$", "II*\0\8\0\0\0" },
-      { "has 24,000,000 pixels %(6000 x 4000%); the service takes up to 20,000,000: scale it, or " ..
-        "pass fit = true", png(6000, 4000) },
+      { "the image is TIFF; the service takes JPEG, PNG or WebP: convert it$",
+        "II*\0\8\0\0\0" },
+      { "has 24,000,000 pixels %(6000 x 4000%); the service takes up to 20,000,000: scale it, " ..
+        "or pass fit = true", png(6000, 4000) },
       { "the image says it is 65535 x 65535 pixels", png(65535, 65535) },
       { "the image is cut: its JPEG header ends after 30 bytes", jpeg(40, 30):sub(1, 30) },
       { "the image is damaged: its header's checksum is wrong", flipped },
