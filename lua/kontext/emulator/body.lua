@@ -43,14 +43,19 @@ local function has_any(text, bytes, start, stop)
 end
 
 -- Puts a mark in the place of a long string, which the parser then need not copy. Not where there
--- are escapes or line breaks, which need a closer look.
+-- are line breaks, or escapes other than of slashes: those need a closer look.
 local function cut_out(text, name, kept)
   local start = value_of(text, name)
   if not start or text:sub(start, start) ~= '"' then return text end
   local stop = text:find('"', start + 1, true)
   if not stop or stop - start < LONG then return text end
-  if has_any(text, { "\\", "\n", "\r", "\t" }, start, stop) then return text end
-  kept["\1" .. name] = text:sub(start + 1, stop - 1) -- a mark that no prompt begins with
+  if has_any(text, { "\n", "\r", "\t" }, start, stop) then return text end
+  local literal = text:sub(start + 1, stop - 1)
+  if literal:find("\\", 1, true) then
+    literal = literal:gsub("\\/", "/")
+    if literal:find("\\", 1, true) then return text end
+  end
+  kept["\1" .. name] = literal -- a mark that no other string begins with
   return text:sub(1, start) .. "\\u0001" .. name .. text:sub(stop)
 end
 
@@ -76,6 +81,7 @@ end
 -- Whether a string has a raw control character, such as the line breaks of a shell's `base64`:
 -- lua-cjson lets them pass, the service does not.
 local function has_control(text)
+  if not text:find "[%z\1-\31]" then return false end
   for literal in text:gsub("\\.", ""):gmatch '"([^"]*)"' do
     if literal:find "[%z\1-\31]" then return true end
   end

@@ -30,7 +30,6 @@ local function exchange(url, options, seconds)
   if not headers then return nil, tostring(stream) end
   local body = stream:get_body_chars(options.most or 65536, seconds)
   stream:shutdown()
-  stream.connection:close()
   return tonumber(headers:get ":status"), body or ""
 end
 

@@ -10,7 +10,7 @@ local pictures = {}
 pictures.__index = pictures
 
 local CACHE_ROOM = 64 * 2 ^ 20 -- bytes of painted pictures kept for the same edit asked again
-local FETCH_LIMIT = 20e6
+local MOST_BYTES, MOST_PIXELS = 20e6, 20e6
 
 -- Runs in a Lua state of its own: one line of numbers and the bytes in, one line and the bytes
 -- out, until the other side closes.
@@ -105,12 +105,17 @@ function pictures:paint(edit)
   return painted, message
 end
 
---- Looks at a picture as the service would: what it is, or nil and a sentence.
+--- Looks at a picture as the service would: what it is, or nil and why it is refused.
 ---@param bytes string
 ---@return table? info, string? message
 function pictures.check(bytes)
-  local info, _, message = require "kontext.core".check { bytes = bytes }
-  return info, message
+  if #bytes > MOST_BYTES then return nil, "image is larger than 20 MB" end
+  local info, what = require "kontext.core".check { bytes = bytes }
+  if not info then return nil, ("not an image that can be used: %s"):format(what) end
+  if info.width * info.height > MOST_PIXELS then
+    return nil, "image has more than 20 megapixels"
+  end
+  return info
 end
 
 --- Fetches a picture from this machine; from any other it is not had, and the edit becomes one of
@@ -119,7 +124,7 @@ end
 ---@return string? bytes
 function pictures.fetch(url)
   if not loopback.is_near(url) then return nil end
-  local status, bytes = loopback.request(url, { most = FETCH_LIMIT + 1 }, 10)
+  local status, bytes = loopback.request(url, { most = MOST_BYTES + 1 }, 10)
   return status == 200 and bytes or nil
 end
 

@@ -145,7 +145,11 @@ function server:exchange(stream)
     return write(stream, { status = 413, headers = { connection = "close" }, body = "" }, method)
   end
   entry.complete = true
-  local answer = self.service:answer(request)
+  local ok, answer = protected(self.service.answer, self.service, request)
+  if not ok then
+    self:fault("answer", answer)
+    answer = { status = 500, headers = {}, body = "Internal Server Error" }
+  end
   entry.status = not answer.drop and answer.status or nil
   entry.cut = answer.cut
   write(stream, answer, method)

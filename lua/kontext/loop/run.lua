@@ -66,9 +66,7 @@ end
 function run.all(...)
   local this = { ready = {}, waits = {}, clients = {}, deadlines = {} }
   local message, err
-  for i = 1, select("#", ...) do
-    local fn = select(i, ...)
-    if type(fn) ~= "function" then error("run takes functions, not " .. type(fn), 2) end
+  for i, fn in ipairs { ... } do
     this.ready[i] = coroutine.create(fn)
     runs[this.ready[i]] = this
   end
