@@ -21,6 +21,15 @@ describe("emulator.start", function()
     assert.equal("000", support.shell(probe))
   end)
 
+  it("has a server that edits", function()
+    local server = support.start {}
+    finally(function() server:stop() end)
+    local picture = server:edit { prompt = "A castle", aspect_ratio = "3:2", seed = 1 }
+    local edited = server:edit { prompt = "Snow", input_image = (require "mime".b64(picture)) }
+    assert.equal("1248x832 jpeg", (size_of(edited)))
+    assert.not_equal(picture, edited)
+  end)
+
   it("raises on an option that it does not know, and on one of a wrong type", function()
     assert.has_error(function() emulator.start { prot = 1 } end, "unknown option 'prot'")
     assert.has_error(function() emulator.serve { port = "80" } end,
@@ -33,6 +42,16 @@ describe("emulator.start", function()
     first:stop()
     assert.is_nil(second)
     assert.matches("cannot listen on 127.0.0.1, port %d+: Address already in use", message)
+  end)
+end)
+
+describe("the emulator's manual", function()
+  it("tells of every option", function()
+    local manual = support.read "docs/emulator.md"
+    local options = support.read "lua/kontext/emulator.lua":match "\nlocal OPTIONS = {(.-)\n}"
+    for name in options:gmatch "([%w_]+) =" do
+      assert.is_truthy(manual:find("\n| `" .. name .. "` |", 1, true), name)
+    end
   end)
 end)
 

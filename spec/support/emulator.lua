@@ -6,11 +6,12 @@ local emulator = require "kontext.emulator"
 
 local support = {}
 
---- Reads a command's output, and its status as the last line.
+--- Reads a command's output. Where a sanitizer is preloaded it is not for the command: curl would
+--- hang in it.
 ---@param command string
 ---@return string
 function support.shell(command)
-  local pipe = assert(io.popen(command, "r"))
+  local pipe = assert(io.popen("unset LD_PRELOAD; " .. command, "r"))
   local text = pipe:read "*a"
   pipe:close()
   return text
@@ -27,6 +28,15 @@ function support.write(path, bytes)
   local file = assert(io.open(path, "wb"))
   assert(file:write(bytes))
   file:close()
+end
+
+--- The SHA-256 of some bytes, in hexadecimal digits.
+function support.sha256(bytes)
+  local path = os.tmpname()
+  support.write(path, bytes)
+  local digest = support.shell("sha256sum " .. path):match "^%x+"
+  os.remove(path)
+  return digest
 end
 
 --- Quotes a text for the shell.

@@ -1,5 +1,5 @@
 -- A webhook's receiver: `lua receiver.lua REFUSALS` prints its URL, refuses that many calls with
--- 500, then takes them with 204, and prints each as a line of JSON.
+-- 500, then takes them with 204, and prints each as a line of JSON. DELETE ends it.
 
 local need = require "kontext.emulator.need"
 local cjson = need "cjson"
@@ -11,6 +11,7 @@ local refusals = tonumber(arg[1])
 local function on_call(_, stream)
   local call = { headers = {} }
   for name, value in stream:get_headers():each() do call.headers[name] = value end
+  if call.headers[":method"] == "DELETE" then os.exit(0) end
   call.body = stream:get_body_as_string(5)
   local answer = new_headers()
   answer:append(":status", refusals > 0 and "500" or "204")
