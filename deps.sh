@@ -7,6 +7,7 @@ case $lua in
   luajit) package=luajit2 headers=libluajit2-5.1-dev ;;
   lua5.1) headers=liblua5.1-0-dev ;;
 esac
+python=/usr/lib/python3/dist-packages # the guide's own Python script runs in the tests
 photo=/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg # CC0
 
 # What is needed is told by a check, not by a package: any way of having it will do.
@@ -23,12 +24,16 @@ run  |module cjson       |lua-cjson           |             |       |           
 run  |module argparse    |lua-argparse        |             |       |           |        |argparse
 run  |module mime        |lua-socket          |             |       |           |        |luasocket
 run  |module http.server |lua-http            |             |       |           |        |http
+run  |module mime        |lua-socket          |             |       |           |        |luasocket
 demo |file $photo        |lomiri-wallpapers-16.04
 test |module busted      |lua-busted          |             |       |           |        |busted
 test |command luacheck   |lua-check           |             |       |           |        |luacheck
 test |command luarocks   |luarocks
 test |command nvim       |neovim
 test |command openssl    |openssl
+test |command jq         |jq
+test |file $python/requests|python3-requests
+test |file $python/PIL   |python3-pil
 test |command curl       |curl
 test |command ip         |iproute2
 test |command readelf    |binutils
