@@ -24,7 +24,6 @@ run  |module cjson       |lua-cjson           |             |       |           
 run  |module argparse    |lua-argparse        |             |       |           |        |argparse
 run  |module mime        |lua-socket          |             |       |           |        |luasocket
 run  |module http.server |lua-http            |             |       |           |        |http
-run  |module mime        |lua-socket          |             |       |           |        |luasocket
 demo |file $photo        |lomiri-wallpapers-16.04
 test |module busted      |lua-busted          |             |       |           |        |busted
 test |command luacheck   |lua-check           |             |       |           |        |luacheck

@@ -265,17 +265,6 @@ describe("the time between", function()
     end
   end)
 
-  it("polls begins with a second and grows to 2 s", function()
-    assert.equal(1, retry.poll_gap(0))
-    local last = 0
-    for polls = 1, 100 do
-      local seconds = retry.poll_gap(polls)
-      assert.is_true(seconds >= last and seconds <= 2)
-      last = seconds
-    end
-    assert.equal(2, last)
-  end)
-
   it("polls of a task that a webhook tells of is long", function()
     assert.equal(10, retry.webhook_gap(0))
     assert.equal(60, retry.webhook_gap(100))

@@ -3,6 +3,7 @@
 #include "kx_engine.h"
 
 #include "kx_poller.h"
+#include "kx_worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@ struct kx_engine {
   pid_t process;
   uint64_t last_id;
   list waiting, active, ended, held;
+  kx_worker *worker; /* NULL before the first picture that is to fit */
   int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
   int more;                              /* the last step left work behind */
   int *sockets;                          /* open ones: a forked child has to close them */
@@ -173,9 +175,11 @@ void kx_engine_free(kx_engine *e) {
   if (kx_engine_forked(e)) {
     /* The connections are the parent's: a TLS farewell from here would end them. */
     for (i = 0; i < e->socket_count; i++) close(e->sockets[i]);
+    kx_worker_close(e->worker);
     kx_poller_free(e->poller);
     return;
   }
+  kx_worker_free(e->worker);
   for (t = e->active.first; t; t = t->next) curl_multi_remove_handle(e->multi, t->easy);
   list_free(&e->waiting);
   list_free(&e->active);
@@ -210,6 +214,30 @@ uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
   return t->id;
 }
 
+uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const char *path, const char *bytes,
+                       size_t size) {
+  kx_task *task;
+  int error;
+
+  if (!e->worker) {
+    e->worker = kx_worker_new();
+    error = !e->worker ? errno : kx_poller_watch(e->poller, kx_worker_fd(e->worker), KX_READ);
+    if (error) {
+      kx_worker_free(e->worker);
+      e->worker = NULL;
+      errno = error;
+      return 0;
+    }
+  }
+  task = kx_task_new(e->last_id + 1, fit, path, bytes, size);
+  if (!task) {
+    errno = ENOMEM;
+    return 0;
+  }
+  kx_worker_add(e->worker, task);
+  return ++e->last_id;
+}
+
 kx_transfer *kx_engine_held(kx_engine *e, uint64_t id) {
   kx_transfer *t = e->held.first;
 
@@ -235,6 +263,7 @@ void kx_engine_cancel(kx_engine *e, uint64_t id) {
   else t = list_remove(&e->waiting, id);
   if (!t) t = list_remove(&e->ended, id);
   if (!t) t = list_remove(&e->held, id);
+  if (!t && e->worker) (void)kx_worker_cancel(e->worker, id);
   kx_transfer_free(t);
 }
 
@@ -307,6 +336,18 @@ static void collect_finished(kx_engine *e) {
   }
 }
 
+/* Moves the pictures that have been made to fit to the ended. */
+static void collect_fitted(kx_engine *e) {
+  kx_task *task;
+
+  while ((task = kx_worker_next(e->worker))) {
+    kx_transfer *t = kx_transfer_made(task->id, task->out, &task->error);
+    task->out = NULL;
+    kx_task_free(task);
+    if (t) list_append(&e->ended, t);
+  }
+}
+
 /* Does one thing that is due; returns 0 when there is none. */
 static int step_once(kx_engine *e, int64_t now) {
   static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
@@ -325,7 +366,8 @@ static int step_once(kx_engine *e, int64_t now) {
     did = 1;
   }
   if (kx_poller_next(e->poller, &fd, &what)) {
-    curl_multi_socket_action(e->multi, fd, masks[what], &running);
+    if (e->worker && fd == kx_worker_fd(e->worker)) collect_fitted(e);
+    else curl_multi_socket_action(e->multi, fd, masks[what], &running);
     did = 1;
   }
   if (did) collect_finished(e);
@@ -363,7 +405,7 @@ void kx_engine_alarm(kx_engine *e, int64_t when) {
 int64_t kx_engine_due(const kx_engine *e) {
   int64_t due = own_due(e), tick;
 
-  if (!e->active.first || kx_poller_fd(e->poller) >= 0) return due;
+  if ((!e->active.first && !e->worker) || kx_poller_fd(e->poller) >= 0) return due;
   tick = kx_now() + TICK; /* the host sees no sockets */
   return tick < due ? tick : due;
 }

@@ -3,6 +3,7 @@
 #ifndef KX_ENGINE_H
 #define KX_ENGINE_H
 
+#include "kx_fit.h"
 #include "kx_transfer.h"
 
 typedef struct kx_engine kx_engine;
@@ -22,6 +23,11 @@ uint64_t kx_engine_next_id(const kx_engine *engine);
 /* Queues a request whose body and sink become the engine's; returns its id, or 0 without memory.
    With `hold` the ended transfer stays until it is cancelled: its sink can be taken or gone on with. */
 uint64_t kx_engine_start(kx_engine *engine, const kx_request *request, int hold);
+
+/* Queues a picture for the worker, from a path or from bytes that are copied; it ends like a transfer
+   whose sink has the fitted picture. Returns the id, or 0 with errno. */
+uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const char *path, const char *bytes,
+                       size_t size);
 
 /* Returns a held transfer that has ended, or NULL. */
 kx_transfer *kx_engine_held(kx_engine *engine, uint64_t id);

@@ -84,8 +84,11 @@ static void draw(kx_picture *picture, const unsigned char *glyph, float x, float
 
 void kx_font_draw(kx_picture *picture, const char *text, size_t n, float x, float y, float dot,
                   const unsigned char colour[3]) {
-  for (; n > 0; n--, text++, x += KX_FONT_STEP * dot) {
-    unsigned glyph = (unsigned char)*text - (unsigned)FIRST;
-    if (glyph < GLYPHS) draw(picture, glyphs[glyph], x, y, dot, colour);
+  size_t i;
+
+  for (i = 0; i < n; i++) {
+    unsigned glyph = (unsigned char)text[i] - (unsigned)FIRST;
+    if (glyph >= GLYPHS) continue;
+    draw(picture, glyphs[glyph], x + (float)i * KX_FONT_STEP * dot, y, dot, colour);
   }
 }

@@ -28,7 +28,7 @@ typedef struct kx_image_info {
   const char *why;    /* completes "the file is damaged: " or "… is not usable: " */
   int error;
   uint32_t width, height; /* as stored; orientation 5 … 8 swaps them for the eye */
-  int orientation;        /* Exif's 1 … 8; 1 where nothing is said */
+  int orientation;        /* Exif's 1 … 8; 1 where nothing is said before a PNG's pixels */
   int channels;           /* as stored: 1, 3 or 4 in a JPEG, 1 … 4 in a PNG (a palette is 3) */
   int depth;              /* bits of a sample */
   int layers;             /* progressive (JPEG) or interlaced (PNG) */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define MAX_SEGMENTS 1024 /* 20 MB of metadata are 306 */
+#define MAX_SEGMENTS 512  /* 20 MB of metadata are 306; each may cost a read */
 #define MAX_STRAY 4096    /* fill bytes and rubbish between segments, which libjpeg skips too */
 #define MAX_SCANS 100     /* a progressive JPEG has some ten; each costs a pass over the picture */
 
@@ -347,7 +347,7 @@ static kx_image_status walk_on(walk *w) {
     status = read_segment(w);
     if (status != KX_IMAGE_OK || (w->marker == SOS && !w->out)) return status;
   }
-  return damaged(w, "it has more than 1,024 segments");
+  return damaged(w, "it has more than 512 segments");
 }
 
 static kx_image_status run(walk *w) {

@@ -255,6 +255,26 @@ static int engine_fetch(lua_State *L) {
   return 1;
 }
 
+/* engine:fit{path= or bytes=, width=, height=, quality=, memory=} → id, or nil, message, code; its
+   event's body is the fitted picture. */
+static int engine_fit(lua_State *L) {
+  kx_engine *engine = to_engine(L);
+  const char *text;
+  size_t size;
+  kx_fit fit;
+  uint64_t id;
+  int kind = kx_lua_source(L, 2, &text, &size);
+
+  fit.width = (int)number_field(L, 2, "width", 0);
+  fit.height = (int)number_field(L, 2, "height", 0);
+  fit.quality = (int)number_field(L, 2, "quality", 0);
+  fit.memory = (uint64_t)number_field(L, 2, "memory", 0);
+  id = kx_engine_fit(engine, &fit, kind == KX_PATH ? text : NULL, text, size);
+  if (!id) return kx_lua_failed(L, errno, "the picture");
+  lua_pushinteger(L, (lua_Integer)id);
+  return 1;
+}
+
 /* Pushes the bytes that a memory sink holds. */
 static void push_sink(lua_State *L, const kx_sink *sink) {
   kx_source source;
@@ -433,7 +453,8 @@ static int engine_close(lua_State *L) {
 
 void kx_lua_engine_type(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"edit", engine_edit},         {"fetch", engine_fetch},   {"step", engine_step},
+      {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},
+      {"step", engine_step},
       {"progress", engine_progress}, {"cancel", engine_cancel}, {"check", engine_check},
       {"finish", engine_finish},     {"pollfd", engine_pollfd}, {"timeout", engine_timeout},
       {"alarm", engine_alarm},       {"wait", engine_wait},     {"forked", engine_forked},

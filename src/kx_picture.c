@@ -54,10 +54,11 @@ static kx_image_status decode(kx_picture *picture, const kx_bytes *approved, uin
                               kx_image_info *info) {
   int channels = info->channels % 2 || info->mcu_width ? 3 : 4, width, height;
   size_t budget = memory > SIZE_MAX ? SIZE_MAX : (size_t)memory;
+  int done = kx_stb_decode(approved->bytes, approved->size, channels, budget, &picture->pixels,
+                           &width, &height);
 
-  picture->pixels =
-    kx_stb_decode(approved->bytes, approved->size, channels, budget, &width, &height);
-  if (!picture->pixels) {
+  if (done < 0) return KX_IMAGE_NO_MEMORY;
+  if (!done) {
     info->why = "its pixels cannot be decoded";
     return KX_IMAGE_DAMAGED;
   }

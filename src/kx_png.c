@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define MAX_CHUNKS 1024
+#define MAX_CHUNKS 512 /* each may cost a read */
 #define MAX_LENGTH 0x7FFFFFFFu /* of a chunk, by the format's rule */
 #define SIGNATURE 8
 #define IHDR_END (SIGNATURE + 12 + 13)
@@ -216,7 +216,7 @@ static kx_image_status walk_on(walk *w) {
     if (read) status = read(w);
     if (status != KX_IMAGE_OK || last) return status;
   }
-  return damaged(w, "it has more than 1,024 chunks before its picture");
+  return damaged(w, "it has more than 512 chunks before its picture");
 }
 
 static kx_image_status run(walk *w) {

@@ -76,10 +76,12 @@ static float ridge(uint32_t seed, float x) {
   float sum = 0, part = 0.5f;
   int octave;
 
-  for (octave = 0; octave < 6; octave++, part *= 0.5f, x *= 2) {
+  for (octave = 0; octave < 6; octave++) {
     float whole = floorf(x), t = x - whole;
     uint32_t a = seed + (uint32_t)octave * 7919u + (uint32_t)(int)whole * 31u, b = a + 31u;
     sum += part * mix(chance(&a), chance(&b), t * t * (3 - 2 * t));
+    part *= 0.5f;
+    x *= 2;
   }
   return sum;
 }
@@ -149,14 +151,15 @@ static void grade(kx_picture *picture, uint32_t seed) {
   }
 }
 
-/* Returns the ASCII character nearest to a UTF-8 one of `*length` bytes, '?' where none is near. */
+/* Returns the ASCII character nearest to a UTF-8 one, which has `*length` bytes where it is whole;
+   '?' where none is near. */
 static char nearest(const unsigned char *p, size_t left, size_t *length) {
   static const char latin[] = "AAAAAAACEEEEIIIIDNOOOOOxOUUUUYPsaaaaaaaceeeeiiiidnooooo/ouuuuypy";
   static const char general[] = "------|_'',\"\"\"\"++**..."; /* from U+2010: dashes, quotes … */
-  size_t n = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : p[0] >= 0xC0 ? 2 : 1;
 
-  *length = n < left ? n : left;
-  if (p[0] < 0x80) return p[0] <= ' ' || p[0] == 0x7F ? ' ' : (char)p[0];
+  *length = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : p[0] >= 0xC0 ? 2 : 1;
+  if (p[0] <= ' ' || p[0] == 0x7F) return ' ';
+  if (p[0] < 0x80) return (char)p[0];
   if (left >= 2 && p[0] == 0xC3) return latin[p[1] & 63];
   if (left >= 3 && memcmp(p, "\xE2\x80", 2) == 0 && p[2] - 0x90u < sizeof general - 1) {
     return general[p[2] - 0x90];

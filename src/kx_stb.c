@@ -9,42 +9,74 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* stb's hooks carry no context: what one call may still allocate is kept beside its thread. Each
-   block bears its size in front and is zeroed, since stb_image 2.27 reads tables and pixels that a
-   damaged file never filled: without it they would show what memory held before. */
-static __thread size_t budget;
+/* stb's hooks carry no context: what one call may still allocate, and what it has, is kept beside
+   its thread while the call lasts. All is zeroed, since stb_image 2.27 reads tables and pixels that
+   a damaged file never filled and would show what memory held before; and what it forgets to free
+   where memory runs out is freed here. */
+typedef struct block {
+  struct block *next, **link; /* what points here */
+  size_t size;
+} block;
 
-#define FRONT 16 /* keeps blocks aligned for SIMD */
+static __thread size_t budget;
+static __thread block *blocks;
+static __thread int starved; /* memory ran out within the budget */
+
+#define FRONT 32 /* a block's, before the bytes that are aligned for SIMD */
 
 static void *take(size_t size) {
-  unsigned char *block;
+  block *b;
 
   if (size > budget) return NULL;
-  block = (unsigned char *)calloc(1, size + FRONT);
-  if (!block) return NULL;
+  b = (block *)calloc(1, FRONT + size);
+  if (!b) {
+    starved = 1;
+    return NULL;
+  }
   budget -= size;
-  memcpy(block, &size, sizeof size);
-  return block + FRONT;
+  b->size = size;
+  b->next = blocks;
+  b->link = &blocks;
+  if (b->next) b->next->link = &b->next;
+  blocks = b;
+  return (unsigned char *)b + FRONT;
+}
+
+/* Returns the block of these bytes, which outlives the call or is to be freed. */
+static block *release(void *pointer) {
+  block *b = (block *)(void *)((unsigned char *)pointer - FRONT);
+
+  *b->link = b->next;
+  if (b->next) b->next->link = b->link;
+  budget += b->size;
+  return b;
 }
 
 static void give(void *pointer) {
-  unsigned char *block = (unsigned char *)pointer;
-  size_t size;
-
-  if (!block) return;
-  memcpy(&size, block - FRONT, sizeof size);
-  budget += size;
-  free(block - FRONT);
+  if (pointer) free(release(pointer));
 }
 
 static void *take_anew(void *pointer, size_t old_size, size_t size) {
-  void *block = take(size);
+  void *bytes = take(size);
 
-  if (block && pointer) {
-    memcpy(block, pointer, old_size < size ? old_size : size);
+  if (bytes && pointer) {
+    memcpy(bytes, pointer, old_size < size ? old_size : size);
     give(pointer);
   }
-  return block;
+  return bytes;
+}
+
+/* Begins a call that may hold `memory` bytes at a time. */
+static void begin(size_t memory) {
+  budget = memory < SIZE_MAX - FRONT ? memory : SIZE_MAX - FRONT;
+  blocks = NULL;
+  starved = 0;
+}
+
+/* Ends a call: what it did not free is freed, but for `kept`. */
+static void end(void *kept) {
+  if (kept) release(kept);
+  while (blocks) give((unsigned char *)blocks + FRONT);
 }
 
 /* stb is not written to our set of warnings. The first two come up at the end of the file, where a
@@ -99,32 +131,41 @@ static void *take_anew(void *pointer, size_t old_size, size_t size) {
 #endif
 
 int kx_stb_info(const unsigned char *bytes, size_t size, int *width, int *height) {
-  int channels;
+  int channels, answer;
 
-  budget = sizeof(stbi__jpeg);
-  return stbi_info_from_memory(bytes, (int)size, width, height, &channels);
+  begin(sizeof(stbi__jpeg));
+  answer = stbi_info_from_memory(bytes, (int)size, width, height, &channels);
+  end(NULL);
+  return starved ? -1 : answer;
 }
 
-unsigned char *kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t memory,
-                             int *width, int *height) {
+int kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t memory,
+                  unsigned char **pixels, int *width, int *height) {
   int stored;
 
-  if (size > INT_MAX) return NULL;
-  budget = memory;
-  return stbi_load_from_memory(bytes, (int)size, width, height, &stored, channels);
+  *pixels = NULL;
+  if (size > INT_MAX) return 0;
+  begin(memory);
+  *pixels = stbi_load_from_memory(bytes, (int)size, width, height, &stored, channels);
+  end(*pixels);
+  return *pixels ? 1 : starved ? -1 : 0;
 }
 
 void kx_stb_free(unsigned char *pixels) {
-  give(pixels);
+  if (pixels) free(pixels - FRONT);
 }
 
 int kx_stb_resize(const unsigned char *from, int width, int height, size_t stride,
                   unsigned char *to, int to_width, int to_height, int channels) {
-  budget = SIZE_MAX;
-  return stbir_resize_uint8_generic(from, width, height, (int)stride, to, to_width, to_height, 0,
+  int done;
+
+  begin(SIZE_MAX);
+  done = stbir_resize_uint8_generic(from, width, height, (int)stride, to, to_width, to_height, 0,
                                     channels, channels == 4 ? 3 : STBIR_ALPHA_CHANNEL_NONE, 0,
                                     STBIR_EDGE_CLAMP, STBIR_FILTER_CATMULLROM,
                                     STBIR_COLORSPACE_LINEAR, NULL);
+  end(NULL);
+  return done;
 }
 
 int kx_stb_jpeg(kx_stb_take *taker, void *context, const unsigned char *pixels, int width,

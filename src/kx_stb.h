@@ -10,9 +10,10 @@
 int kx_stb_info(const unsigned char *bytes, size_t size, int *width, int *height);
 
 /* Decodes an approved JPEG or PNG to `channels` (3 or 4) bytes a pixel, top row first, holding at
-   most `budget` bytes at any time. Returns the pixels, for kx_stb_free, or NULL. */
-unsigned char *kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t budget,
-                             int *width, int *height);
+   most `budget` bytes at any time. Returns 1 and the pixels, for kx_stb_free; 0 where they are
+   damaged or would need more than the budget; -1 where memory ran out. */
+int kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t budget,
+                  unsigned char **pixels, int *width, int *height);
 
 /* Frees what kx_stb_decode returned; NULL is allowed. */
 void kx_stb_free(unsigned char *pixels);

@@ -171,6 +171,20 @@ fail:
   return NULL;
 }
 
+kx_transfer *kx_transfer_made(uint64_t id, kx_sink *sink, const kx_error *error) {
+  kx_transfer *t = (kx_transfer *)calloc(1, sizeof *t);
+
+  if (!t) {
+    kx_sink_free(sink);
+    return NULL;
+  }
+  t->id = id;
+  t->sink = sink;
+  t->status = 200;
+  if (error->kind) t->error = *error;
+  return t;
+}
+
 void kx_transfer_free(kx_transfer *t) {
   if (!t) return;
   if (t->easy) curl_easy_cleanup(t->easy);

@@ -67,6 +67,10 @@ typedef struct kx_transfer {
 /* Makes a transfer that owns the request's body and sink, also when it fails: then NULL. */
 kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *settings);
 
+/* Makes the transfer of what came about without HTTP, ended, with status 200 and what `error` says;
+   owns the sink, also when it fails: then NULL. */
+kx_transfer *kx_transfer_made(uint64_t id, kx_sink *sink, const kx_error *error);
+
 /* Frees the transfer, which is in no multi handle any more; NULL is fine. */
 void kx_transfer_free(kx_transfer *transfer);
 

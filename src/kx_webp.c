@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define MAX_CHUNKS 1024
+#define MAX_CHUNKS 512 /* each may cost a read */
 #define HAS_EXIF 0x08
 #define HAS_ALPHA 0x10
 
@@ -85,7 +85,6 @@ kx_image_status kx_webp_header(kx_cursor *cursor, kx_image_info *info) {
       status = canvas(cursor, body, size, &flags, info);
     } else if (memcmp(p, "EXIF", 4) == 0) {
       info->orientation = kx_exif_orientation(cursor, body, size);
-      flags &= ~HAS_EXIF;
     } else if (memcmp(p, "ANMF", 4) == 0 && extended) {
       found = 1;
     } else if (memcmp(p, "VP8 ", 4) == 0 || memcmp(p, "VP8L", 4) == 0) {

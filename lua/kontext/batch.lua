@@ -193,7 +193,7 @@ function batch.new(client, list, options)
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
     _retry_ambiguous = options.retry_ambiguous,
   }, Batch)
-  for _, item in ipairs(list) do params.refuse_misuse(item, 4) end
+  for _, item in ipairs(list) do params.refuse_misuse(item, 3) end
   start(self)
   return self
 end

@@ -14,6 +14,14 @@ local function grouped(number)
   return (text:gsub("^,", ""))
 end
 
+-- What `fit = true` can decode, beside what the service takes itself.
+local decoded = { jpeg = true, png = true }
+
+-- Returns the end of a sentence that says how a picture can be made to do.
+local function mend(how, format)
+  return how .. (decoded[format] and ", or pass fit = true" or "")
+end
+
 -- What the core found → the sentence, from the picture's name and what is known of it.
 local sentences = {
   file = function(name, known) return ("cannot read %s: %s"):format(name, known.why) end,
@@ -25,7 +33,7 @@ local sentences = {
   end,
   unknown = function(name) return ("%s is not a picture; %s"):format(name, takes) end,
   foreign = function(name, known)
-    return ("%s is %s; %s: convert it, or pass fit = true"):format(name, known.label, takes)
+    return ("%s is %s; %s: %s"):format(name, known.label, takes, mend("convert it", known.format))
   end,
   no_size = function(name, known)
     return ("%s says it is %d x %d pixels: it is damaged"):format(
@@ -46,12 +54,27 @@ local sentences = {
 local function over_limits(name, known)
   local pixels = known.width * known.height
   if pixels > api.limits.image_pixels then
-    return ("%s has %s pixels (%d x %d); the service takes up to %s: scale it, or pass fit = true")
-      :format(name, grouped(pixels), known.width, known.height, grouped(api.limits.image_pixels))
+    return ("%s has %s pixels (%d x %d); the service takes up to %s: %s"):format(name,
+      grouped(pixels), known.width, known.height, grouped(api.limits.image_pixels),
+      mend("scale it", known.format))
   elseif known.bytes > api.limits.image_bytes then
-    return ("%s has %s bytes; the service takes up to %s: scale it, or pass fit = true"):format(
-      name, grouped(known.bytes), grouped(api.limits.image_bytes))
+    return ("%s has %s bytes; the service takes up to %s: %s"):format(name, grouped(known.bytes),
+      grouped(api.limits.image_bytes), mend("scale it", known.format))
   end
+end
+
+--- Tells whether a picture is more than the service takes.
+---@param known table info of check.source
+---@return boolean
+function check.is_too_large(known)
+  return over_limits("", known) ~= nil
+end
+
+--- Tells whether `fit = true` can decode a format.
+---@param format string
+---@return boolean
+function check.is_decoded(format)
+  return decoded[format] == true
 end
 
 --- Names a source as sentences do.
@@ -63,9 +86,10 @@ end
 
 --- Checks a source, reading only its header.
 ---@param source table {path=} or {bytes=}
+---@param fitting? boolean the picture will be made to fit: it may be larger than the service takes
 ---@return table? info as of core.check
 ---@return kontext.Error? err
-function check.source(source)
+function check.source(source, fitting)
   local name = check.name(source)
   local known, outcome, detail
   if source.path and source.path:find("%z") then
@@ -73,7 +97,7 @@ function check.source(source)
   else
     known, outcome, detail = core.check(source)
   end
-  local message = known and over_limits(name, known)
+  local message = known and not (fitting and decoded[known.format]) and over_limits(name, known)
   if known and not message then return known end
   return nil, errors.new {
     kind = outcome == "file" and "file" or "image",
@@ -91,7 +115,7 @@ end
 ---@return kontext.Error? err of kind "image", "file" or "invalid"
 function check.image(image)
   if type(image) ~= "string" and type(image) ~= "table" then
-    error("image must be a string or a table, not " .. type(image), 3)
+    error("image must be a string or a table, not " .. type(image), 2)
   end
   local source, message = params.image(image)
   if source and source.url then source, message = nil, "is a URL: only the service looks at it" end

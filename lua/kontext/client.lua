@@ -5,6 +5,7 @@ local batch = require "kontext.batch"
 local check = require "kontext.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local fit = require "kontext.fit"
 local job = require "kontext.job"
 local journal = require "kontext.journal"
 local options = require "kontext.options"
@@ -12,6 +13,7 @@ local origin = require "kontext.origin"
 local params = require "kontext.params"
 local queue = require "kontext.queue"
 local retry = require "kontext.retry"
+local schedule = require "kontext.schedule"
 local token = require "kontext.token"
 local transport = require "kontext.transport"
 
@@ -39,7 +41,8 @@ function client.new(given)
     _notices = { first = 1, last = 0 },
   }, Client)
   for model, limit in pairs(api.limits.active) do
-    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
+    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0,
+      learned = schedule.new() }
   end
   local base, message = origin.read(self._base_url, true)
   if base then
@@ -87,18 +90,20 @@ function Client:_leave_to_parent()
   self:_end_all("fork", self._broken.message)
 end
 
--- Returns the checked sources of the images by parameter's name, or nil and an error.
+-- Returns the checked sources of the images by name, and how they are to be made to fit; or nil and
+-- an error.
 local function check_sources(checked)
-  local sources = {}
+  local sources, plans = {}, {}
   for name in pairs(checked) do
     local source = params.fields[name].api == "image" and checked[name]
     if source and not source.url then
-      local known, err = check.source(source)
+      local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
       sources[name] = { path = source.path, bytes = source.bytes, stamp = known.stamp }
+      plans[name] = checked.fit and fit.plan(known) or nil
     end
   end
-  return sources
+  return sources, plans
 end
 
 -- Returns a job that ends with this error before anything is sent.
@@ -124,10 +129,11 @@ function Client:_edit(given, level)
     return self:_refuse(fields, { kind = "auth", message = message, stage = "check",
       charged = false })
   end
-  local sources, err = check_sources(checked)
-  if not sources then return self:_refuse(fields, errors.copy(err)) end
+  local sources, plans = check_sources(checked)
+  if not sources then return self:_refuse(fields, errors.copy(plans)) end
   checked.model = checked.model or self._model
-  fields._sources, fields._next = sources, "_submit"
+  fields._sources, fields._plans = sources, plans
+  fields._next = next(plans) and "_fit" or "_submit"
   fields._timeout = checked.timeout or self._timeout
   return self:_queue(job.new(self, fields), false)
 end
@@ -254,7 +260,13 @@ end
 function Client:_poll_gap(of)
   if self._poll_interval then return self._poll_interval end
   if of._params.webhook_url then return retry.webhook_gap(of._polls) end
-  return retry.poll_gap(of._polls)
+  return schedule.gap(self._slots[of._params.model].learned, core.now() - of._watched_at)
+end
+
+-- Job: it ended between its last two polls. One that was resumed knows not when it began.
+function Client:_learn(of, before)
+  if of._params.webhook_url or of._accepted_at < 0 then return end
+  schedule.learn(self._slots[of._params.model].learned, before, core.now() - of._watched_at)
 end
 
 --- Does all that is due, without blocking.
@@ -348,10 +360,15 @@ function Client:close()
   if self._engine and self._engine:forked() then self:_leave_to_parent() end
   self:_end_all("closed", "the client was closed")
   self._closed = true
+  local problem -- of the first callback that raised
+  repeat -- whoever waits is told while the descriptor is ours: a loop must stop watching it first
+    local told, message = pcall(self._notify_host, self)
+    problem = problem or message
+  until told
   if self._engine then self._engine:close() end
   if self._journal then self._journal:close() end
   self._engine, self._journal = nil, nil
-  self:_notify_host() -- whoever waits is told
+  if problem then error(problem, 0) end
 end
 
 return client

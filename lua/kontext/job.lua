@@ -1,10 +1,11 @@
---- The life of one edit: check → submit → poll → download → save.
+--- The life of one edit: check (→ fit) → submit → poll → download → save.
 --- A job has at most one transfer under way, and at most one thing that is due: `_next` names the
 --- method that is called when it is, `_receive` the one that gets the transfer's event.
 local core = require "kontext.core"
 local credits = require "kontext.credits"
 local download = require "kontext.download"
 local errors = require "kontext.errors"
+local fit = require "kontext.fit"
 local loop = require "kontext.loop"
 local poll = require "kontext.poll"
 local submit = require "kontext.submit"
@@ -26,7 +27,7 @@ local job = {}
 local Job = { __name = "kontext.job" }
 Job.__index = Job
 
-for _, stage in ipairs { submit, poll, download, credits } do
+for _, stage in ipairs { fit.stage, submit, poll, download, credits } do
   for name, method in pairs(stage) do Job[name] = method end
 end
 

@@ -3,8 +3,10 @@
 local loop = {}
 
 -- Asked in this order where no `loop` option names one. Each is a module kontext.loop.NAME with
--- running() → whether it drives the running coroutine, and wait(client, seconds, job).
-local known = { "run", "uv", "cqueues", "copas", "ngx" }
+-- running() → whether it drives the running coroutine, and wait(client, seconds, job). First those
+-- that tell for sure; the last three only tell whether the host has loaded them.
+local known = { "run", "cqueues", "ngx", "haproxy", "prosody", "darktable", "mpv", "copas", "uv",
+  "glib" }
 
 local adapters = {}
 

@@ -12,6 +12,13 @@ local origin = {}
 ---@field url string the whole URL
 ---@field loopback boolean
 
+-- Tells whether a host is this machine: by number, or by the name that libcurl never looks up.
+local function is_loopback(host)
+  local a, b, c = host:match("^127%.(%d+)%.(%d+)%.(%d+)$")
+  if a then return tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 end
+  return host == "localhost" or host == "[::1]"
+end
+
 --- Reads a URL that may be asked at all: https, or http on loopback where `plain` allows it;
 --- without a user's name in it.
 ---@param url any
@@ -24,8 +31,7 @@ function origin.read(url, plain, base)
   local parts, message = core.url(url, base)
   if not parts then return nil, "is " .. message end
   parts.host = parts.host:lower()
-  parts.loopback = parts.host == "localhost" or parts.host == "[::1]"
-    or parts.host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+  parts.loopback = is_loopback(parts.host)
   if parts.user then return nil, "has a user's name in it" end
   if parts.scheme == "https" or parts.scheme == "http" and plain and parts.loopback then
     return parts

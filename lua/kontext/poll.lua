@@ -52,6 +52,7 @@ local function seed_value(digits)
 end
 
 function endings.ready(job, event, answer)
+  if not job._made then job._client:_learn(job, job._unended) end
   local result = type(answer.result) == "table" and answer.result or {}
   local seconds, from, to = result.duration, result.start_time, result.end_time
   if type(from) == "number" and type(to) == "number" then seconds = seconds or to - from end
@@ -100,6 +101,7 @@ function poll:_polled(event)
   self._hops = 0
   self._failures = verdict == "trouble" and self._failures + 1 or 0
   if endings[verdict] then return endings[verdict](self, event, answer, class) end
+  if verdict == "progress" then self._unended = core.now() - self._watched_at end
   self._client:_changed(self)
   self:_later(gap(self, verdict, event), "_poll")
 end
@@ -118,6 +120,7 @@ end
 -- Begins to poll a task that was accepted just now.
 function poll:_watch()
   self._polls, self._failures, self._hops = 0, 0, 0
+  self._watched_at, self._unended = core.now(), 0
   self:_become "pending"
   self:_later(self._client:_poll_gap(self), "_poll")
 end

@@ -68,8 +68,8 @@ end
 function queue:_do_due(now)
   self._due = math.huge
   for running in pairs(self._active) do
-    if running._deadline <= now and not running._transfer then
-      running:_time_out()
+    if running._deadline <= now and running.status ~= "uploading" then
+      running:_time_out() -- of an upload the engine tells, with how much of it was sent
     elseif running._next and running._due <= now then
       local name = running._next
       running._next = nil
@@ -77,7 +77,7 @@ function queue:_do_due(now)
     end
   end
   for running in pairs(self._active) do
-    local due = running._transfer and math.huge or running._deadline
+    local due = running.status == "uploading" and math.huge or running._deadline
     if running._next and running._due < due then due = running._due end
     if due < self._due then self._due = due end
   end

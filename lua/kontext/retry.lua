@@ -125,15 +125,8 @@ function retry.after(text)
   return seconds and math.max(limits.min, math.min(limits.max, seconds))
 end
 
---- Returns how long to wait for the next poll of a task that is in progress.
----@param polls integer how many there were
----@return number seconds
-function retry.poll_gap(polls)
-  if polls == 0 then return 1 end
-  return math.min(2, 0.5 * 1.15 ^ (polls - 1))
-end
-
---- The same for a task whose end a webhook tells: polling is only the fallback.
+--- Returns how long to wait for the next poll of a task whose end a webhook tells: polling is only
+--- the fallback. That of any other is schedule.lua's.
 ---@param polls integer
 ---@return number seconds
 function retry.webhook_gap(polls)

@@ -112,6 +112,17 @@ function transport:_fetch(of, url, base, picture)
   return id, target.url
 end
 
+-- Job: makes a picture fit. Returns true, or nil, message and code.
+function transport:_make_fit(of, source, plan)
+  local id, message, code = self._engine:fit {
+    path = source.path, bytes = source.bytes, width = plan.width, height = plan.height,
+    quality = plan.quality, memory = plan.memory,
+  }
+  if not id then return nil, message, code end
+  self._transfers[id], of._transfer = of, id
+  return true
+end
+
 -- Job: core.check of a picture that has arrived.
 function transport:_check_download(id)
   return self._engine:check(id)

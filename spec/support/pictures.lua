@@ -110,7 +110,7 @@ end
 function pictures.exif(orientation, little, others)
   local u16, u32 = little and le16 or be16, little and le32 or be32
   local entries = {}
-  for i = 1, others or 3 do entries[i] = u16(0x0100 + i) .. u16(3) .. u32(1) .. u16(9) .. "\0\0" end
+  for i = 1, others or 3 do entries[i] = u16(0x0200 + i) .. u16(3) .. u32(1) .. u16(9) .. "\0\0" end
   entries[#entries + 1] = u16(0x0112) .. u16(3) .. u32(1) .. u16(orientation) .. "\0\0"
   return (little and "II*\0" or "MM\0*") .. u32(8) .. u16(#entries) .. table.concat(entries) ..
     u32(0)

@@ -66,7 +66,9 @@ end
 function run.all(...)
   local this = { ready = {}, waits = {}, clients = {}, deadlines = {} }
   local message, err
-  for i, fn in ipairs { ... } do
+  for i = 1, select("#", ...) do
+    local fn = select(i, ...)
+    if type(fn) ~= "function" then error("run takes functions, not " .. type(fn), 2) end
     this.ready[i] = coroutine.create(fn)
     runs[this.ready[i]] = this
   end
