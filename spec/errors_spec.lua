@@ -79,6 +79,10 @@ describe("no error shows", function()
     hidden("a.b*c%d(", "it was a.b*c%d( then", { "a.b*c%d(" })
   end)
 
+  it("a secret that an answer's JSON repeats", function()
+    hidden("e-s3cret", [[{"input":"th\"e-s3cret\\ of\/it"}]], { [[th"e-s3cret\ of/it]] })
+  end)
+
   it("any of several secrets", function()
     hidden("second-secret", "first-secret second-secret", { "first-secret", "second-secret" })
   end)

@@ -22,15 +22,14 @@ end
 
 local body_shown = 2048 -- bytes of an answer
 
+-- Returns the pattern that finds a secret, with the backslashes of an answer's JSON too.
+local function pattern_of(secret)
+  return (secret:gsub(".", function(char) return "\\?" .. char:gsub("%W", "%%%0") end))
+end
+
 -- Returns the text without the secrets and without what signs a URL.
 local function scrub(text, secrets)
-  for _, secret in ipairs(secrets) do
-    local from, to = text:find(secret, 1, true)
-    while from do
-      text = text:sub(1, from - 1) .. "[hidden]" .. text:sub(to + 1)
-      from, to = text:find(secret, from + 8, true)
-    end
-  end
+  for _, secret in ipairs(secrets) do text = text:gsub(pattern_of(secret), "[hidden]") end
   return (text:gsub("([Hh][Tt][Tt][Pp][Ss]?:[\\/]+[^%s\"'<>?]+)%?[^%s\"'<>]+", "%1?[hidden]"))
 end
 
