@@ -3,6 +3,8 @@
 
 local cjson = require "cjson"
 local core = require "kontext.core"
+local kontext = require "kontext"
+local mime = require "mime"
 local socket = require "socket"
 
 local raw = {}
@@ -33,6 +35,56 @@ end
 --- How many connections were accepted.
 function methods:connections() return self:tell({ ledger = true }).connections end
 
+--- Edits once for every row, all at the same time and each below a prefix of its own, until all
+--- have ended. A row may have `name`, the spoilt answers (submit, poll, sample), `params` and
+--- `options`; it gets `prefix`, `client`, `job` and `requests`.
+function methods:rehearse(rows, params)
+  local script = {}
+  for i, row in ipairs(rows) do
+    row.prefix = "/case" .. i
+    raw.service(script, row.prefix, row)
+  end
+  self:script(script)
+  for _, row in ipairs(rows) do
+    local options = { base_url = self.url .. row.prefix, api_key = raw.key, poll_interval = 0.01 }
+    for name, value in pairs(row.options or {}) do options[name] = value end
+    row.client = kontext.new(options)
+    local given = { prompt = "Change it", input_image = raw.picture }
+    for _, more in ipairs { params or {}, row.params or {} } do
+      for name, value in pairs(more) do given[name] = value end
+    end
+    row.job = row.client:edit(given)
+  end
+  self:drive(rows)
+end
+
+--- Steps the rows' clients until their jobs have ended, and sorts the requests that came.
+function methods:drive(rows)
+  local limit, open = core.now() + 30, 1
+  while open > 0 and core.now() < limit do
+    open = 0
+    for _, row in ipairs(rows) do open = open + row.client:poll(0.001) end
+  end
+  local by_prefix = {}
+  for _, row in ipairs(rows) do
+    row.requests = {}
+    by_prefix[row.prefix] = row.requests
+  end
+  for _, entry in ipairs(self:requests()) do
+    local requests = by_prefix[(entry.path or ""):match "^/case%d+"]
+    if requests then requests[#requests + 1] = entry end
+  end
+end
+
+--- How many of a row's requests have this method, and a path with this in it.
+function raw.count(row, method, part)
+  local count = 0
+  for _, entry in ipairs(row.requests) do
+    if entry.method == method and entry.path:find(part or "", 1, true) then count = count + 1 end
+  end
+  return count
+end
+
 function methods:stop()
   self.control:close() -- it ends with this connection
   self.pipe:close()
@@ -50,6 +102,9 @@ function raw.start()
   return setmetatable(self, { __index = methods })
 end
 
+--- The key that every client has.
+raw.key = "key-of-a-test-41f7"
+
 --- The picture that every edit ends in.
 raw.picture = core.repaint { width = 64, height = 48, format = "png", seed = 7 }
 
@@ -63,46 +118,47 @@ function raw.json(status, body, headers)
     body = type(body) == "table" and cjson.encode(body) or body }
 end
 
---- The answer to a submit: the task is polled below `prefix`.
-function raw.accepted(prefix, more)
-  local answer = { id = "task-1", polling_url = "$BASE" .. prefix .. "/v1/get_result?id=task-1",
-    cost = 4 }
-  for name, value in pairs(more or {}) do answer[name] = value end
-  return raw.json(200, answer)
+local function with(fields, more)
+  for name, value in pairs(more or {}) do fields[name] = value end
+  return fields
+end
+
+--- The answer to a submit.
+function raw.accepted(more)
+  return raw.json(200, with({ id = "task-1", cost = 4,
+    polling_url = "$HERE/v1/get_result?id=task-1" }, more))
 end
 
 --- The answer to a poll.
 function raw.status(status, more)
-  local answer = { id = "task-1", status = status }
-  for name, value in pairs(more or {}) do answer[name] = value end
-  return raw.json(200, answer)
+  return raw.json(200, with({ id = "task-1", status = status }, more))
 end
 
---- The answer to a poll whose picture lies below `prefix`.
-function raw.ready(prefix, more)
-  local result = { sample = "$BASE" .. prefix .. "/sample.png?sig=c2lnbmF0dXJl", seed = 7 }
-  for name, value in pairs(more or {}) do result[name] = value end
-  return raw.status("Ready", { result = result })
+--- The answer to a poll when the picture is there.
+function raw.ready(more)
+  return raw.status("Ready", { result = with({ sample = "$HERE/sample.png?sig=c2lnbmF0dXJl" },
+    more) })
 end
 
 --- The answer to a download.
 function raw.sample(more)
-  local answer = { status = 200, body = raw.picture, headers = { "Content-Type: image/png",
-    "Accept-Ranges: bytes", "Content-MD5: " .. require "mime".b64(core.md5(raw.picture)) } }
-  for name, value in pairs(more or {}) do answer[name] = value end
-  return answer
+  return with({ status = 200, body = raw.picture, headers = { "Content-Type: image/png",
+    "Accept-Ranges: bytes", "Content-MD5: " .. mime.b64(core.md5(raw.picture)) } }, more)
 end
 
 --- Adds a service below `prefix` to a script; `spoilt` has lists of other answers: submit, poll,
 --- sample, credits.
 function raw.service(script, prefix, spoilt)
   spoilt = spoilt or {}
-  script["POST " .. prefix .. "/v1/flux-kontext-pro"] = spoilt.submit or { raw.accepted(prefix) }
-  script["POST " .. prefix .. "/v1/flux-kontext-max"] = spoilt.submit or { raw.accepted(prefix) }
-  script["GET " .. prefix .. "/v1/get_result"] = spoilt.poll or { raw.ready(prefix) }
+  script["POST " .. prefix .. "/v1/flux-kontext-pro"] = spoilt.submit or { raw.accepted() }
+  script["POST " .. prefix .. "/v1/flux-kontext-max"] = spoilt.submit or { raw.accepted() }
+  script["GET " .. prefix .. "/v1/get_result"] = spoilt.poll or { raw.ready() }
   script["GET " .. prefix .. "/sample.png"] = spoilt.sample or { raw.sample() }
   script["GET " .. prefix .. "/v1/credits"] = spoilt.credits
     or { raw.json(200, { credits = 12.5 }) }
+  for route, answers in pairs(spoilt.more or {}) do
+    script[(route:gsub(" ", " " .. prefix))] = answers
+  end
   return script
 end
 

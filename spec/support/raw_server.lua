@@ -8,8 +8,10 @@
 --   read = N                         only about N bytes of the request's body are read
 --   delay = seconds, hang = true     before it; nothing at all
 --   drop = true                      the end of the connection in place of an answer
+--   drain = true                     after it, what still comes is read and forgotten
 --   keep = true                      the connection may be used again
--- Any other request gets a 404. "$BASE" in what is sent stands for the server's URL.
+-- Any other request gets a 404. "$BASE" in what is sent stands for the server's URL, "$HERE" for
+-- that and the request's "/caseN".
 
 local cjson = require "cjson"
 local cqueues = require "cqueues"
@@ -85,21 +87,24 @@ local function next_answer(entry)
   return #answers > 1 and table.remove(answers, 1) or answers[1]
 end
 
-local function with_base(text) return (text:gsub("%$BASE", base)) end
+local function filled(text, entry)
+  local here = base .. (entry.path:match "^/case%d+" or "")
+  return (text:gsub("%$(%u+)", { BASE = base, HERE = here }))
+end
 
 local function send(conn, text)
   return conn:xwrite(text, "bn", 20)
 end
 
 -- Answers; returns whether the connection lives on.
-local function give(conn, answer)
+local function give(conn, answer, entry)
   if answer.delay then cqueues.sleep(answer.delay) end
   if answer.hang then cqueues.sleep(60) end
   if answer.drop or answer.hang then return false end
-  if answer.raw then return send(conn, with_base(answer.raw)) and answer.keep end
-  local body = with_base(answer.body or "")
+  if answer.raw then return send(conn, filled(answer.raw, entry)) and answer.keep end
+  local body = filled(answer.body or "", entry)
   local lines = { ("HTTP/1.1 %d Said"):format(answer.status), "Content-Length: " .. #body }
-  for _, line in ipairs(answer.headers or {}) do lines[#lines + 1] = with_base(line) end
+  for _, line in ipairs(answer.headers or {}) do lines[#lines + 1] = filled(line, entry) end
   if not answer.keep then lines[#lines + 1] = "Connection: close" end
   send(conn, table.concat(lines, "\r\n") .. "\r\n\r\n" .. body:sub(1, answer.cut or #body))
   return answer.keep and not answer.cut
@@ -115,7 +120,8 @@ local function serve(conn, number)
     local entry = note(head, number)
     local answer = next_answer(entry)
     rest = read_body(conn, entry, came, math.min(entry.length, answer.read or math.huge))
-    alive = give(conn, answer)
+    alive = give(conn, answer, entry)
+    while answer.drain and receive(conn, 1) do alive = false end
   end
   conn:close() -- with a part of the request unread this is a reset
 end
