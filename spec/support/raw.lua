@@ -86,7 +86,8 @@ function raw.count(row, method, part)
 end
 
 function methods:stop()
-  self.control:close() -- it ends with this connection
+  self.control:send '{"stop":true}\n' -- a later child may hold the connection open
+  self.control:close()
   self.pipe:close()
   for file in pairs(self.files) do os.remove(file) end
 end

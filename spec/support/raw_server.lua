@@ -129,6 +129,7 @@ end
 -- Obeys one order of the test.
 local function obey(order)
   local told = true
+  if order.stop then os.exit(0) end
   if order.script then script, ledger = order.script, {} end
   if order.ledger then told = { entries = ledger, connections = connections } end
   return cjson.encode(told) .. "\n"

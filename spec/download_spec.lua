@@ -1,0 +1,207 @@
+-- From the link to the picture: fetched without the key, gone on with, verified, saved.
+
+local pictures = require "spec.support.pictures"
+local raw = require "spec.support.raw"
+
+local half = math.floor(#raw.picture / 2)
+local sum = raw.sample().headers[3]
+local xml = { status = 403, headers = { "Content-Type: application/xml" },
+  body = "<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code></Error>" }
+local broken = raw.sample { cut = half }
+local rest = { status = 206, body = raw.picture:sub(half + 1),
+  headers = { ("Content-Range: bytes %d-%d/%d"):format(half, #raw.picture - 1, #raw.picture) } }
+local wrong = { status = 200, body = raw.picture:sub(1, -2) .. "x", headers = { sum } }
+local text = { status = 200, body = "<html>an error that calls itself 200</html>" }
+local function moved(to) return { status = 302, headers = { "Location: " .. to } } end
+local shift = { status = 206, body = raw.picture:sub(half + 2), headers = {
+  ("Content-Range: bytes %d-%d/%d"):format(half + 1, #raw.picture - 1, #raw.picture) } }
+local short = { status = 206, body = raw.picture:sub(half + 1, -2), headers = rest.headers }
+
+-- `gets` of the picture, `polls`, and `kind` of the job's error; without one the picture came.
+local rows = {
+  { name = "comes whole", gets = 1 },
+  { name = "comes without a length, an MD5 or an ETag", gets = 1,
+    sample = { { raw = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" .. raw.picture } } },
+  { name = "meets a 500", gets = 2, sample = { raw.json(500, "{}"), raw.sample() } },
+  { name = "meets a closed connection", gets = 2, sample = { { drop = true }, raw.sample() } },
+  { name = "breaks off, and the rest is asked for", gets = 2, range = true,
+    sample = { broken, rest } },
+  { name = "breaks off, and the whole comes again", gets = 2, range = true,
+    sample = { broken, raw.sample() } },
+  { name = "breaks off, and another part comes than was asked for", gets = 3,
+    sample = { broken, shift, rest } },
+  { name = "breaks off, and a 416 comes", gets = 3,
+    sample = { broken, { status = 416 }, raw.sample() } },
+  { name = "has a wrong byte", gets = 2, sample = { wrong, raw.sample() } },
+  { name = "is a page of text at first", gets = 2, sample = { text, raw.sample() } },
+  { name = "has a link that expired", gets = 2, polls = 2, sample = { xml, raw.sample() } },
+  { name = "has a link that is gone", gets = 2, polls = 2,
+    sample = { { status = 404 }, raw.sample() } },
+  { name = "is behind five redirects", gets = 1, sample = { moved "a" }, more = {
+    ["GET /a"] = { moved "/case%d/b" }, ["GET /b"] = { moved "$HERE/c" },
+    ["GET /c"] = { moved "d" }, ["GET /d"] = { moved "e" }, ["GET /e"] = { raw.sample() } } },
+
+  { name = "breaks off every time", gets = 3, kind = "network", status = 200,
+    sample = { raw.sample { cut = 10 }, raw.sample { cut = 20 }, raw.sample { cut = 30 } } },
+  { name = "always has a wrong byte", gets = 3, kind = "protocol", status = 200,
+    says = "do not match their Content-MD5", sample = { wrong } },
+  { name = "is a page of text", gets = 3, kind = "protocol", status = 200,
+    says = "no whole picture", sample = { text } },
+  { name = "is shorter than its range says", gets = 3, kind = "protocol", status = 206,
+    says = (" of %d bytes arrived"):format(#raw.picture), sample = { broken, short } },
+  { name = "is never there", gets = 3, kind = "http", status = 503,
+    sample = { raw.json(503, "{}") } },
+  { name = "has a link that expired, and so has the next", gets = 2, polls = 2, kind = "expired",
+    status = 403, sample = { xml } },
+  { name = "is behind redirects without end", kind = "http", status = 302,
+    sample = { moved "sample.png" } },
+  { name = "has a link into our files", gets = 0, kind = "protocol",
+    poll = { raw.ready { sample = "file:///etc/passwd" } } },
+  { name = "has a link to plain HTTP elsewhere", gets = 0, kind = "protocol",
+    poll = { raw.ready { sample = "http://evil.test/x.png" } } },
+  { name = "stalls past the job's time", gets = 1, kind = "timeout", sample = { { hang = true } },
+    params = { timeout = 0.5 } },
+}
+for i, row in ipairs(rows) do
+  for _, answers in pairs(row.more or {}) do
+    local lines = answers[1].headers
+    for at, line in ipairs(lines) do lines[at] = line:gsub("%%d", i) end
+  end
+end
+
+local server, folder
+
+setup(function()
+  server = raw.start()
+  folder = os.tmpname()
+  os.remove(folder)
+  os.execute("mkdir " .. folder)
+end)
+
+teardown(function()
+  server:stop()
+  os.execute("rm -r " .. folder)
+end)
+
+-- Asserts what all rows promise.
+local function judge(row)
+  local job, err = row.job, row.job.error
+  assert.equal(1, raw.count(row, "POST"))
+  if row.gets then assert.equal(row.gets, raw.count(row, "GET", "sample")) end
+  assert.equal(row.polls or 1, raw.count(row, "GET", "get_result"))
+  for _, entry in ipairs(row.requests) do
+    if not entry.path:find "/v1/" then assert.is_nil(entry.head:find(raw.key, 1, true)) end
+  end
+  if row.kind then
+    assert.equal("failed", job.status)
+    assert.equal(row.kind, err.kind, tostring(err))
+    assert.equal("download", err.stage)
+    assert.equal(row.status, err.status)
+    assert.is_false(err.retryable)
+    assert.matches("resume", err.message)
+    assert.is_nil(err.message:find("c2lnbmF0dXJl", 1, true))
+    if row.says then assert.matches(row.says, err.message, 1, true) end
+    assert.is_string(job:token())
+    assert.is_nil(job.image)
+  else
+    assert.equal("ready", job.status, tostring(err))
+    assert.equal(raw.picture, job.image.bytes)
+    assert.equal(#raw.picture, job.received)
+  end
+end
+
+describe("a picture that", function()
+  setup(function() server:rehearse(rows) end)
+  teardown(function()
+    for _, row in ipairs(rows) do row.client:close() end
+  end)
+
+  for _, row in ipairs(rows) do
+    it(("%s %s"):format(row.name, row.kind and "is an error: " .. row.kind or "is there"), function()
+      judge(row)
+      local last = row.requests[#row.requests]
+      if row.range then assert.equal(("bytes=%d-"):format(half), last.headers.range) end
+    end)
+  end
+
+  it("was spoilt is never gone on with", function()
+    for _, row in ipairs(rows) do
+      if row.name:find "wrong byte" or row.name:find "page of text" then
+        for _, entry in ipairs(row.requests) do assert.is_nil(entry.headers.range) end
+      end
+    end
+  end)
+end)
+
+describe("a picture with save_as that", function()
+  local saved = {}
+
+  setup(function()
+    for i, row in ipairs(rows) do
+      saved[i] = {}
+      for name, value in pairs(row) do saved[i][name] = value end
+      saved[i].params = { save_as = folder .. "/" .. i .. ".png" }
+      for name, value in pairs(row.params or {}) do saved[i].params[name] = value end
+      local file = assert(io.open(saved[i].params.save_as, "wb"))
+      file:write "the old one"
+      file:close()
+    end
+    server:rehearse(saved)
+  end)
+  teardown(function()
+    for _, row in ipairs(saved) do row.client:close() end
+  end)
+
+  for i, row in ipairs(rows) do
+    it(("%s leaves %s in its place"):format(row.name, row.kind and "the old one" or "the new one"),
+      function()
+        judge(saved[i])
+        assert.equal(row.kind and "the old one" or raw.picture,
+          pictures.read(saved[i].params.save_as))
+        if not row.kind then
+          assert.equal(saved[i].params.save_as, saved[i].job.image.path)
+          assert.is_nil(rawget(saved[i].job.image, "bytes"))
+        end
+      end)
+  end
+
+  it("came or not, nothing else stays in the folder", function()
+    for _, row in ipairs(saved) do row.client:close() end
+    local listing = assert(pictures.output("ls -A " .. folder))
+    for name in listing:gmatch "[^\n]+" do assert.matches("^%d+%.png$", name) end
+  end)
+end)
+
+describe("a picture that cannot be saved", function()
+  -- Edits once with this save_as.
+  local function save(path)
+    local row = { params = { save_as = path } }
+    server:rehearse { row }
+    row.client:close()
+    return row.job, row
+  end
+
+  it("is in job.image all the same, and nothing is paid or fetched again", function()
+    for path, code in pairs {
+      [folder .. "/no/such.png"] = "ENOENT", [folder .. "/"] = "EISDIR", ["/dev/null"] = "ENOTSUP",
+    } do
+      local job, row = save(path)
+      assert.equal("failed", job.status)
+      assert.same({ "file", "save", code, true },
+        { job.error.kind, job.error.stage, job.error.code, job.error.charged })
+      assert.matches("it is in job.image", job.error.message)
+      assert.equal(raw.picture, job.image.bytes)
+      assert.same({ 1, 1 }, { raw.count(row, "POST"), raw.count(row, "GET", "sample") })
+    end
+  end)
+
+  it("through a link to nowhere makes the file, and never writes through the link", function()
+    local path = folder .. "/link.png"
+    os.execute(("ln -s %s/target.png %s"):format(folder, path))
+    local job = save(path)
+    assert.equal("ready", job.status, tostring(job.error))
+    assert.equal(raw.picture, pictures.read(path))
+    assert.is_nil(pictures.read(folder .. "/target.png"))
+    os.remove(path)
+  end)
+end)
