@@ -117,7 +117,8 @@ describe("a picture that", function()
   end)
 
   for _, row in ipairs(rows) do
-    it(("%s %s"):format(row.name, row.kind and "is an error: " .. row.kind or "is there"), function()
+    local outcome = row.kind and "ends the job: " .. row.kind or "is there"
+    it(row.name .. ", " .. outcome, function()
       judge(row)
       local last = row.requests[#row.requests]
       if row.range then assert.equal(("bytes=%d-"):format(half), last.headers.range) end
