@@ -55,7 +55,7 @@ static float ink(const unsigned char *glyph, float u, float v, float dot) {
 
   fade = (1 - b) * ((1 - a) * dot_at(glyph, column, row) + a * dot_at(glyph, column + 1, row)) +
          b * ((1 - a) * dot_at(glyph, column, row + 1) + a * dot_at(glyph, column + 1, row + 1));
-  fade = (fade - 0.42f) * dot + 0.5f;
+  fade = (fade - 0.42f) * (dot < 1.25f ? 1.25f : dot) + 0.5f; /* none where there is no ink */
   return fade < 0 ? 0 : fade > 1 ? 1 : fade;
 }
 
