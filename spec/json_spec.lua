@@ -104,6 +104,7 @@ describe("integer_field", function()
     local prompt = json.string [[say "seed": 1, and {"seed":2} \"seed":3, ]]
     assert.equal(4, json.integer_field('{"prompt":' .. prompt .. ',"seed":4}', "seed"))
     assert.is_nil(json.integer_field('{"prompt":' .. prompt .. "}", "seed"))
+    assert.equal(2, json.integer_field([[{"a \"seed":1,"seed":2}]], "seed"))
   end)
 
   it("finds nothing where the field is no integer", function()
