@@ -196,12 +196,13 @@ describe("the command #once", function()
   end)
 
   it("edits many pictures with one prompt, each under a name of its own", function()
-    local output = done("batch", "--prompt", "Make it red", "-d", ".", "car.jpg", "car.jpg",
+    sandbox.shell "mkdir batch"
+    local output = done("batch", "--prompt", "Make it red", "-d", "batch", "car.jpg", "car.jpg",
       "red.jpg", "--seed", "5")
     local paths = {}
     for path in output:gmatch "[^\n]+" do paths[path] = true end
-    assert.same({ ["./car-edit-3.jpg"] = true, ["./car-edit-4.jpg"] = true,
-      ["./red-edit.jpg"] = true }, paths)
+    assert.same({ ["batch/car-edit.jpg"] = true, ["batch/car-edit-2.jpg"] = true,
+      ["batch/red-edit.jpg"] = true }, paths)
     assert.equal(3, #submits())
     for _, submit in ipairs(submits()) do
       assert.same({ prompt = "Make it red", seed = 5, input_image = true, output_format = "jpeg" },

@@ -39,6 +39,34 @@ describe("decode", function()
   end)
 end)
 
+describe("decode #once", function()
+  it("reads the same through Neovim's vim.json, where lua-cjson is absent", function()
+    if os.execute "command -v nvim >/dev/null" ~= true then return pending "no nvim" end
+    local texts = {
+      '{"a":null,"b":[1,null,2],"seed":42,"c":{"d":0.5}}', "null", '{"a":NaN}', "[1e999]", "{", "",
+    }
+    local script, answers = os.tmpname(), os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write("package.path, package.cpath = 'lua/?.lua', ''\n",
+      "local json = require 'kontext.json'\nlocal out = io.open('", answers, "', 'w')\n",
+      "out:write(json.name, '\\n')\n")
+    for _, text in ipairs(texts) do
+      file:write("out:write(vim.json.encode(json.decode(", ("%q"):format(text),
+        ") or false), '\\n')\n")
+    end
+    file:write "out:close() vim.cmd 'qa!'"
+    file:close()
+    os.execute("timeout 20 nvim --headless --clean +'luafile " .. script .. "' 2>/dev/null")
+    local lines = io.lines(answers)
+    assert.equal("vim.json", lines())
+    for _, text in ipairs(texts) do
+      assert.same(json.decode(text) or false, json.decode("[" .. lines() .. "]")[1])
+    end
+    os.remove(script)
+    os.remove(answers)
+  end)
+end)
+
 describe("string", function()
   it("escapes what JSON must and leaves the rest as it is", function()
     assert.equal('"a/b \\"c\\" \\\\ \\n\\t\\r\\u0000\\u001f\\u007f é €"',

@@ -59,7 +59,7 @@ end
 local function free_name(name, format, directory, taken)
   local stem = name == "-" and "image" or name:gsub("[?#].*$", ""):gsub("%.%w+$", "")
   if directory or name:find "^%a+://" then stem = stem:match "([^/]+)$" or "image" end
-  if directory then stem = directory .. "/" .. stem end
+  if directory and directory ~= "." then stem = directory .. "/" .. stem end
   local extension = format == "png" and "png" or "jpg"
   local path, n = ("%s-edit.%s"):format(stem, extension), 1
   while exists(path) or taken and taken[path] do
