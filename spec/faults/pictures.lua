@@ -35,7 +35,9 @@ if mode == "corpus" then
   return
 end
 
-local function segment(marker, data) return string.pack(">BBI2", 0xFF, marker, #data + 2) .. data end
+local function segment(marker, data)
+  return string.pack(">BBI2", 0xFF, marker, #data + 2) .. data
+end
 
 -- A baseline JPEG of one 8x8 block, grey; parts can be replaced.
 local function jpeg(with)
@@ -57,7 +59,9 @@ local function webp(kind, data)
   return "RIFF" .. string.pack("<I4", #chunk + 4) .. "WEBP" .. chunk
 end
 
-local function dht(symbols) return segment(0xC4, "\0" .. ("\xFF"):rep(16) .. ("\7"):rep(symbols)) end
+local function dht(symbols)
+  return segment(0xC4, "\0" .. ("\xFF"):rep(16) .. ("\7"):rep(symbols))
+end
 local function sof(marker, ...) return segment(marker, string.pack(">BI2I2B", ...)) end
 
 -- Whole pictures, to be cut and bent.
