@@ -16,7 +16,7 @@ local service = require "faults.service"
 
 local HOME, FOREIGN = "127.0.0.5", "127.0.0.66"
 
-local run = campaign.new { id = "S1", title = "the key reaches nobody else", at_once = 16,
+local run = campaign.new { id = "S1", title = "the key reaches nobody else", at_once = 64,
                            limit = 40 }
 
 -- URLs as a polling URL or a sample; %s is where the path and the query go.
@@ -129,7 +129,7 @@ local function try(case, client)
   serial = serial + 1
   by_prompt[tostring(serial)] = case
   local outcome = client:run {
-    new = { api_key = campaign.key, ca_file = certs.bundle(), poll_interval = 0.05, timeout = 4 },
+    new = { api_key = campaign.key, ca_file = certs.bundle(), poll_interval = 0.05, timeout = 3 },
     edit = { prompt = "case " .. serial, input_image = image, output_format = "png" },
   }
   local wrong = run:sane(outcome)
@@ -140,15 +140,15 @@ local function try(case, client)
     if outcome.status ~= "failed" then return "a redirected submit counts: " .. told end
   elseif outcome.status ~= "ready" and not outcome.token then
     return "the job is lost: " .. told
-  elseif case.url == "polling" and outcome.status ~= "ready" then
-    return "not delivered over its polling URL: " .. told
+  elseif case.url == "polling" and outcome.error and outcome.error.kind ~= "timeout" then
+    return "given up over its polling URL: " .. told -- a server that is not there is waited for
   end
 end
 
 run:run(function()
   local hosts = {}
   for _, pattern in ipairs(hostile) do
-    for host in pattern:gmatch "[%w%.-]+%.[%w-]+" do
+    for host in pattern:sub(1, 500):gmatch "[%w%.-]+%.[%w-]+" do
       if #host < 64 then hosts[#hosts + 1] = host:lower():gsub("^%.", "") end
     end
   end
