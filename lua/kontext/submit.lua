@@ -67,7 +67,9 @@ function submit:_submitted(event)
   elseif verdict == "ambiguous" then
     return ambiguous(self, event)
   elseif verdict == "final" then
-    return (event.kind and unsent or refused)(self, event, answer)
+    -- A refusal is one also when the rest of its answer never came.
+    local answered = event.status and event.status >= 300 and event.status < 500
+    return (answered and refused or unsent)(self, event, answer)
   end
   -- What is left did not arrive, or was refused before any work began: it may go again.
   local limited = verdict == "limited"
