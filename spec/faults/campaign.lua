@@ -64,6 +64,12 @@ function Campaign:scan(text, where, signed)
   end
 end
 
+--- An outcome in words.
+function campaign.told(outcome)
+  if not outcome then return "nothing" end
+  return (outcome.status or "?") .. (outcome.error and " (" .. outcome.error.text .. ")" or "")
+end
+
 -- One client process and the cases that wait for its word.
 local Client = {}
 Client.__index = Client
@@ -78,6 +84,7 @@ function Campaign:client(options)
     { stderr = errors, nofile = options.nofile }))
   local pipe = socket.fdopen(fd)
   pipe:setmode("b", "bn")
+  pipe:setmaxline(1048576)
   pipe:onerror(function(_, _, code) return code end)
   local made = setmetatable({ pid = pid, pipe = pipe, pending = {}, campaign = self }, Client)
   self.loop:wrap(function()
@@ -92,6 +99,7 @@ function Campaign:client(options)
         self:violation(nil, "the client says nonsense:", line:sub(1, 200))
       end
     end
+    pipe:close()
     made.gone = true
     if not made.stopped then
       local how, number = sys.wait(pid)
@@ -129,18 +137,14 @@ end
 function Client:stop(seconds)
   self.stopped = true
   if self.reaped then return end
-  self.pipe:shutdown "w"
+  if not self.gone then self.pipe:shutdown "w" end
   local deadline = cqueues.monotime() + (seconds or 2)
   while true do
     local how, number = sys.wait(self.pid, true)
-    if how then
-      self.pipe:close()
-      return how, number
-    end
+    if how then return how, number end
     if cqueues.monotime() > deadline then
       sys.kill(self.pid, 9)
       sys.wait(self.pid)
-      self.pipe:close()
       return "hung"
     end
     cqueues.sleep(0.005)

@@ -21,6 +21,7 @@ local stdin = socket.fdopen(0)
 local stdout = socket.fdopen { fd = 1 }
 stdin:setmode("b", "bn")
 stdout:setmode("b", "bn")
+stdin:setmaxline(1048576)
 
 local function timed(worst, name, object, ...)
   local begun = core.now()

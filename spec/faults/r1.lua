@@ -59,7 +59,7 @@ local function judge(case, back, front, outcome)
   if wrong then return wrong end
   local paid = server.submits(back.ledger)
   local kind = outcome.error and outcome.error.kind
-  local told = outcome.status .. (kind and " (" .. outcome.error.text .. ")" or "")
+  local told = campaign.told(outcome)
   if outcome.warm then return "it could not warm up: " .. outcome.warm end
   if paid > 1 then return ("PAID %d TIMES; told: %s"):format(paid, told) end
   if outcome.status == "ready" then

@@ -78,7 +78,7 @@ local function try(case, client)
   seen[case.name] = nil
   local wrong = run:sane(outcome)
   if wrong then return wrong end
-  local told = outcome.status .. (outcome.error and " (" .. outcome.error.text .. ")" or "")
+  local told = campaign.told(outcome)
   local kind = outcome.error and outcome.error.kind
   run.counts[kind or outcome.status] = (run.counts[kind or outcome.status] or 0) + 1
   if one.accepted > 1 then return ("PAID %d TIMES; told: %s"):format(one.accepted, told) end

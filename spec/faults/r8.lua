@@ -154,7 +154,7 @@ local function once(case, client)
     end
   end
   for name, seconds in pairs(outcome.worst) do run:latency(name, seconds) end
-  local told = outcome.status .. (outcome.error and " (" .. outcome.error.text .. ")" or "")
+  local told = campaign.told(outcome)
   if case.how == "cancel" then
     if outcome.status ~= "cancelled" then return "after the cancel it is told " .. told end
   elseif case.how == "deadline" then

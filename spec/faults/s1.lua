@@ -134,7 +134,7 @@ local function try(case, client)
   }
   local wrong = run:sane(outcome)
   if wrong then return wrong end
-  local told = outcome.status .. (outcome.error and " (" .. outcome.error.text .. ")" or "")
+  local told = campaign.told(outcome)
   if case.submits ~= 1 then return ("%s submits; told: %s"):format(case.submits or 0, told) end
   if case.phase == "submit" then
     if outcome.status ~= "failed" then return "a redirected submit counts: " .. told end

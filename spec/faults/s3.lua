@@ -61,10 +61,9 @@ local function try(case, client)
   suspect:close(true)
   good:close(true)
   local seen = #suspect.ledger
-  local told = outcome and outcome.status .. (outcome.error and " (" .. outcome.error.text .. ")"
-    or "")
+  local told = campaign.told(outcome)
   if bad.fine then
-    if seen == 0 then return "the good server got no request either; told: " .. tostring(told) end
+    if seen == 0 then return "the good server got no request either; told: " .. told end
     return run:sane(outcome)
   end
   if seen > 0 then return ("%d requests, the first: %s"):format(seen, suspect.ledger[1].head) end

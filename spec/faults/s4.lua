@@ -86,8 +86,8 @@ local bombs = {
   ["100,000-deep arrays"] = function(conn) json(conn, ("["):rep(100000) .. ("]"):rep(100000)) end,
   ["100,000-deep objects"] = function(conn) json(conn, ('{"a":'):rep(50000)) end,
   ["a 200 KB number"] = function(conn) json(conn, '{"id":' .. ("9"):rep(200000) .. "}") end,
-  ["a 250 KB id"] = function(conn)
-    json(conn, '{"id":"' .. ("a"):rep(250000) .. '","polling_url":"https://x"}')
+  ["a 300 KB id"] = function(conn)
+    json(conn, '{"id":"' .. ("a"):rep(300000) .. '","polling_url":"https://x"}')
   end,
   ["50,000 keys"] = function(conn)
     local keys = {}
@@ -158,7 +158,7 @@ local function try(case)
   wrong = wrong or run:sane(outcome)
   if wrong then return wrong end
   run.peak = math.max(run.peak or 0, peak - base)
-  local told = outcome.status .. (outcome.error and " (" .. outcome.error.text .. ")" or "")
+  local told = campaign.told(outcome)
   local paid = server.submits(back.ledger)
   if paid > 1 then return ("%d submits; told: %s"):format(paid, told) end
   if peak - base > CAP + (case.cap or 0) + ROOM then
