@@ -99,8 +99,9 @@ function Campaign:client(options)
         self:violation(nil, "the client says nonsense:", line:sub(1, 200))
       end
     end
-    pipe:close()
     made.gone = true
+    cqueues.cancel(pipe:pollfd())
+    pipe:close()
     if not made.stopped then
       local how, number = sys.wait(pid)
       made.reaped = true

@@ -10,6 +10,9 @@ end
 describe("under faults #once", function()
   local promises = {
     R1 = "sends a paid request at most once",
+    R8 = "never hangs its host",
+    S1 = "shows its key to nobody else",
+    S3 = "sends nothing to whom TLS does not vouch for",
   }
   for id, promise in pairs(promises) do
     it(promise .. " (" .. id .. ")", function()

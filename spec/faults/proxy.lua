@@ -93,22 +93,15 @@ end
 local Link = {}
 Link.__index = Link
 
--- Wakes the other direction's coroutine out of its read, then closes both sides.
+-- Closes both sides, which wakes the other direction's coroutine out of its read.
 function Link:close()
-  for _, side in ipairs { self.client, self.server } do
-    if side.sock then cqueues.cancel(side.sock:pollfd()) end
-    side:close()
-  end
+  self.client:close()
+  self.server:close()
 end
 
 function Link:reset()
-  for _, side in ipairs { self.client, self.server } do
-    if side.sock then
-      side:settle()
-      if side.sock then cqueues.cancel(side.sock:pollfd()) end
-    end
-    side:reset()
-  end
+  self.client:reset()
+  self.server:reset()
 end
 
 --- Starts a proxy to `options.to` (a port) in `loop`. `options.fault(number)` returns the fault

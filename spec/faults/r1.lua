@@ -11,16 +11,16 @@ local proxy = require "faults.proxy"
 local server = require "faults.server"
 local service = require "faults.service"
 
-local STALL = 0.4
+local STALL = 1.5 -- far more than a busy machine keeps the service from answering
 
 local run = campaign.new { id = "R1", title = "at most one paid submit under faults",
-                           at_once = 48, limit = 40 }
+                           at_once = 64, limit = 60 }
 
 -- The proxy's faults, and how the server does the same to an answer of its own.
 local breaks = {
   { kind = "limit_data", server = function(conn) conn:finish() end },
   { kind = "reset_peer", server = function(conn) conn:reset() end },
-  { kind = "timeout", server = function(conn) conn.wire:read(1, STALL * 4) end },
+  { kind = "timeout", server = function(conn) conn.wire:read(1, STALL * 2) end },
 }
 
 local small, large = run.temporary .. "/small.png", run.temporary .. "/large.png"
@@ -47,7 +47,7 @@ end
 local function request(case, base)
   return {
     new = { base_url = base, api_key = campaign.key, poll_interval = 0.02, stall_timeout = STALL,
-            timeout = 20, ca_file = case.tls and certs.bundle() or nil },
+            timeout = 30, ca_file = case.tls and certs.bundle() or nil },
     warm = case.warm,
     edit = { prompt = "case", input_image = case.picture, output_format = "png" },
   }

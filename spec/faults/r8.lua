@@ -91,7 +91,8 @@ local function black_hole()
 end
 
 local hangs = {
-  { name = "resolver", kind = "timeout", start = function() return "https://slow.test", type end },
+  { name = "resolver", kind = "timeout",
+    start = function() return "https://slow.test", function() end end },
   { name = "connect", kind = "timeout", start = black_hole },
   { name = "TLS handshake", kind = "timeout", start = raw(forget, "https") },
   { name = "upload", kind = "timeout", picture = "large", start = raw(forget, "http") },

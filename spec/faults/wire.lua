@@ -11,15 +11,7 @@ Wire.__index = Wire
 
 local wire = {}
 
--- Calls a socket's method; a socket that was closed meanwhile gives nil, "closed".
-local function call(sock, method, ...)
-  if not sock then return nil, "closed" end
-  local fine, value, code = pcall(sock[method], sock, ...)
-  if not fine then return nil, "closed" end
-  if value then return value end
-  if code == nil then return nil, "eof" end
-  return nil, errno[code] or tostring(code)
-end
+local function named(code) return errno[code] or tostring(code) end
 
 local function wrap(sock)
   sock:setmode("bn", "bn")
@@ -29,26 +21,34 @@ local function wrap(sock)
 end
 
 --- Reads what has arrived, at most `limit` bytes; waits for at least one, `timeout` seconds long.
---- Returns the bytes; or nil and "eof", "closed" or an errno's name.
+--- Returns the bytes; or nil and "eof", "timeout", "closed" (by another coroutine of ours), or an
+--- errno's name.
 function Wire:read(limit, timeout)
-  local bytes, why = call(self.sock, "xread", -(limit or 65536), "bn", timeout)
-  if bytes then
-    self.received = self.received + #bytes
-    return bytes
+  local deadline = timeout and cqueues.monotime() + timeout
+  while self.sock do
+    local bytes, code = self.sock:recv(-(limit or 65536), "bn")
+    if bytes then
+      self.received = self.received + #bytes
+      return bytes
+    elseif code ~= errno.EAGAIN then
+      return nil, (code == nil or code == errno.EPIPE) and "eof" or named(code)
+    end
+    local left = deadline and deadline - cqueues.monotime()
+    if left and left <= 0 then return nil, "timeout" end
+    local readable = { pollfd = self.sock:pollfd(), events = "r" }
+    if left then cqueues.poll(readable, left) else cqueues.poll(readable) end
   end
-  if self.sock then self.sock:clearerr("r") end
-  return nil, why
+  return nil, "closed"
 end
 
---- Writes all of `bytes`; returns true, or nil and an errno's name.
+--- Writes all of `bytes`; returns true, or nil and why.
 function Wire:write(bytes, timeout)
-  local ok, why = call(self.sock, "xwrite", bytes, "bn", timeout)
-  if ok then
-    self.sent = self.sent + #bytes
-    return true
-  end
-  if self.sock then self.sock:clearerr("w") end
-  return nil, why
+  if not self.sock then return nil, "closed" end
+  local fine, ok, code = pcall(self.sock.xwrite, self.sock, bytes, "bn", timeout)
+  if not fine then return nil, "closed" end
+  if not ok then return nil, named(code) end
+  self.sent = self.sent + #bytes
+  return true
 end
 
 --- Waits until the peer's kernel has all that was written, so that a reset does not overtake it.
@@ -60,12 +60,20 @@ function Wire:settle()
 end
 
 --- Ends our half: the peer reads to its end.
-function Wire:finish() return call(self.sock, "shutdown", "w") end
+function Wire:finish()
+  if self.sock then self.sock:shutdown "w" end
+end
 
 --- Closes; without `reset`, orderly, as far as nothing unread is left.
 function Wire:close()
-  if self.sock then self.sock:close() end
+  local sock = self.sock
   self.sock = nil
+  if not sock then return end
+  -- A reader wakes up and looks away before it is gone: the loop cannot bear that two coroutines,
+  -- a reader and a writer, watch a descriptor that is closed.
+  cqueues.cancel(sock:pollfd())
+  cqueues.sleep(0)
+  sock:close()
 end
 
 --- Closes with a RST.
@@ -77,7 +85,9 @@ end
 
 --- Makes the connection TLS. Returns true, or nil and why.
 function Wire:starttls(context, timeout)
-  return call(self.sock, "starttls", context, timeout or 5)
+  local fine, ok, code = pcall(self.sock.starttls, self.sock, context, timeout or 5)
+  if fine and ok then return true end
+  return nil, fine and named(code) or "closed"
 end
 
 --- Connects to a port on loopback; returns a wire, or nil and why.
@@ -141,10 +151,9 @@ function Listener:close(all)
     sock:close()
   end
   if all then
-    for conn in pairs(self.open) do
-      if conn.sock then cqueues.cancel(conn.sock:pollfd()) end
-      conn:reset()
-    end
+    local open = {}
+    for conn in pairs(self.open) do open[#open + 1] = conn end
+    for _, conn in ipairs(open) do conn:reset() end
   end
 end
 
