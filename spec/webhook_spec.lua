@@ -159,3 +159,35 @@ describe("verify", function()
     end
   end)
 end)
+
+describe("notify #once", function()
+  it("wakes the job that a webhook names, once, and polls its own URL alone", function()
+    local emulator = require "spec.support.emulator"
+    local kontext = require "kontext"
+    local service = emulator.start { ready_after = 0.3 }
+    local client = kontext.new { base_url = service.url }
+    local job = client:edit { prompt = "Make it snow", webhook_url = "http://127.0.0.1:1/",
+      webhook_secret = secret }
+    while not job.id do client:poll(1) end
+    local function polls() return #service:requests("GET", "get_result") end
+
+    local told = '{"id":"%s","status":"Ready","result":{"sample":"https://evil.example/x.jpg"}}'
+    local headers = { ["X-Webhook-Secret"] = secret }
+    local foreign = assert(webhook.verify(headers, told:format "another", secret))
+    assert.is_false(client:notify(foreign))
+    os.execute "sleep 0.5"
+    client:step()
+    assert.equal(0, polls()) -- without a word the next one is seconds away
+
+    local event = assert(webhook.verify(headers, told:format(job.id), secret))
+    assert.is_true(client:notify(event))
+    assert.equal(job.id, assert(job:wait(5)).id)
+    assert.equal(1, polls())
+
+    assert.is_false(client:notify(event)) -- a replay
+    client:poll(0.2)
+    assert.equal(1, polls())
+    client:close()
+    service:stop()
+  end)
+end)
