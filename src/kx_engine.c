@@ -198,7 +198,7 @@ static int64_t own_due(const kx_engine *e) {
 
   if (e->waiting.first || e->ended.first || e->more) return 0;
   if (e->curl_due < due) due = e->curl_due;
-  return e->check_due < due ? e->check_due : due;
+  return e->active.first && e->check_due < due ? e->check_due : due;
 }
 
 uint64_t kx_engine_next_id(const kx_engine *e) { return e->last_id + 1; }
