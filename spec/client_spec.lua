@@ -1,0 +1,405 @@
+-- Clients: their options as the server sees them, the queue, the descriptor, close and fork.
+
+local core = require "kontext.core"
+local kontext = require "kontext"
+local raw = require "spec.support.raw"
+local select_ready = require "socket".select
+
+local waiting = raw.status "Pending"
+local detail = { detail = "no" }
+
+local server, other, client
+
+setup(function() server, other = raw.start(), raw.start() end)
+
+teardown(function()
+  server:stop()
+  other:stop()
+end)
+
+after_each(function()
+  if client then client:close() end
+end)
+
+-- Makes the client of a test, for a service that is spoilt like this.
+local function begin(options, spoilt)
+  server:script(raw.service({}, "", spoilt))
+  local given = { base_url = server.url, api_key = raw.key, poll_interval = 0.01 }
+  for name, value in pairs(options or {}) do given[name] = value end
+  client = kontext.new(given)
+  return client
+end
+
+local function edit(params)
+  local given = { prompt = "Change it", input_image = raw.picture }
+  for name, value in pairs(params or {}) do given[name] = value end
+  return client:edit(given)
+end
+
+-- Drives the client until `done()`, ten seconds at the most.
+local function drive(done)
+  local limit = core.now() + 10
+  while not done() do
+    assert(core.now() < limit, "it takes too long")
+    client:poll(0.02)
+  end
+end
+
+local function idle(seconds)
+  local limit = core.now() + seconds
+  drive(function() return core.now() > limit end)
+end
+
+-- Runs a script in a Lua of its own with these variables; returns what it prints.
+local function child(variables, script)
+  local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match "%d+%.%d+"
+  local pipe = assert(io.popen(("env -u BFL_API_KEY -u BFL_BASE_URL %s %s -e '%s' 2>&1"):format(
+    variables, lua, script)))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+describe("a client's options", function()
+  it("reach the server: key, agent, model, base with a path", function()
+    server:script(raw.service({}, "/case1"))
+    client = kontext.new { base_url = server.url .. "/case1//", api_key = " " .. raw.key .. "\n",
+      user_agent = "of-a-test/1", model = "flux-kontext-max", poll_interval = 0.01 }
+    assert(edit():wait(10))
+    local submit = server:requests()[1]
+    assert.equal("/case1/v1/flux-kontext-max", submit.target)
+    assert.equal(raw.key, submit.headers["x-key"])
+    assert.equal("of-a-test/1", submit.headers["user-agent"])
+    assert(edit { model = "flux-kontext-pro" }:wait(10))
+    assert.equal("/case1/v1/flux-kontext-pro", server:requests("POST")[2].target)
+  end)
+
+  it("name the region's base", function()
+    for region, base in pairs { eu = "https://api.eu.bfl.ai", us = "https://api.us.bfl.ai" } do
+      local made = kontext.new { region = region, api_key = raw.key }
+      assert.equal("kontext.client: " .. base, tostring(made))
+      made:close()
+    end
+  end)
+
+  it("send all that is not loopback, and with it a loopback base, through the proxy", function()
+    begin { base_url = "http://127.0.0.1:9", proxy = other.url }
+    other:script {}
+    local _, _, err = edit():wait(10)
+    assert.equal("not_found", err.kind)
+    assert.equal("http://127.0.0.1:9/v1/flux-kontext-pro", other:requests()[1].target)
+  end)
+
+  it("limit an edit's time, and its own limit goes before", function()
+    begin({ timeout = 0.2 }, { poll = { waiting } })
+    local job = edit()
+    local begun = core.now()
+    local _, _, err = job:wait()
+    assert.equal("timeout", err.kind)
+    assert.equal("poll", err.stage)
+    assert.is_true(core.now() - begun < 1)
+    assert.matches("0.3 s", select(2, edit { timeout = 0.3 }:wait()))
+  end)
+end)
+
+describe("without options", function()
+  local script = [[local kontext = require "kontext"
+    local job = kontext.edit { prompt = "Change it" }
+    io.write(tostring(kontext.pollfd() == kontext.getfd()), kontext.events(), " ",
+      type(kontext.timeout()), " ", kontext.step(), " ")
+    local image, message, err = job:wait(10)
+    io.write(image and #image.bytes or err.kind .. ": " .. message)]]
+
+  it("the environment tells the base and the key to one client for all", function()
+    server:script(raw.service({}, ""))
+    local text = child(("BFL_API_KEY=' %s ' BFL_BASE_URL=%s/"):format(raw.key, server.url), script)
+    assert.equal("truer number 1 " .. #raw.picture, text)
+    assert.equal(raw.key, server:requests("POST")[1].headers["x-key"])
+  end)
+
+  it("and without a key nothing is sent, in a sentence that tells what to do", function()
+    for _, variables in ipairs { "", "BFL_API_KEY=", "BFL_API_KEY='  '" } do
+      assert.matches("auth: there is no API key: set BFL_API_KEY", child(variables, script), 1,
+        true)
+    end
+    assert.matches("auth: the API key has characters that no key has",
+      child("BFL_API_KEY='a b'", script), 1, true)
+  end)
+
+  it("and with a base that is none nothing is sent", function()
+    for _, base in ipairs { "http://evil.test", "ftp://127.0.0.1", "nonsense" } do
+      assert.matches("invalid: BFL_BASE_URL ", child("BFL_BASE_URL=" .. base .. " BFL_API_KEY=k",
+        script), 1, true)
+    end
+  end)
+end)
+
+describe("the queue", function()
+  it("keeps max_active edits in flight, in the order of the calls", function()
+    for active = 1, 3 do
+      begin({ max_active = active })
+      local jobs = {}
+      for seed = 1, 8 do jobs[seed] = edit { seed = seed } end
+      for _, job in ipairs(jobs) do assert(job:wait(10)) end
+      local flying, most, seeds = 0, 0, {}
+      for _, entry in ipairs(server:requests()) do
+        if entry.method == "POST" then
+          flying = flying + 1
+          seeds[#seeds + 1] = tonumber(entry.body:match '"seed":(%d+)')
+        elseif entry.path == "/sample.png" then
+          flying = flying - 1
+        end
+        most = math.max(most, flying)
+      end
+      assert.equal(active, most)
+      if active == 1 then assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, seeds) end
+      table.sort(seeds)
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, seeds)
+      client:close()
+    end
+  end)
+
+  it("has 24 places for pro and 6 for max", function()
+    begin({ poll_interval = 5 }, { poll = { waiting } })
+    for _ = 1, 26 do edit() end
+    for _ = 1, 8 do edit { model = "flux-kontext-max" } end
+    drive(function() return #server:requests("POST") >= 30 end)
+    idle(0.2)
+    assert.same({ 24, 6 }, { #server:requests("POST", "pro"), #server:requests("POST", "max") })
+    assert.equal(34, client:step())
+  end)
+
+  it("is emptied by a refused key or spent credits, with the same error", function()
+    for status, kind in pairs { [401] = "auth", [402] = "credits", [403] = "auth" } do
+      begin({ max_active = 1 }, { submit = { raw.json(status, detail) } })
+      local jobs = {}
+      for i = 1, 5 do jobs[i] = edit() end
+      for _, job in ipairs(jobs) do
+        local _, message, err = job:wait(10)
+        assert.same({ kind, status, "submit" }, { err.kind, err.status, err.stage })
+        assert.equal(jobs[1].error.message, message)
+      end
+      assert.equal(1, #server:requests())
+      client:close()
+    end
+  end)
+
+  it("goes on after a refusal that is about one edit alone", function()
+    begin({ max_active = 1 }, { submit = { raw.json(422, detail), raw.json(400, detail),
+      raw.accepted() } })
+    local jobs = { edit(), edit(), edit() }
+    assert.is_nil((jobs[1]:wait(10)))
+    assert.is_nil((jobs[2]:wait(10)))
+    assert(jobs[3]:wait(10))
+    assert.equal(3, #server:requests("POST"))
+  end)
+
+  it("lets what is paid for go first", function()
+    begin { max_active = 1 }
+    assert(edit():wait(10))
+    local token = require "kontext.token".write { id = "task-2", _params = {},
+      polling_url = server.url .. "/v1/get_result?id=task-2" }
+    server:script(raw.service({}, ""))
+    local jobs = { edit(), edit(), client:resume(token) }
+    for _, job in ipairs(jobs) do assert(job:wait(10)) end
+    assert.equal("/v1/get_result?id=task-2", server:requests()[1].target)
+    assert.equal(2, #server:requests("POST"))
+  end)
+
+  it("tries a limited submit when an edit of ours ends, not only after Retry-After", function()
+    begin({ max_active = 2 }, {
+      submit = { raw.accepted(), raw.json(429, detail, { "Retry-After: 30" }), raw.accepted() },
+      poll = { waiting, waiting, waiting, waiting, raw.ready() } })
+    local begun = core.now()
+    local jobs = { edit(), edit() }
+    for _, job in ipairs(jobs) do assert(job:wait(20)) end
+    assert.is_true(core.now() - begun < 5)
+    assert.equal(3, #server:requests("POST"))
+  end)
+end)
+
+describe("a webhook's event", function()
+  it("wakes the job it names, which asks its own URL and no other", function()
+    begin({}, { poll = { raw.ready() } })
+    client:close()
+    client = kontext.new { base_url = server.url, api_key = raw.key }
+    other:script {}
+    local job = edit { webhook_url = "https://example.test/hook" }
+    drive(function() return job.status == "pending" end)
+    assert.is_false(client:notify { id = "another", status = "Ready" })
+    idle(0.2)
+    assert.equal(0, #server:requests("GET"))
+    assert.is_true(client:notify { id = "task-1", status = "Ready",
+      result = { sample = other.url .. "/evil.png" }, polling_url = other.url .. "/evil" })
+    local image = assert(job:wait(5))
+    assert.equal(raw.picture, image.bytes)
+    assert.equal(0, #other:requests())
+    assert.is_false(client:notify { id = "task-1", status = "Ready" })
+  end)
+end)
+
+describe("the descriptor", function()
+  local function readable(seconds)
+    return select_ready({ client }, nil, seconds)[1] == client
+  end
+
+  local function needs_descriptor()
+    if not client:pollfd() then pending "there is none here: hosts tick" end
+  end
+
+  it("is quiet when nothing is due, and readable when something is", function()
+    begin({ poll_interval = 0.3 }, { poll = { waiting } })
+    needs_descriptor()
+    assert.is_false(readable(0.05))
+    assert.is_nil(client:timeout())
+    assert.equal("r", client:events())
+    local job = edit()
+    assert.is_true(readable(0))
+    assert.is_true(client:timeout() <= 0)
+    drive(function() return job.status == "pending" end)
+    client:step()
+    assert.is_false(readable(0.1))
+    local timeout = client:timeout()
+    assert.is_true(timeout > 0 and timeout <= 0.3, timeout)
+    assert.is_true(readable(1))
+    job:cancel()
+    client:step()
+    assert.is_false(readable(0.1))
+    assert.is_nil(client:timeout())
+  end)
+
+  it("is all that a loop needs: steps are few, and only when it is readable", function()
+    begin({ poll_interval = 0.05 }, { poll = { waiting, waiting, waiting, raw.ready() } })
+    needs_descriptor()
+    local job, steps = edit(), 0
+    while not job:ended() do
+      assert.is_true(readable(5))
+      client:step()
+      steps = steps + 1
+    end
+    assert.equal("ready", job.status)
+    assert.is_true(steps < 100, steps)
+  end)
+
+  it("or the time that `timeout` tells, where there is none", function()
+    begin({ poll_interval = 0.05 }, { poll = { waiting, raw.ready() } })
+    local job = edit()
+    while not job:ended() do
+      local timeout = client:timeout()
+      assert.is_number(timeout)
+      select_ready(nil, nil, math.min(timeout, 0.02))
+      client:step()
+    end
+    assert.equal("ready", job.status)
+  end)
+end)
+
+describe("a step", function()
+  it("never blocks, whatever the server does", function()
+    begin({}, { submit = { { hang = true } }, credits = { { hang = true } } })
+    local jobs, worst = { edit(), edit(), client:credits() }, 0
+    local limit = core.now() + 0.5
+    while core.now() < limit do
+      local begun = core.now()
+      client:step()
+      worst = math.max(worst, core.now() - begun)
+      select_ready(nil, nil, 0.001)
+    end
+    assert.is_true(worst < 0.1, worst)
+    assert.equal(3, #jobs)
+    assert.equal(3, client:step())
+  end)
+end)
+
+describe("the credits", function()
+  it("are a number", function()
+    begin()
+    assert.equal(12.5, client:credits():wait(10))
+    assert.equal(raw.key, server:requests("GET", "credits")[1].headers["x-key"])
+  end)
+
+  it("are asked for again after trouble, and no longer than makes sense", function()
+    begin({}, { credits = { raw.json(500, detail), raw.json(200, { credits = 3 }) } })
+    assert.equal(3, client:credits():wait(10))
+    client:close()
+    begin({}, { credits = { raw.json(403, detail) } })
+    local _, message, err = client:credits():wait(10)
+    assert.equal("auth", err.kind)
+    assert.matches("BFL_API_KEY", message)
+    assert.equal(1, #server:requests())
+    client:close()
+    begin({}, { credits = { { status = 200, body = "{}" } } })
+    _, _, err = client:credits():wait(10)
+    assert.equal("protocol", err.kind)
+    assert.equal(3, #server:requests())
+  end)
+end)
+
+describe("close", function()
+  it("ends every job at once, and what was accepted can be resumed", function()
+    begin({ max_active = 2 }, { submit = { raw.accepted(), { hang = true } }, poll = { waiting } })
+    local jobs = { edit(), edit(), edit() }
+    drive(function() return #server:requests("POST") == 2 and (jobs[1].id or jobs[2].id) end)
+    local accepted = jobs[1].id and jobs[1] or jobs[2]
+    local begun = core.now()
+    client:close()
+    client:close()
+    assert.is_true(core.now() - begun < 0.1)
+    for _, job in ipairs(jobs) do
+      assert.equal("failed", job.status)
+      assert.equal("closed", job.error.kind)
+      assert.equal(job == jobs[3], job.error.retryable)
+      local image, _, err = job:wait()
+      assert.is_nil(image)
+      assert.equal(job.error, err)
+      job:cancel()
+      assert.same({ "failed" }, { job:poll() })
+    end
+    assert.matches("resume", accepted.error.message)
+    server:script(raw.service({}, ""))
+    client = kontext.new { base_url = server.url, api_key = raw.key, poll_interval = 0.01 }
+    assert.equal(raw.picture, assert(client:resume(accepted:token()):wait(10)).bytes)
+    assert.equal(0, #server:requests("POST"))
+  end)
+
+  it("is left out where the collector comes first", function()
+    begin({}, { poll = { waiting } })
+    edit()
+    client:step()
+    client = nil
+    collectgarbage()
+    collectgarbage()
+  end)
+end)
+
+describe("a forked child", function()
+  local found, posix = pcall(require, "posix")
+
+  it("is refused the client, which goes on in the parent", function()
+    if not found then pending "needs luaposix" end
+    begin({ poll_interval = 0.05 }, { poll = { waiting, waiting, waiting, raw.ready() } })
+    local job = edit()
+    drive(function() return job.status == "pending" end)
+    local r, w = posix.pipe()
+    local pid = posix.fork()
+    if pid == 0 then
+      local done, text = pcall(function()
+        local again = edit()
+        client:step()
+        local said = ("%s %s %s"):format(tostring(again.error.kind), job.status,
+          tostring(job.error.kind))
+        client:close()
+        return said
+      end)
+      posix.write(w, tostring(done) .. " " .. tostring(text))
+      posix._exit(0)
+    end
+    posix.close(w)
+    local text = posix.read(r, 1000)
+    posix.close(r)
+    posix.wait(pid)
+    assert.equal("true fork failed fork", text)
+    assert.equal(raw.picture, assert(job:wait(10)).bytes)
+    assert.equal(1, #server:requests("POST"))
+  end)
+end)
