@@ -138,6 +138,14 @@ describe("the rehearsal", function()
     assert.is_not_string(last.result.sample)
   end)
 
+  promise("null fields", "leaves nothing of the result but the link", function()
+    local result = ending "null fields".result
+    assert.is_string(result.sample)
+    for _, name in ipairs { "prompt", "seed", "start_time", "end_time", "duration" } do
+      assert.equal(require "cjson".null, result[name])
+    end
+  end)
+
   promise("expired link", "brings a link that has ended, then a good one", function()
     local url = submit "expired link".json.polling_url
     assert.equal(403, server:request(server:await(url).json.result.sample).status)

@@ -129,6 +129,11 @@ local list = {
     result = function(result) result.has_sample = false end,
   },
   {
+    name = "null fields",
+    about = "All of the result but the picture's link is null.",
+    result = function(result) result.has_nulls = true end,
+  },
+  {
     name = "expired link",
     about = "The link of the first `Ready` has expired already; a later poll brings a fresh one.",
     result = function(result, nth) if nth == 1 then result.life = -1 end end,

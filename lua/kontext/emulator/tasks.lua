@@ -170,7 +170,8 @@ function tasks:expiry(task, life)
   return expires
 end
 
---- The result of an ended task, or nil where it has none. All but the sample may be missing.
+--- The result of an ended task, or nil where it has none. All but the sample may be missing; null
+--- they are on demand only, since the most used SDK takes no null there.
 ---@param task table
 ---@return table? object
 function tasks:result(task)
@@ -179,14 +180,18 @@ function tasks:result(task)
   for _, it in ipairs(task.rehearsals) do
     if it.row.result then it.row.result(result, task.ready_polls) end
   end
-  local function maybe(value) return random(4) > 1 and value or nil end
   local sample = result.has_sample and task.origin
     .. self.options.delivery:link(task.path, self:expiry(task, result.life)) or nil
-  return json.shuffled(random, {
-    { "sample", sample }, { "prompt", maybe(task.params.prompt) },
-    { "seed", maybe(json.raw(task.seed)) }, { "start_time", maybe(task.created) },
-    { "end_time", maybe(task.ended) }, { "duration", maybe(task.ended - task.created) },
-  })
+  local members = { { "sample", sample } }
+  for _, pair in ipairs {
+    { "prompt", task.params.prompt }, { "seed", json.raw(task.seed) },
+    { "start_time", task.created }, { "end_time", task.ended },
+    { "duration", task.ended - task.created },
+  } do
+    if result.has_nulls then pair[2] = json.null end
+    if result.has_nulls or random(4) > 1 then members[#members + 1] = pair end
+  end
+  return json.shuffled(random, members)
 end
 
 return tasks
