@@ -45,7 +45,7 @@ describe("an error", function()
     assert.equal(("b"):rep(2048), err.body)
   end)
 
-  it("is made at once of any body that a server may have sent", function()
+  it("is made at once of any body that a server may have sent #plain", function()
     for _, word in ipairs { "http", "https://", "x:", "a?", "http://a?", key } do
       local body, begun = word:rep(math.floor(262144 / #word)), os.clock()
       errors.new({ kind = "http", message = "", body = body }, { key })
