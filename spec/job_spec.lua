@@ -98,7 +98,8 @@ end)
 describe("poll", function()
   it("never blocks, and tells the status and how far the task is", function()
     begin { poll = { raw.status("Pending", { progress = 0.25 }) } }
-    local job, worst, progress, status = edit(), 0, nil, nil
+    local job, worst = edit(), 0
+    local status, progress
     local limit = core.now() + 10
     repeat
       local before = core.now()
