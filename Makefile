@@ -37,6 +37,7 @@ warnings = -Wall -Wextra -pedantic -Wshadow -Wcast-qual -Wundef -Wwrite-strings 
 # VARIANT builds the same module another way, in a folder of its own.
 cflags_portable = -DKX_PORTABLE
 cflags_asan = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+cflags_old = -DKX_LIBCURL=0x075000 -Wno-deprecated-declarations # as before libcurl 7.85
 cflags_tsan = -O1 -fsanitize=thread
 cflags_coverage = -O0 --coverage
 cflags_valgrind = -O1
@@ -130,6 +131,8 @@ spec: all
 
 spec-%: ; @$(MAKE) spec LUA_VERSION=$*
 test-portable: ; @$(MAKE) spec VARIANT=portable
+test-old: ; @$(MAKE) spec VARIANT=old SPECS="$(wildcard $(on_the_wire:%=spec/%_spec.lua))"
+on_the_wire = submit poll download
 sanitize: ; @$(MAKE) spec VARIANT=asan
 valgrind: deps-check ; @$(MAKE) spec VARIANT=valgrind
 gc0: ; @$(MAKE) spec VARIANT=gc0
@@ -236,7 +239,7 @@ bench: deps-bench
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all install uninstall nvim spec test-portable sanitize valgrind gc0 tsan units run-units \
+.PHONY: all install uninstall nvim spec test-portable test-old sanitize valgrind gc0 tsan units run-units \
   symbols luacheck lint coverage fuzz run-fuzzers matrix test deps demo torture bench clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

@@ -15,6 +15,10 @@
 #define HEADERS_MAX ((size_t)64 * 1024) /* of one answer, 1xx and trailers included */
 #define NOTE_MAX ((size_t)256 * 1024)   /* of an answer that is an error */
 
+#ifndef KX_LIBCURL /* a build may ask for what an older libcurl gets */
+#define KX_LIBCURL LIBCURL_VERSION_NUM
+#endif
+
 static const char *const header_names[KX_HEADERS] = {
     "content-length", "content-md5", "content-range", "content-type",
     "etag",           "location",    "retry-after"};
@@ -200,7 +204,7 @@ void kx_transfer_free(kx_transfer *t) {
 
 /* The options that libcurl names since 7.85, and their numbers before. */
 static CURLcode set_protocols(CURL *easy, int plain) {
-#if LIBCURL_VERSION_NUM >= 0x075500
+#if KX_LIBCURL >= 0x075500
   return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, plain ? "http,https" : "https");
 #else
   return curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
@@ -250,7 +254,7 @@ static unsigned set_common(kx_transfer *t, long left_ms) {
     SET(CURLOPT_CAINFO, (char *)NULL);
     SET(CURLOPT_CAPATH, set->ca_path);
   }
-#if LIBCURL_VERSION_NUM >= 0x075700
+#if KX_LIBCURL >= 0x075700
   /* Without it a cancel waits for the resolver's thread: 10 s were measured. */
   if (set->quick_exit) SET(CURLOPT_QUICK_EXIT, 1L);
 #endif

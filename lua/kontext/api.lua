@@ -3,7 +3,7 @@ local api = {}
 
 --- The service's bases; a client's `region` names one.
 api.bases = {
-  global = "https://api.bfl.ai",
+  ["global"] = "https://api.bfl.ai", -- a reserved word since Lua 5.5
   eu = "https://api.eu.bfl.ai",
   us = "https://api.us.bfl.ai",
 }

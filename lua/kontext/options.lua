@@ -31,7 +31,7 @@ local function misuse(given)
   elseif given.model and not api.endpoints[given.model] then
     return ('model must be "flux-kontext-pro" or "flux-kontext-max", not %q'):format(given.model)
   end
-  local base, message = origin.read(given.base_url or api.bases.global, true)
+  local base, message = origin.read(given.base_url or api.bases["global"], true)
   if not base then return "base_url " .. message end
 end
 
@@ -46,7 +46,7 @@ function options.check(given, level)
   return {
     api_key = given.api_key,
     base_url = given.base_url or given.region and api.bases[given.region]
-      or os.getenv "BFL_BASE_URL" or api.bases.global,
+      or os.getenv "BFL_BASE_URL" or api.bases["global"],
     model = given.model or api.default_model,
     timeout = given.timeout or 300,
     connect_timeout = given.connect_timeout or 10,

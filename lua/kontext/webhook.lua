@@ -34,10 +34,11 @@ end
 local function listed(headers, name)
   local list = {}
   for key, value in pairs(headers) do
+    local called = key
     if type(value) == "table" and type(key) == "number" then
-      key, value = value.name or value[1], value.value or value[2]
+      called, value = value.name or value[1], value.value or value[2]
     end
-    if type(key) == "string" and key:lower() == name then add(list, value) end
+    if type(called) == "string" and called:lower() == name then add(list, value) end
   end
   return list
 end
