@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK ((size_t)12 * 1024) /* bytes of an image coded at once: a multiple of three */
+#define CHUNK ((size_t)48 * 1024) /* bytes of an image coded at once: a multiple of three */
 
 typedef struct body_part {
   char *text; /* NULL for an image */
@@ -129,13 +129,15 @@ static size_t read_text(kx_body *body, const body_part *part, char *buffer, size
 
 /* Codes bytes that are left in the image; returns how many characters it wrote, or -1 with errno. */
 static ssize_t read_image(kx_body *body, const body_part *part, char *buffer, size_t size) {
-  unsigned char bytes[CHUNK];
   size_t want = size / 4 * 3;
+  unsigned char few[3], *bytes = few;
   int last;
   ssize_t got;
 
-  if (want == 0) want = 3; /* what does not fit goes through quad */
   if (want > CHUNK) want = CHUNK;
+  /* The end of the characters' own room: coding overtakes its input only where both end. */
+  if (want > 0) bytes = (unsigned char *)buffer + want / 3;
+  else want = sizeof few; /* what does not fit goes through quad */
   if (want > part->source.size - body->offset) want = (size_t)(part->source.size - body->offset);
   last = body->offset + want == part->source.size;
   got = kx_source_read(&part->source, body->offset, bytes, want);
@@ -146,7 +148,7 @@ static ssize_t read_image(kx_body *body, const body_part *part, char *buffer, si
     return -1;
   }
   body->offset += want;
-  if (size >= 4) return (ssize_t)kx_base64_encode(buffer, bytes, want);
+  if (bytes != few) return (ssize_t)kx_base64_encode(buffer, bytes, want);
   body->quad_size = kx_base64_encode(body->quad, bytes, want);
   body->quad_read = 0;
   return 0;
@@ -169,6 +171,7 @@ ssize_t kx_body_read(kx_body *body, char *buffer, size_t size) {
     } else if (part->text && body->offset < part->length) {
       done += read_text(body, part, buffer + done, size - done);
     } else if (!part->text && body->offset < part->source.size) {
+      if (done > 0 && size - done < 4) break; /* the next call has room for more than a few */
       ssize_t n = read_image(body, part, buffer + done, size - done);
       if (n < 0) return -1;
       done += (size_t)n;

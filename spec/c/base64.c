@@ -44,6 +44,9 @@ static int agrees(kx_base64_way way, const unsigned char *from, size_t size, con
   for (i = 0; i < 64; i++) {
     if (buffer[length + i] != CANARY) return 0;
   }
+  if (memcmp(buffer, expected, length)) return 0;
+  memmove(buffer + length / 4, from, size); /* in its own room */
+  (void)kx_base64_encode_as(way, buffer, buffer + length / 4, size);
   return memcmp(buffer, expected, length) == 0;
 }
 
