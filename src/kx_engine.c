@@ -405,12 +405,12 @@ void kx_engine_alarm(kx_engine *e, int64_t when) {
 int64_t kx_engine_due(const kx_engine *e) {
   int64_t due = own_due(e), tick;
 
-  if ((!e->active.first && !e->worker) || kx_poller_fd(e->poller) >= 0) return due;
+  if (KX_EPOLL || (!e->active.first && !e->worker)) return due;
   tick = kx_now() + TICK; /* the host sees no sockets */
   return tick < due ? tick : due;
 }
 
-int kx_engine_fd(const kx_engine *e) { return kx_poller_fd(e->poller); }
+int kx_engine_fd(kx_engine *e) { return kx_poller_fd(e->poller); }
 
 void kx_engine_wait(kx_engine *e, int64_t when) {
   int64_t due = own_due(e);

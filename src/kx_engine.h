@@ -57,7 +57,7 @@ void kx_engine_alarm(kx_engine *engine, int64_t when);
 int64_t kx_engine_due(const kx_engine *engine);
 
 /* Returns the descriptor to watch for reading, or -1 where the host has to tick. */
-int kx_engine_fd(const kx_engine *engine);
+int kx_engine_fd(kx_engine *engine);
 
 /* Blocks until something is to be done or `when` has come. */
 void kx_engine_wait(kx_engine *engine, int64_t when);

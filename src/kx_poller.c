@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,17 +19,6 @@ int64_t kx_now(void) {
   return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-/* Returns what poll(2) takes for a wait until `when`: whole milliseconds, rounded up. */
-static int milliseconds_until(int64_t when) {
-  int64_t ms;
-
-  if (when == KX_NEVER) return -1;
-  when -= kx_now();
-  if (when <= 0) return 0;
-  ms = (when - 1) / NS_PER_MS + 1;
-  return ms > INT_MAX ? INT_MAX : (int)ms;
-}
-
 #if KX_EPOLL
 
 #include <sys/epoll.h>
@@ -36,15 +26,18 @@ static int milliseconds_until(int64_t when) {
 
 struct kx_poller {
   int epoll, timer;
-  int64_t armed; /* when the timer fires */
+  int shown;             /* somebody may watch the descriptor */
+  int64_t alarm, armed;  /* when something is due; when the timer fires */
+  unsigned char *watched; /* by descriptor: for what, as far as is known */
+  int room;
 };
 
 kx_poller *kx_poller_new(void) {
   struct epoll_event event = {0};
-  kx_poller *poller = (kx_poller *)malloc(sizeof *poller);
+  kx_poller *poller = (kx_poller *)calloc(1, sizeof *poller);
 
   if (!poller) return NULL;
-  poller->armed = KX_NEVER;
+  poller->alarm = poller->armed = KX_NEVER;
   poller->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   poller->epoll = epoll_create1(EPOLL_CLOEXEC);
   event.events = EPOLLIN;
@@ -63,39 +56,69 @@ void kx_poller_free(kx_poller *poller) {
   if (!poller) return;
   if (poller->epoll >= 0) close(poller->epoll);
   if (poller->timer >= 0) close(poller->timer);
+  free(poller->watched);
   free(poller);
   errno = error;
 }
 
-int kx_poller_fd(const kx_poller *poller) { return poller->epoll; }
-
-int kx_poller_watch(kx_poller *poller, int fd, unsigned what) {
-  struct epoll_event event = {0};
-
-  if (what == 0) {
-    /* A socket that was closed meanwhile has left the set by itself. */
-    return epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event) == 0 || errno == ENOENT ||
-                   errno == EBADF
-               ? 0
-               : errno;
-  }
-  if (what & KX_READ) event.events |= EPOLLIN;
-  if (what & KX_WRITE) event.events |= EPOLLOUT;
-  event.data.fd = fd;
-  if (epoll_ctl(poller->epoll, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
-  if (errno == ENOENT && epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
-  return errno;
-}
-
-void kx_poller_alarm(kx_poller *poller, int64_t when) {
+/* Sets the timer. A later alarm leaves it alone: one early wake-up costs less than a system call a
+   step. */
+static void arm(kx_poller *poller) {
   struct itimerspec spec = {{0, 0}, {0, 0}};
+  int64_t when = poller->alarm;
 
-  /* A later alarm leaves the timer alone: one early wake-up costs less than a system call a step. */
   if (when >= poller->armed) return;
   if (when < 1) when = 1; /* zero would disarm it */
   spec.it_value.tv_sec = (time_t)(when / NS_PER_S);
   spec.it_value.tv_nsec = (long)(when % NS_PER_S);
   if (timerfd_settime(poller->timer, TFD_TIMER_ABSTIME, &spec, NULL) == 0) poller->armed = when;
+}
+
+int kx_poller_fd(kx_poller *poller) {
+  poller->shown = 1;
+  arm(poller);
+  return poller->epoll;
+}
+
+/* Makes room for a descriptor's mask; returns 0 or ENOMEM. */
+static int make_room(kx_poller *poller, int fd) {
+  int room = poller->room ? poller->room : 64;
+  unsigned char *watched;
+
+  if (fd < poller->room) return 0;
+  while (room <= fd) room *= 2;
+  watched = (unsigned char *)realloc(poller->watched, (size_t)room);
+  if (!watched) return ENOMEM;
+  memset(watched + poller->room, 0, (size_t)(room - poller->room));
+  poller->watched = watched;
+  poller->room = room;
+  return 0;
+}
+
+int kx_poller_watch(kx_poller *poller, int fd, unsigned what) {
+  struct epoll_event event = {0};
+  int known;
+
+  if (make_room(poller, fd) != 0) return what ? ENOMEM : 0;
+  known = poller->watched[fd] != 0;
+  poller->watched[fd] = (unsigned char)what;
+  if (what == 0) {
+    /* A socket that was closed meanwhile has left the set by itself. */
+    if (known) (void)epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event);
+    return 0;
+  }
+  if (what & KX_READ) event.events |= EPOLLIN;
+  if (what & KX_WRITE) event.events |= EPOLLOUT;
+  event.data.fd = fd;
+  if (known && epoll_ctl(poller->epoll, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
+  if (epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+  poller->watched[fd] = 0;
+  return errno;
+}
+
+void kx_poller_alarm(kx_poller *poller, int64_t when) {
+  poller->alarm = when;
+  if (poller->shown) arm(poller);
 }
 
 int kx_poller_next(kx_poller *poller, int *fd, unsigned *what) {
@@ -119,16 +142,34 @@ int kx_poller_next(kx_poller *poller, int *fd, unsigned *what) {
 
 void kx_poller_wait(kx_poller *poller, int64_t when) {
   struct pollfd one;
+  struct timespec limit = {0, 0};
+  int64_t left;
 
   one.fd = poller->epoll;
   one.events = POLLIN;
   one.revents = 0;
-  (void)poll(&one, 1, milliseconds_until(when)); /* EINTR too is a reason to come back */
+  if (poller->alarm < when) when = poller->alarm;
+  left = when == KX_NEVER ? 0 : when - kx_now();
+  if (left > 0) {
+    limit.tv_sec = (time_t)(left / NS_PER_S);
+    limit.tv_nsec = (long)(left % NS_PER_S);
+  }
+  /* EINTR too is a reason to come back. */
+  (void)ppoll(&one, 1, when == KX_NEVER ? NULL : &limit, NULL);
 }
 
 #else
 
-#include <string.h>
+/* Returns what poll(2) takes for a wait until `when`: whole milliseconds, rounded up. */
+static int milliseconds_until(int64_t when) {
+  int64_t ms;
+
+  if (when == KX_NEVER) return -1;
+  when -= kx_now();
+  if (when <= 0) return 0;
+  ms = (when - 1) / NS_PER_MS + 1;
+  return ms > INT_MAX ? INT_MAX : (int)ms;
+}
 
 struct kx_poller {
   struct pollfd *sockets;
@@ -149,7 +190,7 @@ void kx_poller_free(kx_poller *poller) {
   free(poller);
 }
 
-int kx_poller_fd(const kx_poller *poller) {
+int kx_poller_fd(kx_poller *poller) {
   (void)poller;
   return -1;
 }
