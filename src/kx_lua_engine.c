@@ -226,8 +226,8 @@ static int engine_edit(lua_State *L) {
   return 1;
 }
 
-/* engine:fetch{url=, headers=, cap=, deadline=, plain=, direct=, hold=, path=, continue=} → id, or
-   nil, message, code */
+/* engine:fetch{url=, headers=, cap=, deadline=, plain=, direct=, hold=, digest=, path=, continue=} →
+   id, or nil, message, code */
 static int engine_fetch(lua_State *L) {
   kx_engine *engine = to_engine(L);
   const char *headers[HEADERS_MAX], *path;
@@ -240,6 +240,7 @@ static int engine_fetch(lua_State *L) {
   cap = number_field(L, 2, "cap", ANSWER_MAX);
   earlier = number_field(L, 2, "continue", 0);
   hold = boolean_field(L, 2, "hold");
+  request.digest = boolean_field(L, 2, "digest");
   path = string_field(L, 2, "path");
   if (!(cap > 0 && cap < (lua_Number)(SIZE_MAX / 2))) luaL_error(L, "cap: out of range");
 
@@ -247,7 +248,6 @@ static int engine_fetch(lua_State *L) {
   if (!request.sink) {
     request.sink = path ? kx_sink_file(path, (uint64_t)cap, 0666) : kx_sink_memory((size_t)cap);
     if (!request.sink) return kx_lua_failed(L, errno, path ? path : "the answer");
-    if (hold) (void)kx_sink_digest(request.sink, KX_MD5); /* without it nothing can be compared */
   }
   id = kx_engine_start(engine, &request, hold);
   if (!id) return kx_lua_failed(L, ENOMEM, "the download");

@@ -89,22 +89,30 @@ kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode) {
 }
 
 int kx_sink_digest(kx_sink *sink, kx_digest_kind kind) {
-  sink->digest = kx_digest_new(kind);
+  if (!sink->digest) sink->digest = kx_digest_new(kind);
   return sink->digest ? 0 : ENOMEM;
+}
+
+/* Gives the memory this room; returns 0 or ENOMEM. */
+static int set_room(kx_sink *sink, size_t room) {
+  char *memory = (char *)realloc(sink->memory, room);
+
+  if (!memory) return ENOMEM;
+  sink->memory = memory;
+  sink->room = room;
+  return 0;
 }
 
 /* Makes room for `size` bytes in memory; returns 0 or ENOMEM. */
 static int make_room(kx_sink *sink, size_t size) {
   size_t room = sink->room ? sink->room : 1024;
-  char *memory;
 
   while (room < size) room = room > SIZE_MAX / 2 ? size : 2 * room;
-  if (room == sink->room) return 0;
-  memory = (char *)realloc(sink->memory, room);
-  if (!memory) return ENOMEM;
-  sink->memory = memory;
-  sink->room = room;
-  return 0;
+  return room == sink->room ? 0 : set_room(sink, room);
+}
+
+void kx_sink_expect(kx_sink *sink, uint64_t size) {
+  if (sink->fd < 0 && size > sink->room && size <= sink->cap) (void)set_room(sink, (size_t)size);
 }
 
 int kx_sink_write(kx_sink *sink, const void *bytes, size_t size) {

@@ -26,6 +26,9 @@ int kx_sink_write(kx_sink *sink, const void *bytes, size_t size);
 /* Forgets all bytes; returns 0 or an errno. */
 int kx_sink_restart(kx_sink *sink);
 
+/* Tells how many bytes are to come: memory then need not grow. */
+void kx_sink_expect(kx_sink *sink, uint64_t size);
+
 /* Returns how many bytes were taken. */
 uint64_t kx_sink_size(const kx_sink *sink);
 

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #define UPLOAD_BUFFER 65536L            /* one call of step stays under 0.1 ms */
+#define DOWNLOAD_BUFFER 32768L          /* a picture comes in half as many pieces as by default */
 #define HEADERS_MAX ((size_t)64 * 1024) /* of one answer, 1xx and trailers included */
 #define NOTE_MAX ((size_t)256 * 1024)   /* of an answer that is an error */
 
@@ -51,6 +52,18 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *data) {
   return (size_t)n;
 }
 
+/* Prepares the sink for what a good answer's headers announce. */
+static void prepare_sink(kx_transfer *t) {
+  curl_off_t length = -1;
+
+  curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  if (length > 0) kx_sink_expect(t->sink, kx_sink_size(t->sink) + (uint64_t)length);
+  /* MD5 costs more than all else of a download: only where there is something to compare with. */
+  if ((t->digest || t->values[KX_CONTENT_MD5]) && kx_sink_size(t->sink) == 0) {
+    (void)kx_sink_digest(t->sink, KX_MD5);
+  }
+}
+
 /* Decides at an answer's first byte whether it goes on with what the sink has; returns 0 to go on. */
 static int place_answer(kx_transfer *t) {
   char wanted[32];
@@ -71,6 +84,7 @@ static int place_answer(kx_transfer *t) {
       return -1;
     }
   }
+  if (t->status >= 200 && t->status < 300) prepare_sink(t);
   return 0;
 }
 
@@ -160,6 +174,7 @@ kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *setti
   t->deadline = request->deadline;
   t->plain = request->plain;
   t->direct = request->direct;
+  t->digest = request->digest;
   t->active = KX_NEVER;
   t->resumed_at = t->sink ? kx_sink_size(t->sink) : 0;
   t->note = kx_sink_memory(NOTE_MAX);
@@ -284,6 +299,7 @@ static unsigned set_get(kx_transfer *t) {
 
   SET(CURLOPT_HTTPGET, 1L);
   SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+  if (t->hold) SET(CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER);
   if (t->resumed_at > 0) {
     snprintf(range, sizeof range, "%" PRIu64 "-", t->resumed_at);
     SET(CURLOPT_RANGE, range);

@@ -39,6 +39,7 @@ typedef struct kx_request {
   int64_t deadline; /* on the monotonic clock, in nanoseconds; KX_NEVER for none */
   int plain;        /* http is allowed beside https */
   int direct;       /* no proxy, whatever the environment says */
+  int digest;       /* the answer's MD5 is wanted, not only where the answer tells one */
   kx_body *body;    /* an upload's; NULL for a GET */
   kx_sink *sink;    /* where a good answer goes */
 } kx_request;
@@ -59,7 +60,7 @@ typedef struct kx_transfer {
   long status; /* HTTP; 0 before the answer */
   kx_error error;
   int failed_by_us; /* `error` says why a callback ended the transfer */
-  int plain, direct, hold;
+  int plain, direct, digest, hold;
   char words[CURL_ERROR_SIZE];
   struct kx_transfer *next;
 } kx_transfer;

@@ -104,6 +104,7 @@ function transport:_fetch(of, url, base, picture)
     direct = target.loopback and not self._proxy,
     cap = picture and picture_cap or api.limits.answer,
     hold = picture ~= nil,
+    digest = picture ~= nil and self._journal ~= nil,
     path = picture and picture.path,
     continue = picture and picture.continue,
   }
