@@ -27,7 +27,11 @@ for _, part in ipairs { queue, transport } do
   for name, method in pairs(part) do Client[name] = method end
 end
 
-local step_budget = 0.001 -- seconds of one step: what is left keeps the descriptor readable
+-- Seconds of a step: a tenth of what has passed since the last one, so that a loop that watches the
+-- descriptor is held up the least, and one that ticks moves enough. What is left keeps the
+-- descriptor readable.
+local least_budget, most_budget = 0.00005, 0.0005
+local waiting_budget = 0.001 -- where nothing else is kept waiting
 
 --- Makes a client.
 ---@param given? table options: see docs/reference.md
@@ -38,7 +42,7 @@ function client.new(given)
     _model = chosen.model, _timeout = chosen.timeout, _poll_interval = chosen.poll_interval,
     _loop = chosen.loop, _proxy = chosen.proxy, _base_url = chosen.base_url:gsub("/+$", ""),
     _slots = {}, _active = {}, _transfers = {}, _open = 0, _due = math.huge,
-    _notices = { first = 1, last = 0 },
+    _notices = { first = 1, last = 0 }, _stepped = 0,
   }, Client)
   for model, limit in pairs(api.limits.active) do
     self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0,
@@ -265,33 +269,39 @@ end
 
 -- Job: it ended between its last two polls. One that was resumed knows not when it began.
 function Client:_learn(of, before)
-  if of._params.webhook_url or of._accepted_at < 0 then return end
+  if self._poll_interval or of._params.webhook_url or of._accepted_at < 0 then return end
   schedule.learn(self._slots[of._params.model].learned, before, core.now() - of._watched_at)
 end
 
---- Does all that is due, without blocking.
----@return integer open the number of jobs that have not ended
-function Client:step()
-  alive(self, 1)
+-- Does what is due, for about `budget` seconds.
+function Client:_step(budget)
   if not self._engine then
     self:_notify_host()
     return self._open
   end
-  local start = core.now()
-  self._stepping = true
-  local events, moved = self._engine:step(step_budget)
+  local stop = core.now() + budget
+  self._stepping, self._working = true, true
+  local events, moved = self._engine:step(budget)
   if events then self:_deliver(events) end
   if moved then self:_show_progress() end
   if self._due <= core.now() then
-    self:_do_due(core.now())
-    while self:_begin_queued() do
-      if core.now() - start > step_budget then break end
-    end
+    self:_do_due(stop)
+    while self:_begin_queued() and core.now() < stop do end -- luacheck: ignore 542
   end
+  self._working = false
   self._engine:alarm(self:_next_due())
   self:_notify_host()
   self._stepping = false
+  self._stepped = core.now()
   return self._open
+end
+
+--- Does what is due, without blocking.
+---@return integer open the number of jobs that have not ended
+function Client:step()
+  alive(self, 1)
+  local budget = (core.now() - self._stepped) / 10
+  return (self:_step(math.max(least_budget, math.min(most_budget, budget))))
 end
 
 --- Waits up to `seconds` for something to do, then does it.
@@ -305,7 +315,7 @@ function Client:poll(seconds)
   if seconds and self._engine and self._open > 0 then
     self._engine:wait(core.now() + seconds)
   end
-  return self:step()
+  return (self:_step(waiting_budget))
 end
 
 --- Returns the descriptor that is readable when `step` has something to do.

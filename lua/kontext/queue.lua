@@ -51,7 +51,7 @@ end
 function queue:_schedule(when)
   if when >= self._due then return end
   self._due = when
-  if self._engine then self._engine:alarm(when) end
+  if self._engine and not self._working then self._engine:alarm(when) end -- a step ends with one
 end
 
 -- Returns when the next step is due for the queue's and the jobs' sake.
@@ -64,8 +64,9 @@ function queue:_next_due()
   return self._due
 end
 
--- Does what is due of the active jobs, and finds when the next is.
-function queue:_do_due(now)
+-- Does what is due of the active jobs until `stop`, and finds when the next is.
+function queue:_do_due(stop)
+  local now = core.now()
   self._due = math.huge
   for running in pairs(self._active) do
     if running._deadline <= now and running.status ~= "uploading" then
@@ -74,6 +75,7 @@ function queue:_do_due(now)
       local name = running._next
       running._next = nil
       running[name](running)
+      if core.now() >= stop then break end
     end
   end
   for running in pairs(self._active) do
