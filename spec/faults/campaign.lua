@@ -9,6 +9,14 @@ local sys = require "faults.sys"
 
 local campaign = {}
 
+--- Builds the module with sanitizers; returns the environment under which it is loaded, for a shell.
+function campaign.sanitized()
+  assert(os.execute "make -s VARIANT=asan all >&2")
+  return "LUA_CPATH='" .. os.getenv("LUA_CPATH"):gsub("/build/5%.4/", "/build/asan-5.4/") .. "' "
+    .. "LD_PRELOAD=$(cc -print-file-name=libasan.so) "
+    .. "ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "
+end
+
 --- What must never be seen in any output or file: given to every client as its key, secret, and
 --- (in the fault services' URLs) signature.
 campaign.key = "kx-canary-key-7f3a9c51"

@@ -6,7 +6,6 @@ import warnings
 from PIL import Image
 
 warnings.simplefilter("error")
-Image.MAX_IMAGE_PIXELS = None
 for line in sys.stdin:
     path = line.rstrip("\n")
     try:

@@ -170,7 +170,7 @@ run:run(function()
   for _, tls in ipairs { false, true } do
     local _, down = measure(tls, small)
     local up = measure(tls, large)
-    submit_cases(cases, tls, down, campaign.size(tls and 61 or 9, tls and 3 or 1, 1))
+    submit_cases(cases, tls, down, campaign.size(tls and 61 or 9, tls and 7 or 1, 1))
     upload_cases(cases, tls, up, campaign.size(8, 64, 64), campaign.size({ 8 }, { 1, 8 }, { 1, 8 }))
     later_cases(cases, tls, "poll", 420, campaign.size(29, 7, 1))
     later_cases(cases, tls, "sample", #service.result + 150, campaign.size(307, 41, 1))

@@ -5,8 +5,7 @@ local campaign = require "faults.campaign"
 
 local run = campaign.new { id = "S5", title = "hostile pictures", at_once = 1 }
 
-local ASAN = "LD_PRELOAD=$(cc -print-file-name=libasan.so) "
-  .. "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 lua5.4"
+local ASAN = campaign.sanitized() .. "lua5.4"
 local FORMATS = { JPEG = "jpeg", MPO = "jpeg", PNG = "png", WEBP = "webp" }
 local SLOW = 0.1 -- under sanitizers, on a machine that others use
 
@@ -53,6 +52,8 @@ local function corpus()
     local told = oracle[got[1]] or {}
     local format = FORMATS[told[2]]
     seen = seen + 1
+    -- What is made to be wrong is each decoder's own affair.
+    if got[1]:find "/crashers/" then format = nil end
     if format and got[2] == "-" then
       if not excused(told, got[3]) then
         run:violation(got[1], "Pillow:", told[2], told[3], told[4] .. "; refused:", got[3])
