@@ -109,7 +109,7 @@ int kx_body_mark(kx_body *body, int fd, const char *line, size_t size) {
 
 /* Writes the mark, once; returns 0 or an errno. */
 static int write_mark(kx_body *body) {
-  int error = kx_write_all(body->mark.fd, body->mark.line, body->mark.size);
+  int error = kx_append(body->mark.fd, body->mark.line, body->mark.size);
 
   if (!error) error = kx_sync(body->mark.fd);
   free(body->mark.line);

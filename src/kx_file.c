@@ -21,6 +21,23 @@ int kx_write_all(int fd, const void *bytes, size_t size) {
   return 0;
 }
 
+int kx_append(int fd, const void *line, size_t size) {
+  off_t end = lseek(fd, 0, SEEK_END);
+  char last = '\n';
+  int error = 0;
+
+  if (end < 0) return errno;
+  /* Asked of the file, not remembered: several descriptors append to it. */
+  if (end > 0 && pread(fd, &last, 1, end - 1) != 1) last = '?';
+  if (last != '\n') error = kx_write_all(fd, "\n", 1);
+  if (!error) error = kx_write_all(fd, line, size);
+  if (error) {
+    int taken_back = ftruncate(fd, end);
+    (void)taken_back;
+  }
+  return error;
+}
+
 int kx_sync(int fd) {
   while (fsync(fd) != 0) {
     if (errno != EINTR) return errno;

@@ -7,6 +7,10 @@
 /* Writes all bytes; returns 0 or an errno. */
 int kx_write_all(int fd, const void *bytes, size_t size);
 
+/* Appends a line to a file opened with O_APPEND, whole or not at all: what cannot be taken back is a
+   torn line, after which the next one begins on a line of its own. Returns 0 or an errno. */
+int kx_append(int fd, const void *line, size_t size);
+
 /* Syncs a file; returns 0 or an errno. */
 int kx_sync(int fd);
 

@@ -16,13 +16,20 @@
 
 struct kx_log {
   int fd;
-  int torn; /* the last byte is not a line's end */
   char *path;
 };
 
+/* Returns 1 when the path names the open file, else 0. */
+static int has_name(int fd, const char *path) {
+  struct stat opened, named;
+
+  return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && named.st_ino == opened.st_ino &&
+         named.st_dev == opened.st_dev;
+}
+
 /* Opens and locks the file that the path names now; returns 0 or an errno, EAGAIN to try again. */
 static int open_locked(kx_log *log) {
-  struct stat opened, named;
+  struct stat opened;
 
   log->fd = open(log->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, MODE);
   if (log->fd < 0) return errno;
@@ -30,15 +37,10 @@ static int open_locked(kx_log *log) {
   if (!S_ISREG(opened.st_mode)) return ENOTSUP;
   if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;
   /* Between the open and the lock another process may have replaced it. */
-  if (stat(log->path, &named) != 0 || named.st_ino != opened.st_ino ||
-      named.st_dev != opened.st_dev) {
+  if (!has_name(log->fd, log->path)) {
     close(log->fd);
     log->fd = -1;
     return EAGAIN;
-  }
-  if (opened.st_size > 0) {
-    char last = 0;
-    log->torn = pread(log->fd, &last, 1, opened.st_size - 1) != 1 || last != '\n';
   }
   return 0;
 }
@@ -96,19 +98,9 @@ int kx_log_read(const kx_log *log, kx_sink *sink) {
 int kx_log_fd(const kx_log *log) { return log->fd; }
 
 int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync) {
-  off_t end = lseek(log->fd, 0, SEEK_END);
-  int error = 0;
+  int error = kx_append(log->fd, bytes, size);
 
-  if (end < 0) return errno;
-  if (log->torn) error = kx_write_all(log->fd, "\n", 1);
-  if (!error) error = kx_write_all(log->fd, bytes, size);
-  if (error) {
-    /* What cannot be taken back is a torn line, which readers skip. */
-    if (ftruncate(log->fd, end) != 0) log->torn = 1;
-    return error;
-  }
-  log->torn = 0;
-  return sync ? kx_sync(log->fd) : 0;
+  return error || !sync ? error : kx_sync(log->fd);
 }
 
 int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
@@ -120,15 +112,15 @@ int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
   fd = error ? -1 : kx_sink_dup(sink);
   if (!error && fd < 0) error = errno;
   if (!error && flock(fd, LOCK_EX | LOCK_NB) != 0) error = errno;
+  if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
   if (!error) error = kx_sink_finish(sink);
   kx_sink_free(sink);
-  if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
-  if (error) {
+  /* The directory's sync may fail after the rename: what has the name is the journal from then on. */
+  if (fd < 0 || (error && !has_name(fd, log->path))) {
     if (fd >= 0) close(fd);
     return error;
   }
   close(log->fd);
   log->fd = fd;
-  log->torn = 0;
-  return 0;
+  return error;
 }

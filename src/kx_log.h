@@ -24,7 +24,7 @@ int kx_log_fd(const kx_log *log);
 int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync);
 
 /* Puts a new file with these bytes in its place, synced and locked; returns 0, or an errno: then
-   the old one is as it was. */
+   the log goes on with whichever file has the name. */
 int kx_log_replace(kx_log *log, const void *bytes, size_t size);
 
 #endif
