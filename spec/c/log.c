@@ -1,0 +1,147 @@
+/* A journal's file: appended whole, private, one process's alone, replaced whole. */
+#include "kx_config.h"
+
+#include "check.h"
+#include "kx_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/kontext-log-XXXXXX";
+static char path[64];
+
+/* Returns 1 when the log reads as this text. */
+static int reads(const kx_log *log, const char *text) {
+  kx_sink *sink = kx_sink_memory(4096);
+  kx_source source;
+  int same;
+
+  same = kx_log_read(log, sink) == 0;
+  kx_sink_source(sink, &source);
+  same = same && source.size == strlen(text) && !memcmp(source.memory, text, strlen(text));
+  kx_sink_free(sink);
+  return same;
+}
+
+static void put(const char *text) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+  if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) abort();
+  close(fd);
+}
+
+/* Returns the errno with which another process is refused the log, or 0 where it gets it. */
+static int other_opens(void) {
+  int status;
+  pid_t child = fork();
+
+  if (child == 0) {
+    kx_log *log = kx_log_open(path);
+    int error = log ? 0 : errno;
+    kx_log_close(log);
+    _exit(error);
+  }
+  if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) abort();
+  return WEXITSTATUS(status);
+}
+
+static void test_append(void) {
+  kx_log *log = kx_log_open(path);
+  struct stat st;
+
+  CHECK("a log is made where there is none", log != NULL);
+  CHECK("nobody else may read it", stat(path, &st) == 0 && (st.st_mode & 0777) == 0600);
+  CHECK("it is empty", reads(log, ""));
+  CHECK("lines are appended", kx_log_append(log, "one\n", 4, 1) == 0 &&
+        kx_log_append(log, "two\n", 4, 0) == 0 && reads(log, "one\ntwo\n"));
+  kx_log_close(log);
+  log = kx_log_open(path);
+  CHECK("behind those of before", kx_log_append(log, "three\n", 6, 1) == 0 &&
+        reads(log, "one\ntwo\nthree\n"));
+  kx_log_close(log);
+  kx_log_close(NULL);
+}
+
+static void test_torn(void) {
+  kx_log *log;
+
+  put("one\ntw");
+  log = kx_log_open(path);
+  CHECK("a torn line is read as it is", reads(log, "one\ntw"));
+  CHECK("and the next begins a line of its own", kx_log_append(log, "three\n", 6, 1) == 0 &&
+        reads(log, "one\ntw\nthree\n"));
+  CHECK("once", kx_log_append(log, "four\n", 5, 1) == 0 && reads(log, "one\ntw\nthree\nfour\n"));
+  kx_log_close(log);
+}
+
+static void test_full(void) {
+  struct rlimit old, tight;
+  kx_log *log;
+
+  put("one\n");
+  log = kx_log_open(path);
+  signal(SIGXFSZ, SIG_IGN);
+  if (getrlimit(RLIMIT_FSIZE, &old) != 0) abort();
+  tight = old;
+  tight.rlim_cur = 6;
+  if (setrlimit(RLIMIT_FSIZE, &tight) != 0) abort();
+  CHECK("what does not fit is an error", kx_log_append(log, "two\n", 4, 1) == EFBIG);
+  if (setrlimit(RLIMIT_FSIZE, &old) != 0) abort();
+  CHECK("and leaves no half of a line", reads(log, "one\n"));
+  CHECK("nor a gap", kx_log_append(log, "two\n", 4, 1) == 0 && reads(log, "one\ntwo\n"));
+  kx_log_close(log);
+}
+
+static void test_lock(void) {
+  kx_log *log;
+
+  put("one\n");
+  log = kx_log_open(path);
+  CHECK("no other process gets a log that is held", other_opens() == EWOULDBLOCK);
+  CHECK("nor the same one twice", !kx_log_open(path) && errno == EWOULDBLOCK);
+  CHECK("it is replaced whole", kx_log_replace(log, "two\n", 4) == 0 && reads(log, "two\n"));
+  CHECK("and still held", other_opens() == EWOULDBLOCK);
+  CHECK("and appended to", kx_log_append(log, "three\n", 6, 1) == 0 && reads(log, "two\nthree\n"));
+  kx_log_close(log);
+  CHECK("closed it is free", other_opens() == 0);
+  log = kx_log_open(path);
+  CHECK("and is the new one", reads(log, "two\nthree\n"));
+  kx_log_close(log);
+}
+
+static void test_refused(void) {
+  kx_sink *small = kx_sink_memory(2);
+  kx_log *log;
+
+  put("one\n");
+  log = kx_log_open(path);
+  CHECK("a log beyond the reader's cap is an error", kx_log_read(log, small) == EFBIG);
+  kx_sink_free(small);
+  kx_log_close(log);
+  unlink(path);
+  CHECK("a folder is no log", !kx_log_open("/tmp") && errno == EISDIR);
+  CHECK("nor a device", !kx_log_open("/dev/null") && errno == ENOTSUP);
+  if (mkfifo(path, 0600) != 0) abort();
+  CHECK("nor a FIFO, and nobody waits for it", !kx_log_open(path) && errno == ENOTSUP);
+  unlink(path);
+  CHECK("there must be a folder", !kx_log_open("/no/such/log") && errno == ENOENT);
+}
+
+int main(void) {
+  if (!mkdtemp(folder)) return 1;
+  snprintf(path, sizeof path, "%s/journal", folder);
+  test_append();
+  test_torn();
+  test_full();
+  test_lock();
+  test_refused();
+  rmdir(folder);
+  return report();
+}
