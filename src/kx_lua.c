@@ -308,9 +308,7 @@ static int core_save(lua_State *L) {
   return 1;
 }
 
-/* Pushes a userdata that frees what its pointer will point to: should memory run out while that is
-   pushed, the collector does it. */
-static void **push_guard(lua_State *L) {
+void **kx_lua_guard(lua_State *L) {
   void **guard = (void **)lua_newuserdatauv(L, sizeof *guard, 0);
 
   *guard = NULL;
@@ -356,7 +354,7 @@ static int core_repaint(lua_State *L) {
   options.png = !strcmp(luaL_checkstring(L, 5), "png");
   options.seed = (uint32_t)luaL_checknumber(L, 6);
   options.label = luaL_optlstring(L, 7, NULL, &options.label_size);
-  guard = push_guard(L);
+  guard = kx_lua_guard(L);
   if (!kx_repaint(&options, &out, &size, &why)) {
     lua_pushnil(L);
     lua_pushstring(L, why);
@@ -407,6 +405,8 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"check", core_check},
                                        {"sniff", core_sniff},
                                        {"repaint", core_repaint},
+                                       {"thumbnail", kx_lua_thumbnail},
+                                       {"base64", kx_lua_encode},
                                        {"url", core_url},
                                        {"now", core_now},
                                        {"md5", core_md5},

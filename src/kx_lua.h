@@ -31,6 +31,14 @@ int kx_lua_log_fd(lua_State *L, int index);
 /* Pushes base64 of a few bytes. */
 void kx_lua_base64(lua_State *L, const void *bytes, size_t size);
 
+/* Pushes a userdata that frees what its pointer will point to: should memory run out while that is
+   pushed, the collector does it. */
+void **kx_lua_guard(lua_State *L);
+
+/* The functions core.thumbnail and core.base64. */
+int kx_lua_thumbnail(lua_State *L);
+int kx_lua_encode(lua_State *L);
+
 /* Makes the metatable of a kind of userdata. */
 void kx_lua_type(lua_State *L, const char *name, const luaL_Reg *methods);
 
