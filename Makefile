@@ -170,7 +170,7 @@ symbols: all
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
 
 luacheck:
-	luacheck -q --no-color lua spec examples bin/kontext spec/run
+	luacheck -q --no-color lua plugin spec examples bin/kontext spec/run
 
 # kx_stb.c is stb's code, not ours.
 lint: deps-lint
@@ -233,6 +233,17 @@ demo: $(if $(PHOTO),deps,deps-demo)
 torture: deps-test deps-check
 	@$(MAKE) -j2 all
 	@$(environment) spec/faults/run
+
+# Other people's programs, each run for real with kontext inside (docs/hosts.md). Not installed:
+# skipped by name.
+HOSTS = spec/hosts/hosts.lua
+
+test-hosts: deps-demo deps-hosts
+	@for lua in 5.4 5.3 5.2 5.1 jit; do $(MAKE) LUA_VERSION=$$lua all || exit 1; done
+	@$(MAKE) nvim
+	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
+
+.PHONY: test-hosts
 
 bench: deps-bench
 	@$(MAKE) -j2 all

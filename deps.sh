@@ -44,6 +44,20 @@ test |pkg lua5.3         |liblua5.3-dev
 test |pkg lua5.2         |liblua5.2-dev
 test |pkg lua5.1         |liblua5.1-0-dev
 test |pkg luajit         |libluajit2-5.1-dev
+hosts|module luv         |lua-luv
+hosts|file /usr/share/lua/5.1/copas.lua|lua-copas
+hosts|file /usr/share/lua/5.3/lgi.lua|lua-lgi
+hosts|command prosody    |prosody
+hosts|command mpv        |mpv
+hosts|file /usr/lib/nginx/modules/ngx_http_lua_module.so|nginx-light libnginx-mod-http-lua
+hosts|command haproxy    |haproxy
+hosts|command awesome    |awesome
+hosts|command darktable  |darktable
+hosts|command pandoc     |pandoc
+hosts|command tshark     |tshark
+hosts|command Xvfb       |xvfb xauth
+hosts|command tmux       |tmux
+hosts|command curl       |curl
 lint |command clang-tidy |clang-tidy
 lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg

@@ -1,0 +1,69 @@
+-- What the specs of hosts share: is a program there, and how it is run against an emulator.
+local emulator = require "spec.support.emulator"
+
+local support = {}
+
+local PATIENCE = 60 -- seconds for one host
+
+--- The picture that is edited.
+support.photo = os.getenv "PHOTO" or "/usr/share/backgrounds/sunset_by_Aitzol_Berasategi.jpg"
+
+-- What else runs on the machine is not the host's fault: it gets its turn first, where that is
+-- allowed.
+local first = os.execute "chrt -f 1 true 2>/dev/null" and "chrt -f 1" or ""
+
+--- Runs a shell's command; returns all it said.
+---@param command string
+---@return string
+function support.shell(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+--- Tells whether "command", or "lua module", is installed.
+---@param need string
+---@return boolean
+function support.is_there(need)
+  local lua, module = need:match "^(%S+) (%S+)$"
+  local command = module and ("%s -e 'require %q'"):format(lua, module) or "command -v " .. need
+  return os.execute(command .. " >/dev/null 2>&1") == true
+end
+
+local runner = {}
+runner.__index = runner
+
+--- Begins a run: an empty ledger, an empty folder.
+function runner:afresh()
+  self.server:forget()
+  self.out = self.out or support.shell "mktemp -d":match "%S+"
+  os.execute(("rm -rf %s && mkdir %s"):format(self.out, self.out))
+end
+
+--- Runs a host that finds this build of the module, the emulator, the picture and the folder.
+---@param build string
+---@param command string
+---@return string said
+function runner:host(build, command)
+  return support.shell(([[
+    export KONTEXT_OUT=%s KONTEXT_PHOTO=%s BFL_BASE_URL=%s BFL_API_KEY=spec
+    export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/?.lua;;"
+    export LUA_CPATH="$PWD/build/%s/?.so;;"
+    %s timeout -k 5 %d %s]]):format(
+    self.out, support.photo, self.server.url, build, first, PATIENCE, command))
+end
+
+--- Ends the emulator and removes the folder.
+function runner:stop()
+  self.server:stop()
+  if self.out then os.execute("rm -rf " .. self.out) end
+end
+
+--- Makes what runs hosts against an emulator of its own.
+---@return table
+function support.start()
+  return setmetatable({ server = emulator.start() }, runner)
+end
+
+return support
