@@ -29,7 +29,7 @@ local width, height = kontext.output_size { path = support.photo }
 describe("in a host of its own", function()
   local runner
 
-  setup(function() runner = support.start() end)
+  setup(function() runner = support.start(support.photo) end)
   teardown(function() runner:stop() end)
 
   -- Runs a host once, and returns its report.

@@ -5,8 +5,9 @@ local support = {}
 
 local PATIENCE = 60 -- seconds for one host
 
---- The picture that is edited.
+--- Photographs: one of 12 megapixels, or $PHOTO, and a smaller one where only the outcome matters.
 support.photo = os.getenv "PHOTO" or "/usr/share/backgrounds/sunset_by_Aitzol_Berasategi.jpg"
+support.small = "/usr/share/backgrounds/Picture_1A_by_freespace.jpg"
 
 -- What else runs on the machine is not the host's fault: it gets its turn first, where that is
 -- allowed.
@@ -51,7 +52,7 @@ function runner:host(build, command)
     export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/?.lua;;"
     export LUA_CPATH="$PWD/build/%s/?.so;;"
     %s timeout -k 5 %d %s]]):format(
-    self.out, support.photo, self.server.url, build, first, PATIENCE, command))
+    self.out, self.photo, self.server.url, build, first, PATIENCE, command))
 end
 
 --- Ends the emulator and removes the folder.
@@ -61,9 +62,11 @@ function runner:stop()
 end
 
 --- Makes what runs hosts against an emulator of its own.
+---@param photo string  the picture that is edited
+---@param options nil|table  the emulator's
 ---@return table
-function support.start()
-  return setmetatable({ server = emulator.start() }, runner)
+function support.start(photo, options)
+  return setmetatable({ photo = photo, server = emulator.start(options) }, runner)
 end
 
 return support

@@ -1,0 +1,57 @@
+-- Edits that Neovim's end interrupts: the service has accepted them, and charges for them. A token
+-- of each is kept in a file, for :Kontext resume in any later Neovim.
+local core = require "kontext.core"
+
+local uv = vim.uv or vim.loop
+
+local unfinished = {}
+
+local PATIENCE = 5 -- seconds for the answer to an upload that has gone out
+
+local folder = vim.fn.stdpath "data" .. "/kontext"
+
+--- Keeps an edit's token, if the service accepts it yet.
+---@param edit table  of kontext.nvim
+---@param client kontext.Client
+function unfinished.keep(edit, client)
+  local late = core.now() + PATIENCE
+  while edit.job.status == "uploading" and edit.job.sent == edit.job.total and core.now() < late do
+    client:poll(0.1)
+  end
+  local token = edit.job:token()
+  if not token or edit.job:ended() then return end
+  vim.fn.mkdir(folder, "p")
+  local file = uv.fs_open(("%s/%s.json"):format(folder, edit.job.id), "w", 384) -- 0600
+  if not file then return end
+  uv.fs_write(file, vim.json.encode {
+    token = token, file = edit.file, prompt = edit.prompt, path = edit.path }, 0)
+  uv.fs_close(file)
+end
+
+--- Lists the edits that are kept: { token, file, prompt, path, kept }.
+---@return table[]
+function unfinished.list()
+  local edits = {}
+  for _, path in ipairs(vim.fn.glob(folder .. "/*.json", true, true)) do
+    local read, edit = pcall(vim.json.decode, table.concat(vim.fn.readfile(path), "\n"))
+    if read then
+      edit.kept = path
+      edits[#edits + 1] = edit
+    end
+  end
+  return edits
+end
+
+-- Errors after which the same token may still bring the picture.
+local passing = {
+  auth = true, closed = true, http = true, network = true, timeout = true, tls = true,
+}
+
+--- Forgets an edit that came to an end for good.
+---@param edit table
+---@param err nil|kontext.Error
+function unfinished.forget(edit, err)
+  if edit.kept and not (err and passing[err.kind]) then os.remove(edit.kept) end
+end
+
+return unfinished

@@ -1,0 +1,147 @@
+-- The Neovim plugin: its promises in a headless Neovim, and its screen in a terminal.
+local core = require "kontext.core"
+local json = require "kontext.json"
+local support = require "spec.hosts.support"
+
+local NVIM = "nvim -n -u NONE -i NONE --cmd 'set runtimepath^=%s' --cmd 'filetype on' "
+  .. "--cmd 'runtime plugin/kontext.lua' "
+NVIM = NVIM:format(support.shell "pwd":match "[^\n]+")
+
+local SESSION = "spec/hosts/plugin_session.lua"
+
+describe("the Neovim plugin", function()
+  local runner
+
+  setup(function() runner = support.start(support.small, { ready_after = 1 }) end)
+  teardown(function() runner:stop() end)
+
+  if not support.is_there "nvim" then
+    return it("is tried in Neovim", function() pending "nvim is not installed" end)
+  end
+
+  describe("", function()
+    local results, said = {}, nil
+
+    setup(function()
+      runner:afresh()
+      said = runner:host("jit", NVIM .. "--headless -S " .. SESSION)
+      for line in io.lines(runner.out .. "/results") do
+        local result = assert(json.decode(line))
+        results[result.name] = result.problem or "kept"
+      end
+    end)
+
+    for line in io.lines(SESSION) do
+      local name = line:match '^promise%("(.*)", function'
+      if name then it(name, function() assert.equal("kept", results[name], said) end) end
+    end
+  end)
+
+  it("gets after its end what it was left with, in another Neovim", function()
+    runner:afresh()
+    os.execute(("cp %s %s/car.jpg"):format(runner.photo, runner.out))
+    local function session(...)
+      local command = { "cd", runner.out, "; XDG_DATA_HOME=" .. runner.out, NVIM, "--headless" }
+      for _, line in ipairs { ... } do command[#command + 1] = ("-c '%s'"):format(line) end
+      return runner:host("jit", ("sh -c %q"):format(table.concat(command, " ") .. " -c qall!"))
+    end
+    session("Kontext edit car.jpg [emulate: slow 2]", "sleep 1")
+    assert.is_nil(core.check { path = runner.out .. "/car-kontext-1.jpg" })
+    assert.matches("^%-rw%-%-%-%-%-%-%-",
+      support.shell(("ls -l %s/nvim/kontext/*.json"):format(runner.out)))
+
+    local said = session("Kontext resume",
+      "lua vim.wait(9000, function() return vim.fn.filereadable(\"car-kontext-1.jpg\") == 1 end)",
+      "sleep 300m", "Kontext list", "Kontext resume")
+    assert.equal("jpeg", core.check({ path = runner.out .. "/car-kontext-1.jpg" }).format, said)
+    assert.matches("ready +car.jpg", said)
+    assert.matches("no edit was left unfinished", said)
+    assert.equal(1, runner.server:ledger().totals.submits)
+  end)
+
+  describe("on the screen", function()
+    local PATIENCE = 20 -- seconds for something to show
+    local terminal
+
+    -- Starts Neovim in a terminal of 120 × 40 cells, in the run's folder. What it writes is in the
+    -- file "typed" there.
+    local function start(more)
+      runner:afresh()
+      os.execute(("cp %s %s/car.jpg"):format(runner.photo, runner.out))
+      local file = assert(io.open(runner.out .. "/start", "w"))
+      file:write("exec ", NVIM, more, "\n")
+      file:close()
+      terminal = "tmux -L kontext-" .. runner.out:match "[^./]+$"
+      runner:host("jit", ("%s -f /dev/null new-session -d -x 120 -y 40 -c %s %q")
+        :format(terminal, runner.out, "script -qfc 'sh start' typed"))
+    end
+
+    local function keys(...)
+      for _, key in ipairs { ... } do support.shell(("%s send-keys %q"):format(terminal, key)) end
+    end
+
+    -- Waits until the screen shows a pattern, and returns the screen.
+    local function shows(pattern)
+      local late = core.now() + PATIENCE
+      local seen
+      repeat
+        seen = support.shell(terminal .. " capture-pane -p")
+        if seen:find(pattern) then return seen end
+        os.execute "sleep 0.05"
+      until core.now() > late
+      error(("the screen never showed %q:\n%s"):format(pattern, seen))
+    end
+
+    after_each(function()
+      if terminal then support.shell(terminal .. " kill-server") end
+    end)
+
+    it("moves while one types, and shows before and after in the pictures' colours", function()
+      if not support.is_there "tmux" then return pending "tmux is not installed" end
+      start "--cmd 'set termguicolors' notes.txt"
+      shows "notes.txt"
+      keys(":Kontext edit car.jpg Make it a winter night", "Enter", "i", "I can go on typing")
+      assert.matches("car.jpg [█░]+ %a+", shows "I can go on typing")
+      assert.matches("INSERT", shows "car.jpg %d+×%d+ .*car%-kontext%-1.jpg %d+×%d+")
+      keys ", still"
+      shows "I can go on typing, still"
+
+      -- The cells of the pictures' first row, as the terminal has them, against the pixels.
+      local row = support.shell(terminal .. " capture-pane -p -e"):match "car.jpg[^\n]*\n([^\n]*)"
+      local above, below, seen, columns = nil, nil, {}, 0
+      for escapes, text in row:match "│(.*)│":gmatch "([\27%[%d;m]*)([^\27]*)" do
+        above = escapes:match "38;2;(%d+;%d+;%d+)" or above
+        below = escapes:match "48;2;(%d+;%d+;%d+)" or below
+        for _ in text:gmatch "▀" do seen[#seen + 1] = above .. " " .. below end
+        columns = text:find "^ +$" and #seen or columns -- of the left one, up to the gap
+      end
+      local rows = select(2, shows("▀"):gsub("\n[^\n]*▀", ""))
+      local rgb = core.thumbnail({ path = runner.photo }, columns, 2 * rows)
+      local color = "%d;%d;%d"
+      for x = 0, columns - 1 do
+        assert.equal(color:format(rgb:byte(3 * x + 1, 3 * x + 3)) .. " "
+          .. color:format(rgb:byte(3 * (columns + x) + 1, 3 * (columns + x) + 3)), seen[x + 1])
+      end
+      assert.is_true(columns > 20 and #seen > columns + 20)
+    end)
+
+    -- The graphics' own forms are proven in spec/terminal_spec.lua: here that they arrive whole.
+    for graphics, form in pairs {
+      kitty = "\27_Ga=T[^\27]*i=%d[^\27]*\27\\",
+      iterm2 = "\27%]1337;File=inline=1;[^\7\27]*\7",
+      sixel = "\27P0;1;0q[^\27]*%-\27\\",
+    } do
+      it("draws both pictures with the graphics of " .. graphics .. ", whole", function()
+        if not support.is_there "tmux" then return pending "tmux is not installed" end
+        start(([[-c 'lua require("kontext.nvim").setup { graphics = "%s" }' notes.txt]])
+          :format(graphics))
+        shows "notes.txt"
+        keys(":Kontext edit car.jpg Make it a winter night", "Enter")
+        shows "car.jpg %d+×%d+ .*car%-kontext%-1.jpg %d+×%d+"
+        os.execute "sleep 1"
+        local typed = assert(io.open(runner.out .. "/typed", "rb")):read "*a"
+        assert.equal(2, select(2, typed:gsub("\27%[%d+;%d+H" .. form, "")))
+      end)
+    end
+  end)
+end)
