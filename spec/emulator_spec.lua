@@ -66,6 +66,11 @@ describe("the emulator's process #once", function()
     end)
   end
 
+  it("says in a sentence why it cannot serve", function()
+    local said = support.shell "lua5.4 bin/kontext emulator --host 192.0.2.1 2>&1; echo $?"
+    assert.matches("^kontext: cannot listen on 192.0.2.1, port 0: [%w ]+\n13\n$", said)
+  end)
+
   for _, lua in ipairs { "lua5.1", "lua5.2", "lua5.3", "lua5.4", "luajit" } do
     it("edits under " .. lua, function()
       local cpath = os.getenv "LUA_CPATH":match "^[^;]*":gsub("/5%.4/%?", "/" .. lua:sub(4) .. "/?")

@@ -58,12 +58,12 @@ function commands.credits(options)
 end
 
 function commands.emulator(options)
-  kontext.emulator.serve {
+  local done, message = kontext.emulator.serve {
     port = options.port, host = options.host, tls = options.tls, seed = options.seed,
     ready_after = options.ready_after, max_active = options.max_active,
     link_life = options.link_life,
   }
-  return 0
+  return done and 0 or report.fail(options, { kind = "network", message = message })
 end
 
 --- Runs a command line.
