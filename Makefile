@@ -45,7 +45,7 @@ cflags_fuzz = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-reco
 extra_flags = $(cflags_$(VARIANT))
 
 compile = $(CC) -std=c99 $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) $(extra_flags) \
-  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto) $(STB_INCDIR:%=-isystem %)
+  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto zlib) $(STB_INCDIR:%=-isystem %)
 
 # A resolver's thread may outlive the Lua state that started it: the module is never unloaded.
 ifeq ($(shell uname),Darwin)
@@ -53,7 +53,7 @@ shared = -bundle -undefined dynamic_lookup
 else
 shared = -shared -Wl,-z,nodelete -Wl,-z,now,-z,relro
 endif
-libs = $(or $(call pkg,--libs,libcurl libcrypto),-lcurl -lcrypto) -lpthread -lm -ldl
+libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) -lpthread -lm -ldl
 
 # The module: one folder per Lua and variant ------------------------------------------------------
 

@@ -17,6 +17,7 @@ build|command cc         |gcc libc6-dev       |gcc          |gcc    |build-base
 build|command pkg-config |pkg-config          |pkgconf      |pkgconf|pkgconf    |pkgconf
 build|pkg libcurl        |libcurl4-openssl-dev|libcurl-devel|curl   |curl-dev   |curl
 build|pkg libcrypto      |libssl-dev          |openssl-devel|openssl|openssl-dev|openssl
+build|pkg zlib           |zlib1g-dev          |zlib-devel   |zlib   |zlib-dev   |zlib
 build|inc stb/stb_image.h|libstb-dev          |stb-devel    |stb    |stb
 build|pkg $lua           |$headers            |lua-devel    |lua    |lua5.4-dev |lua
 run  |command $lua       |$package            |lua          |lua    |lua5.4     |lua

@@ -12,7 +12,9 @@ description = {
 }
 dependencies = { "lua >= 5.1, < 5.6", "lua-cjson", "argparse" }
 -- No header is named: Debian keeps curl/curl.h where LuaRocks does not look, and cc does.
-external_dependencies = { CURL = { library = "curl" }, CRYPTO = { library = "crypto" } }
+external_dependencies = {
+  CURL = { library = "curl" }, CRYPTO = { library = "crypto" }, ZLIB = { library = "z" },
+}
 build = {
   type = "make",
   variables = { LUA_INCDIR = "$(LUA_INCDIR)", LUA = "$(LUA)", WERROR = "" },

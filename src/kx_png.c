@@ -5,6 +5,7 @@
 #include "kx_exif.h"
 
 #include <string.h>
+#include <zlib.h>
 
 #define MAX_CHUNKS 512 /* each may cost a read */
 #define MAX_LENGTH 0x7FFFFFFFu /* of a chunk, by the format's rule */
@@ -41,19 +42,6 @@ static kx_image_status damaged(walk *w, const char *why) {
 static kx_image_status ended(walk *w) {
   if (w->out && w->out->error) return KX_IMAGE_NO_MEMORY;
   return w->cursor->error ? KX_IMAGE_UNREADABLE : KX_IMAGE_CUT;
-}
-
-uint32_t kx_png_crc(uint32_t crc, const unsigned char *bytes, size_t n) {
-  static const uint32_t nibbles[16] = {
-    0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4, 0x4DB26158, 0x5005713C,
-    0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C, 0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C
-  };
-
-  for (crc = ~crc; n > 0; n--, bytes++) {
-    crc = crc >> 4 ^ nibbles[(crc ^ *bytes) & 15];
-    crc = crc >> 4 ^ nibbles[(crc ^ *bytes >> 4) & 15];
-  }
-  return ~crc;
 }
 
 /* Appends a chunk's length and name. */
@@ -95,7 +83,7 @@ static kx_image_status header(walk *w) {
   if (KX_BE32(p) != 13 || memcmp(p + 4, "IHDR", 4) != 0) {
     return damaged(w, "its first chunk is not the header (IHDR)");
   }
-  if (kx_png_crc(0, p + 4, 4 + 13) != KX_BE32(p + 21)) {
+  if (crc32(0, p + 4, 4 + 13) != KX_BE32(p + 21)) {
     return damaged(w, "its header's checksum is wrong"); /* decoders refuse it, so does a service */
   }
   info->width = KX_BE32(p + 8);

@@ -1,4 +1,4 @@
-/* A walk over a PNG's chunks, and a writer of PNG. */
+/* A walk over a PNG's chunks. */
 #ifndef KX_PNG_H
 #define KX_PNG_H
 
@@ -6,9 +6,6 @@
 #include "kx_image.h"
 
 #define KX_PNG_FRAME_MAX 41 /* bytes of the smallest PNG whose size stb_image tells */
-
-/* Returns the CRC-32 of `n` more bytes after those whose CRC-32 is `crc` (0 at first). */
-uint32_t kx_png_crc(uint32_t crc, const unsigned char *bytes, size_t n);
 
 /* Walks from the start to the pixels and fills `info`; the bytes that state the size alone are left
    in `frame` for a second opinion, `*frame_size` of them. */

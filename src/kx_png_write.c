@@ -2,12 +2,14 @@
 
 #include "kx_png_write.h"
 
-#include "kx_deflate.h"
-#include "kx_png.h"
-
 #include <errno.h>
+#include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
+
+#define PIECE 16384 /* bytes of the stream that are asked of zlib at once */
 
 static void write32(unsigned char *to, uint32_t value) {
   to[0] = (unsigned char)(value >> 24), to[1] = (unsigned char)(value >> 16);
@@ -37,23 +39,49 @@ static unsigned long filter(int kind, const unsigned char *row, const unsigned c
   return sum;
 }
 
-/* Filters all rows, each in the way that leaves least. `lines` has room for two rows: the one of
-   zeros above the first, and one to try in. */
-static void filter_all(const unsigned char *pixels, size_t row, int height, size_t channels,
-                       unsigned char *lines, unsigned char *to) {
-  const unsigned char *above = lines;
-  unsigned char *trial = lines + row;
-  int y, kind;
+/* Filters a row in the way that leaves least; returns the filter's number and the differences, in
+   one of two `lines` of n + 1 bytes. */
+static unsigned char *filter_row(const unsigned char *row, const unsigned char *above, size_t n,
+                                 size_t channels, unsigned char *lines) {
+  unsigned char *best = lines, *trial = lines + n + 1, *line;
+  unsigned long least = ULONG_MAX;
+  int kind;
 
-  for (y = 0; y < height; y++, above = pixels, pixels += row, to += row + 1) {
-    unsigned long least = 0;
-    for (kind = 0; kind < 5; kind++) {
-      unsigned long sum = filter(kind, pixels, above, row, channels, trial);
-      if (kind > 0 && sum >= least) continue;
-      least = sum;
-      to[0] = (unsigned char)kind;
-      memcpy(to + 1, trial, row);
-    }
+  for (kind = 0; kind < 5; kind++) {
+    unsigned long sum = filter(kind, row, above, n, channels, trial + 1);
+    if (sum >= least) continue;
+    least = sum;
+    trial[0] = (unsigned char)kind;
+    line = best, best = trial, trial = line;
+  }
+  return best;
+}
+
+/* Compresses all that `z` was given, and ends the stream where `flush` is Z_FINISH. */
+static void compress_line(z_stream *z, int flush, kx_bytes *out) {
+  int status;
+
+  do {
+    size_t left = out->cap - out->size, piece = left > 0 && left < PIECE ? left : PIECE;
+    z->next_out = kx_bytes_room(out, piece);
+    if (!z->next_out) return;
+    z->avail_out = (uInt)piece;
+    status = deflate(z, flush);
+    out->size += piece - z->avail_out;
+  } while (z->avail_out == 0 && status == Z_OK);
+}
+
+/* Adds the pixels as zlib's stream. `lines`, zeroed, has room for three of row + 1 bytes: what
+   stands above the first row, and two to filter in. */
+static void compress_rows(z_stream *z, const unsigned char *pixels, size_t row, int height,
+                          size_t channels, unsigned char *lines, kx_bytes *out) {
+  const unsigned char *above = lines;
+  int y;
+
+  for (y = 0; y < height && !out->error; y++, above = pixels, pixels += row) {
+    z->next_in = filter_row(pixels, above, row, channels, lines + row + 1);
+    z->avail_in = (uInt)(row + 1);
+    compress_line(z, y + 1 < height ? Z_NO_FLUSH : Z_FINISH, out);
   }
 }
 
@@ -70,16 +98,17 @@ static void end_chunk(kx_bytes *out, size_t start) {
 
   if (out->error) return;
   write32(out->bytes + start, (uint32_t)(out->size - start - 8));
-  write32(sum, kx_png_crc(0, out->bytes + start + 4, out->size - start - 4));
+  write32(sum, (uint32_t)crc32(0, out->bytes + start + 4, (uInt)(out->size - start - 4)));
   kx_bytes_add(out, sum, 4);
 }
 
 int kx_png_write(const unsigned char *pixels, int width, int height, int channels, kx_bytes *out) {
-  size_t row = (size_t)width * (size_t)channels, filtered_size = (row + 1) * (size_t)height, start;
-  unsigned char header[13] = {0}, *lines = (unsigned char *)calloc(2, row);
-  unsigned char *filtered = (unsigned char *)malloc(filtered_size);
+  size_t row = (size_t)width * (size_t)channels, start;
+  unsigned char header[13] = {0}, *lines = (unsigned char *)calloc(3, row + 1);
+  z_stream z;
 
-  if (lines && filtered) {
+  memset(&z, 0, sizeof z);
+  if (lines && deflateInit(&z, Z_DEFAULT_COMPRESSION) == Z_OK) {
     kx_bytes_add(out, "\x89PNG\r\n\x1A\n", 8);
     write32(header, (uint32_t)width);
     write32(header + 4, (uint32_t)height);
@@ -88,15 +117,14 @@ int kx_png_write(const unsigned char *pixels, int width, int height, int channel
     start = begin_chunk(out, "IHDR");
     kx_bytes_add(out, header, sizeof header);
     end_chunk(out, start);
-    filter_all(pixels, row, height, (size_t)channels, lines, filtered);
     start = begin_chunk(out, "IDAT");
-    kx_deflate(filtered, filtered_size, out);
+    compress_rows(&z, pixels, row, height, (size_t)channels, lines, out);
     end_chunk(out, start);
     end_chunk(out, begin_chunk(out, "IEND"));
+    deflateEnd(&z);
   } else if (!out->error) {
     out->error = ENOMEM;
   }
   free(lines);
-  free(filtered);
   return !out->error;
 }
