@@ -77,12 +77,9 @@ void kx_lua_set_integer(lua_State *L, const char *name, uint64_t value) {
 /* Pushes the outcome of the picture check; returns how many values. */
 static int push_check(lua_State *L, const kx_source *source, kx_image_status status,
                       const kx_image_info *info) {
-  static const char *const outcomes[] = {"ok",   "empty",   "cut", "unknown", "foreign", "no_size",
-                                         "huge", "damaged", "odd", "file",    "memory"};
-
   if (status != KX_IMAGE_OK) {
     lua_pushnil(L);
-    lua_pushstring(L, outcomes[status]);
+    lua_pushstring(L, kx_image_status_name(status));
   }
   lua_createtable(L, 0, 8);
   kx_lua_set_integer(L, "bytes", source->size);
