@@ -3,6 +3,7 @@
 #include "kx_engine.h"
 
 #include "kx_poller.h"
+#include "kx_warm.h"
 #include "kx_worker.h"
 
 #include <errno.h>
@@ -158,6 +159,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
       !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
       !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
       !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS)) {
+    if (e->settings.tls) kx_warm(e->multi, &e->settings);
     return e;
   }
   kx_engine_free(e);

@@ -81,7 +81,7 @@ static void choose_trust(kx_settings *settings, const curl_version_info_data *cu
   else settings->ca_file = copy(curl->cainfo);
 }
 
-/* core.engine{connect_timeout=, stall_timeout=, user_agent=, proxy=, ca_file=} */
+/* core.engine{connect_timeout=, stall_timeout=, user_agent=, proxy=, ca_file=, tls=} */
 int kx_lua_engine(lua_State *L) {
   kx_settings settings;
   engine_box *box;
@@ -95,6 +95,7 @@ int kx_lua_engine(lua_State *L) {
   user_agent = string_field(L, 1, "user_agent");
   proxy = string_field(L, 1, "proxy");
   ca_file = string_field(L, 1, "ca_file");
+  settings.tls = boolean_field(L, 1, "tls");
   settings.quick_exit = curl->version_num >= 0x075700;
   /* From 7.88 on TLS too writes through sockets that raise no SIGPIPE. */
   settings.no_signal = curl->version_num >= 0x075800;

@@ -27,6 +27,7 @@ typedef struct kx_settings {
   char *user_agent, *proxy;
   char *ca_file, *ca_path; /* neither: libcurl's own */
   int quick_exit, no_signal;
+  int tls; /* transfers will need it */
   void *sockets; /* for the callbacks of sockets */
   curl_opensocket_callback open_socket;
   curl_closesocket_callback close_socket;

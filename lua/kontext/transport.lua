@@ -23,6 +23,7 @@ function transport:_open_engine(options)
     user_agent = options.user_agent or "kontext-lua/" .. version,
     proxy = options.proxy,
     ca_file = options.ca_file,
+    tls = self._base.scheme == "https",
   }
   if not self._engine then
     self:_break { kind = "internal", code = code, message = "the client cannot begin: " .. message }
