@@ -212,7 +212,6 @@ uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
   t->id = ++e->last_id;
   t->hold = hold;
   list_append(&e->waiting, t);
-  kx_poller_alarm(e->poller, own_due(e));
   return t->id;
 }
 
@@ -350,30 +349,29 @@ static void collect_fitted(kx_engine *e) {
   }
 }
 
-/* Does one thing that is due; returns 0 when there is none. */
+/* Does one thing that is due; returns 0 when there is none. What has begun is kicked before the next
+   begins: curl's time-out handles all at once. */
 static int step_once(kx_engine *e, int64_t now) {
   static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
                               CURL_CSELECT_IN | CURL_CSELECT_OUT};
-  int fd, running, did = 0;
+  int fd, running;
   unsigned what;
 
   if (e->check_due <= now) check_deadlines(e, now);
-  if (e->waiting.first) {
-    begin_transfer(e);
-    did = 1;
-  }
   if (e->curl_due <= now) {
     e->curl_due = KX_NEVER;
     curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    did = 1;
+  } else if (e->waiting.first) {
+    begin_transfer(e);
+  } else if (!kx_poller_next(e->poller, &fd, &what)) {
+    return 0;
+  } else if (e->worker && fd == kx_worker_fd(e->worker)) {
+    collect_fitted(e);
+  } else {
+    curl_multi_socket_action(e->multi, fd, masks[what], &running);
   }
-  if (kx_poller_next(e->poller, &fd, &what)) {
-    if (e->worker && fd == kx_worker_fd(e->worker)) collect_fitted(e);
-    else curl_multi_socket_action(e->multi, fd, masks[what], &running);
-    did = 1;
-  }
-  if (did) collect_finished(e);
-  return did;
+  collect_finished(e);
+  return 1;
 }
 
 void kx_engine_step(kx_engine *e, int64_t budget) {
