@@ -236,7 +236,7 @@ torture: deps-test deps-check
 
 # Other people's programs, each run for real with kontext inside (docs/hosts.md). Not installed:
 # skipped by name.
-HOSTS = spec/hosts/hosts.lua spec/hosts/neovim.lua
+HOSTS = spec/hosts/hosts.lua spec/hosts/examples.lua spec/hosts/neovim.lua
 
 test-hosts: deps-demo deps-hosts
 	@for lua in 5.4 5.3 5.2 5.1 jit; do $(MAKE) LUA_VERSION=$$lua all || exit 1; done

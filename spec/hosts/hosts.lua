@@ -21,7 +21,7 @@ local hosts = {
   { "nginx", "jit", "nginx", "lua5.4 spec/hosts/serve.lua nginx" },
   { "HAProxy", "5.3", "haproxy", "lua5.4 spec/hosts/serve.lua haproxy" },
   { "awesome", "5.3", "awesome", "xvfb-run -a awesome -c spec/hosts/awesome.lua" },
-  { "darktable", "5.4", "darktable", "sh spec/hosts/darktable.sh" },
+  { "darktable", "5.4", "darktable", "sh spec/hosts/darktable.sh darktable.lua" },
 }
 
 local width, height = kontext.output_size { path = support.photo }

@@ -1,7 +1,11 @@
 -- What the specs of hosts share: is a program there, and how it is run against an emulator.
 local emulator = require "spec.support.emulator"
+local socket = require "socket"
 
 local support = {}
+
+--- The checkout.
+support.root = os.getenv "PWD"
 
 local PATIENCE = 60 -- seconds for one host
 
@@ -32,13 +36,23 @@ function support.is_there(need)
   return os.execute(command .. " >/dev/null 2>&1") == true
 end
 
+--- Returns a port of 127.0.0.1 that nobody listens on.
+---@return integer
+function support.free_port()
+  local probe = assert(socket.bind("127.0.0.1", 0))
+  local _, port = probe:getsockname()
+  probe:close()
+  return port
+end
+
 local runner = {}
 runner.__index = runner
 
 --- Begins a run: an empty ledger, an empty folder.
 function runner:afresh()
   self.server:forget()
-  self.out = self.out or support.shell "mktemp -d":match "%S+"
+  -- In memory: while others write to it, a disk may take a tenth of a second to sync a picture.
+  self.out = self.out or support.shell "mktemp -d -p /dev/shm 2>/dev/null || mktemp -d":match "%S+"
   os.execute(("rm -rf %s && mkdir %s"):format(self.out, self.out))
 end
 

@@ -1,0 +1,158 @@
+-- The examples for hosts, each in its host: what the server saw, and what is there afterwards.
+local core = require "kontext.core"
+local support = require "spec.hosts.support"
+
+describe("the example for", function()
+  local runner
+
+  setup(function() runner = support.start(support.small, { ready_after = 0.3 }) end)
+  teardown(function() runner:stop() end)
+  before_each(function()
+    runner:afresh()
+    os.execute(("cp %s %s/car.jpg"):format(runner.photo, runner.out))
+  end)
+
+  local function is_edited(path)
+    local info = core.check { path = runner.out .. "/" .. path }
+    assert.is_table(info, path .. " is not a picture")
+    assert.same({ "jpeg", 1184, 880 }, { info.format, info.width, info.height })
+  end
+
+  local function prompts()
+    local list = {}
+    for _, request in ipairs(runner.server:requests "POST") do
+      list[#list + 1] = request.params.prompt
+    end
+    table.sort(list)
+    return list
+  end
+
+  -- A promise that is tried where `need` is installed.
+  local function promise(host, need, what, fn)
+    it(host .. " " .. what, function()
+      if not support.is_there(need) then return pending(need .. " is not installed") end
+      fn()
+    end)
+  end
+
+  promise("Pandoc", "pandoc", "shows edited figures, all edited at once, and pays once", function()
+    local file = assert(io.open(runner.out .. "/trip.md", "w"))
+    file:write [[
+![A car](car.jpg){edit="Make it red"}
+
+![Another](car.jpg){edit="Make it blue"}
+
+![As it is](car.jpg)
+]]
+    file:close()
+    local command = ("sh -c 'cd %s; pandoc -t html --lua-filter=%s trip.md'"):format(
+      runner.out, support.root .. "/examples/pandoc/edit-figures.lua")
+    local html = runner:host("5.3", command)
+    local sources = {}
+    for source in html:gmatch 'src="([^"]*)"' do sources[#sources + 1] = source end
+    assert.equal(3, #sources, html)
+    is_edited(sources[1])
+    is_edited(sources[2])
+    assert.equal("car.jpg", sources[3])
+    assert.same({ "Make it blue", "Make it red" }, prompts())
+    assert.equal(html, runner:host("5.3", command))
+    assert.equal(2, #prompts())
+  end)
+
+  promise("tshark", "tshark", "edits the JPEG that a capture's HTTP carried", function()
+    local jpeg = core.thumbnail({ path = runner.photo }, 320, 252, "jpeg")
+    local answer = ("HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s")
+      :format(#jpeg, jpeg)
+    local dump = assert(io.open(runner.out .. "/dump", "w")) -- as text2pcap takes it
+    for at = 1, #answer, 16 do
+      dump:write(("%06x"):format(at - 1), (answer:sub(at, at + 15):gsub(".", function(char)
+        return (" %02x"):format(char:byte())
+      end)), "\n")
+    end
+    dump:close()
+    local said = runner:host("5.2", ([[sh -c 'cd %s; text2pcap -q -T 80,5000 dump web.pcap;
+      tshark -q -r web.pcap -X lua_script:%s -X lua_script1:"Make it snow"']]):format(
+      runner.out, support.root .. "/examples/wireshark/edit-jpegs.lua"))
+    assert.matches("packet%-1.jpg", said)
+    is_edited "packet-1.jpg"
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  promise("mpv", "mpv", "edits the frame on the screen and shows the result", function()
+    local said = runner:host("5.2", "mpv --no-config --vo=null --ao=null "
+      .. "--image-display-duration=inf --script=examples/mpv/kontext.lua "
+      .. "--script=spec/hosts/mpv_example.lua " .. runner.out .. "/car.jpg")
+    local shown = io.open(runner.out .. "/shown")
+    assert.is_truthy(shown, said)
+    assert.equal("Make it snow 1184 880", shown:read "*a")
+    shown:close()
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  promise("darktable", "darktable", "imports the results beside the pictures, grouped", function()
+    local said = runner:host("5.4", "sh spec/hosts/darktable.sh darktable_example.lua")
+    is_edited "car-kontext-1.jpg"
+    local grouped = io.open(runner.out .. "/grouped")
+    assert.is_truthy(grouped, said)
+    assert.equal("car-kontext-1.jpg car.jpg", grouped:read "*a")
+    grouped:close()
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  promise("awesome", "awesome", "hangs the edited wallpaper", function()
+    local said = runner:host("5.3", ("env XDG_CACHE_HOME=%s xvfb-run -a awesome "
+      .. "-c spec/hosts/awesome_example.lua"):format(runner.out))
+    local hung = io.open(runner.out .. "/hung")
+    assert.is_truthy(hung, said)
+    assert.equal("1184 880", hung:read "*a")
+    hung:close()
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  promise("Prosody", "prosody", "answers a message with the edited picture's address", function()
+    local said = runner:host("5.4", ("env KONTEXT_PORT=%d prosody -F "
+      .. "--config spec/hosts/prosody_example.cfg.lua"):format(support.free_port()))
+    local answer = io.open(runner.out .. "/answer")
+    assert.is_truthy(answer, said)
+    assert.matches("^http://[^ ]+%.jpg 200 image/jpeg 1024 1024$", answer:read "*a")
+    answer:close()
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  promise("webhooks", "lua5.1 http.server", "is called, and wakes the job", function()
+    local said = runner:host("5.1", ("sh -c 'cd %s; lua5.1 %s/examples/webhook.lua car.jpg snow'")
+      :format(runner.out, support.root))
+    assert.matches("edited.jpg", said)
+    is_edited "edited.jpg"
+    local ledger = runner.server:ledger()
+    assert.equal(204, ledger.webhooks[1].status)
+    assert.equal(1, ledger.tasks[1].polls)
+  end)
+
+  -- Asks an example's server; returns the statuses and texts of its answers.
+  local function ask(host, ...)
+    local command = { "env WEBHOOK_SECRET=swordfish lua5.4 spec/hosts/ask.lua", host }
+    for _, arguments in ipairs { ... } do command[#command + 1] = ("%q"):format(arguments) end
+    return runner:host(host == "nginx" and "jit" or "5.3", table.concat(command, " "))
+  end
+
+  promise("nginx", "nginx", "takes webhooks that know the secret, and no others", function()
+    local event = "-d '{\"id\":\"1\",\"status\":\"Ready\",\"result\":{}}' URL/webhook"
+    local said = ask("nginx", "-H 'X-Webhook-Secret: swordfish' " .. event,
+      "-H 'X-Webhook-Secret: tunafish' " .. event, event)
+    assert.matches("^204 \n403 .*\n403 ", said:gsub("[^\n]*%[warn%][^\n]*\n", ""))
+  end)
+
+  local requests = {
+    nginx = "--data-binary %s 'URL/edit?prompt=%%5Bemulate:+error%%5D'",
+    haproxy = "--data-binary %s -H 'x-prompt: [emulate: error]' URL/edit",
+  }
+  for host, request in pairs(requests) do
+    promise(host, host, "tells what was wrong with an edit", function()
+      local said = ask(host, request:format "scribble",
+        request:format("@" .. runner.out .. "/car.jpg"))
+      assert.matches("^422 the image is not a picture[^\n]+\n502 the service could not", said)
+      assert.same({ "[emulate: error]" }, prompts())
+    end)
+  end
+end)
