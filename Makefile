@@ -174,7 +174,7 @@ luacheck:
 
 # kx_stb.c is stb's code, not ours.
 lint: deps-lint
-	clang-tidy --quiet $(filter-out src/kx_stb.c,$(wildcard src/*.c)) -- -std=c99 $(LUA_CFLAGS)
+	ls src/*.c | grep -v kx_stb | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=c99 $(LUA_CFLAGS)
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
 
@@ -196,7 +196,7 @@ run-fuzzers: $(fuzzers)
 	@passed=0; failed=0; for fuzzer in $(fuzzers); do \
 	  name=$${fuzzer##*/}; found=$(B)/found/$$name; mkdir -p $$found; \
 	  if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
-	    -artifact_prefix=$$found- $$found $$(ls -d fuzz/corpus/$$name) > $$found.log 2>&1; \
+	    -artifact_prefix=$$found- $$found $$(ls -d fuzz/corpus/$$name 2>&-) > $$found.log 2>&1; \
 	  then passed=$$((passed + 1)); sed -n "s/^stat::number_of_e/$$name: e/p" $$found.log; \
 	  else failed=$$((failed + 1)); cat $$found.log; fi; done; \
 	echo "$$passed passed, $$failed failed"; test $$failed = 0
@@ -207,14 +207,17 @@ $(B)/%: fuzz/%.c $(objects)
 
 # Runs ----------------------------------------------------------------------------------------
 
+module-%: ; @$(MAKE) all LUA_VERSION=$*
+variant-%: ; @$(MAKE) all VARIANT=$*
+
 matrix = spec-5.4 spec-jit spec-5.1 spec-5.2 spec-5.3
 
 matrix: deps-test
+	@$(MAKE) -j2 $(matrix:spec-%=module-%)
 	@lua5.4 spec/run $(matrix)
 
-test: deps-test
-	@$(MAKE) -j2 all
-	@$(MAKE) -j2 all VARIANT=asan
+test: deps-test deps-demo
+	@$(MAKE) -j2 $(matrix:spec-%=module-%) variant-asan variant-portable
 	@lua5.4 spec/run $(matrix) sanitize units test-portable luacheck symbols
 
 # What the machine must have: for building and running, and more for other purposes.
@@ -239,11 +242,9 @@ torture: deps-test deps-check
 HOSTS = spec/hosts/hosts.lua spec/hosts/examples.lua spec/hosts/neovim.lua
 
 test-hosts: deps-demo deps-hosts
-	@for lua in 5.4 5.3 5.2 5.1 jit; do $(MAKE) LUA_VERSION=$$lua all || exit 1; done
+	@$(MAKE) -j2 $(matrix:spec-%=module-%)
 	@$(MAKE) nvim
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
-
-.PHONY: test-hosts
 
 bench: deps-bench
 	@$(MAKE) -j2 all
@@ -252,7 +253,8 @@ bench: deps-bench
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all install uninstall nvim spec test-portable test-old sanitize valgrind gc0 tsan units run-units \
-  symbols luacheck lint coverage fuzz run-fuzzers matrix test deps demo torture bench clean
+.PHONY: all install uninstall nvim spec test-portable test-old sanitize valgrind gc0 tsan units \
+  run-units symbols luacheck lint coverage fuzz run-fuzzers matrix test deps demo torture \
+  test-hosts bench clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

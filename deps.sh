@@ -36,6 +36,9 @@ test |file $python/requests|python3-requests
 test |file $python/PIL   |python3-pil
 test |command curl       |curl
 test |command ip         |iproute2
+test |command file       |file
+test |command compare    |imagemagick
+test |module posix       |lua-posix
 test |command readelf    |binutils
 test |command lua5.3     |lua5.3
 test |command lua5.2     |lua5.2
