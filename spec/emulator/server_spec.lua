@@ -255,6 +255,16 @@ describe("the emulator outlives", function()
     end)
   end
 
+  it("a client that waits for 100-continue", function()
+    local client = connect()
+    client:send(HEAD .. "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    assert.equal("HTTP/1.1 100 Continue", client:receive "*l")
+    assert.equal("", client:receive "*l")
+    client:send "{}"
+    assert.equal("HTTP/1.1 422 Unprocessable Entity", client:receive "*l")
+    client:close()
+  end)
+
   it("pipelining, with the answers in order", function()
     local submit = HEAD .. "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n"
       .. '{"prompt":"xyz","seed":1}'

@@ -235,7 +235,6 @@ end
 --- Answers until SIGINT or SIGTERM comes, or the parent has ended where that is asked for.
 ---@param with_parent boolean?
 function server:run(with_parent)
-  signal.ignore(signal.SIGPIPE)
   signal.block(signal.SIGINT, signal.SIGTERM)
   local stop = signal.listen(signal.SIGINT, signal.SIGTERM)
   local stopped, starter = false, with_parent and parent()
