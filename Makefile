@@ -153,7 +153,7 @@ units = $(patsubst spec/c/%.c,$(B)/units/%,$(wildcard spec/c/*.c))
 units:
 	@{ $(MAKE) VARIANT=asan run-units; $(MAKE) VARIANT=portable run-units; } | awk '\
 	  / passed, / { passed += $$1; failed += $$3; next } { print } \
-	  END { print passed " passed, " failed " failed"; exit failed > 0 || !passed }'
+	  END { print passed+0 " passed, " failed+0 " failed"; exit failed > 0 || !passed }'
 
 run-units: $(units)
 	@for unit in $^; do $$unit || echo "0 passed, 1 failed"; done
