@@ -44,8 +44,16 @@ cflags_valgrind = -O1
 cflags_fuzz = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 extra_flags = $(cflags_$(VARIANT))
 
+# libjpeg-turbo decodes JPEGs for `fit` where it is installed, else stb; LIBJPEG=no does without it,
+# and so do what runs like other systems and what hunts stb's faults.
+LIBJPEG = $(if $(filter portable fuzz,$(VARIANT)),no,yes)
+jpeg_libs := $(if $(filter yes,$(LIBJPEG)),$(call pkg,--libs,libjpeg))
+jpeg_cflags := $(if $(jpeg_libs),-DKX_LIBJPEG $(call pkg,--cflags,libjpeg))
+jpeg = $(B)/jpeg-$(if $(jpeg_libs),libjpeg,stb)
+
 compile = $(CC) -std=c99 $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) $(extra_flags) \
-  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto zlib) $(STB_INCDIR:%=-isystem %)
+  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto zlib) $(jpeg_cflags) \
+  $(STB_INCDIR:%=-isystem %)
 
 # A resolver's thread may outlive the Lua state that started it: the module is never unloaded.
 ifeq ($(shell uname),Darwin)
@@ -53,7 +61,8 @@ shared = -bundle -undefined dynamic_lookup
 else
 shared = -shared -Wl,-z,nodelete -Wl,-z,now,-z,relro
 endif
-libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) -lpthread -lm -ldl
+libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) $(jpeg_libs) \
+  -lpthread -lm -ldl
 
 # The module: one folder per Lua and variant ------------------------------------------------------
 
@@ -78,6 +87,9 @@ stb_version = $(shell sed -n '1s/.*stb_image - v\([0-9.]*\).*/\1/p' \
   $(or $(STB_INCDIR),/usr/include)/stb/stb_image.h 2>/dev/null)
 $(B)/kx_lua.o: extra_flags += $(stb_version:%=-DKX_STB_VERSION='"%"')
 $(B)/kx_stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
+
+$(B)/kx_picture.o $(B)/kx_jpeg_turbo.o: $(jpeg) # made anew where that has come or gone
+$(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
 -include $(objects:.o=.d)
 

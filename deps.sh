@@ -26,6 +26,7 @@ run  |module argparse    |lua-argparse        |             |       |           
 run  |module mime        |lua-socket          |             |       |           |        |luasocket
 run  |module http.server |lua-http            |             |       |           |        |http
 demo |file $photo        |lomiri-wallpapers-16.04
+test |pkg libjpeg        |libjpeg62-turbo-dev |libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo
 test |module busted      |lua-busted          |             |       |           |        |busted
 test |command luacheck   |lua-check           |             |       |           |        |luacheck
 test |command luarocks   |luarocks

@@ -20,7 +20,7 @@ static void write_and_read(const kx_picture *picture) {
 
   if (!kx_picture_write(picture, 0, &out)) abort();
   kx_source_memory(&source, out.bytes, out.size);
-  if (kx_picture_read(&again, &source, MEMORY * 16, &info) != KX_IMAGE_OK) abort();
+  if (kx_picture_read(&again, &source, MEMORY * 16, NULL, &info) != KX_IMAGE_OK) abort();
   if (again.width != picture->width || again.height != picture->height) abort();
   if (memcmp(again.pixels, picture->pixels, n) != 0) abort();
   kx_picture_free(&again);
@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kx_source source;
 
   kx_source_memory(&source, data, size);
-  if (kx_picture_read(&picture, &source, MEMORY, &info) != KX_IMAGE_OK) return 0;
+  if (kx_picture_read(&picture, &source, MEMORY, NULL, &info) != KX_IMAGE_OK) return 0;
   if ((uint32_t)picture.width != info.width || (uint32_t)picture.height != info.height) abort();
   write_and_read(&picture);
   if (!kx_picture_scale(&small, &picture, 24, 17, (int)(size & 1))) abort();

@@ -33,12 +33,15 @@ int kx_fit_picture(const kx_fit *fit, const kx_source *source, kx_sink *out, kx_
   kx_image_info info;
   kx_picture decoded, fitted;
   kx_bytes encoded;
+  kx_size least;
   const char *why;
 
+  least.width = fit->width;
+  least.height = fit->height;
   memset(&fitted, 0, sizeof fitted);
   memset(&encoded, 0, sizeof encoded);
   encoded.cap = RESULT_MAX;
-  why = complaint(kx_picture_read(&decoded, source, fit->memory, &info), &info);
+  why = complaint(kx_picture_read(&decoded, source, fit->memory, &least, &info), &info);
   if (!why && !reshape(fit, &decoded, info.orientation, &fitted)) {
     why = "there is not enough memory to scale it";
   }

@@ -6,6 +6,7 @@
 #include "kx_digest.h"
 #include "kx_error.h"
 #include "kx_image.h"
+#include "kx_jpeg_turbo.h"
 #include "kx_poller.h"
 #include "kx_repaint.h"
 #include "kx_sink.h"
@@ -368,13 +369,14 @@ static int core_repaint(lua_State *L) {
 static int core_info(lua_State *L) {
   const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
 
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 7);
   kx_lua_set_string(L, "lua", LUA_VERSION);
   kx_lua_set_string(L, "libcurl", curl->version);
   kx_lua_set_string(L, "tls", curl->ssl_version);
   kx_lua_set_string(L, "resolver",
                     curl->features & CURL_VERSION_ASYNCHDNS ? "asynchronous" : "blocking");
   kx_lua_set_string(L, "stb", KX_STB_VERSION);
+  kx_lua_set_string(L, "jpeg", kx_jpeg_turbo_name());
   kx_lua_set_string(L, "poller", KX_EPOLL ? "epoll" : "poll");
   return 1;
 }

@@ -41,7 +41,7 @@ static kx_image_status thumbnail(const kx_source *source, int width, int height,
 
   memset(&large, 0, sizeof large);
   memset(&small, 0, sizeof small);
-  status = kx_picture_read(&large, source, DECODER_MEMORY, &info);
+  status = kx_picture_read(&large, source, DECODER_MEMORY, NULL, &info);
   if (status == KX_IMAGE_OK && !(make_small(&small, &large, info.orientation, width, height) &&
                                  put(out, &small, format))) {
     status = KX_IMAGE_NO_MEMORY;

@@ -3,6 +3,7 @@
 #include "kx_picture.h"
 
 #include "kx_jpeg.h"
+#include "kx_jpeg_turbo.h"
 #include "kx_png.h"
 #include "kx_png_write.h"
 #include "kx_stb.h"
@@ -49,20 +50,33 @@ uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes) {
          (jpeg ? jpeg_memory(info) : png_memory(info, bytes));
 }
 
-/* Decodes what the walk approved, within what is left of `memory`. */
+/* Decodes what the walk approved, within what is left of `memory`, to no less than `least`. */
 static kx_image_status decode(kx_picture *picture, const kx_bytes *approved, uint64_t memory,
-                              kx_image_info *info) {
-  int channels = info->channels % 2 || info->mcu_width ? 3 : 4, width, height;
+                              const kx_size *least, kx_image_info *info) {
+  int channels = info->channels % 2 || info->mcu_width ? 3 : 4, width, height, done;
   size_t budget = memory > SIZE_MAX ? SIZE_MAX : (size_t)memory;
-  int done = kx_stb_decode(approved->bytes, approved->size, channels, budget, &picture->pixels,
-                           &width, &height);
 
+#ifdef KX_LIBJPEG
+  if (info->mcu_width && info->channels < 4) { /* four are inks: only stb mixes them */
+    kx_size whole = {0, 0}, upright = least ? *least : whole;
+    int turned = info->orientation >= 5;
+    done = kx_jpeg_turbo_decode(approved->bytes, approved->size, budget,
+                                turned ? upright.height : upright.width,
+                                turned ? upright.width : upright.height, &picture->pixels, &width,
+                                &height);
+  } else
+#endif
+  {
+    (void)least; /* stb decodes all */
+    done = kx_stb_decode(approved->bytes, approved->size, channels, budget, &picture->pixels,
+                         &width, &height);
+    picture->decoded = done > 0;
+  }
   if (done < 0) return KX_IMAGE_NO_MEMORY;
   if (!done) {
     info->why = "its pixels cannot be decoded";
     return KX_IMAGE_DAMAGED;
   }
-  picture->decoded = 1;
   picture->width = width;
   picture->height = height;
   picture->channels = channels;
@@ -70,7 +84,7 @@ static kx_image_status decode(kx_picture *picture, const kx_bytes *approved, uin
 }
 
 kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, uint64_t memory,
-                                kx_image_info *info) {
+                                const kx_size *least, kx_image_info *info) {
   kx_bytes approved = {NULL, 0, 0, 0, 0};
   kx_image_info again;
   kx_image_status status = kx_image_read(source, info);
@@ -94,7 +108,9 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
   if (status == KX_IMAGE_OK && (again.width != info->width || again.height != info->height)) {
     status = KX_IMAGE_CUT; /* another file stands there by now */
   }
-  if (status == KX_IMAGE_OK) status = decode(picture, &approved, need - approved.cap, info);
+  if (status == KX_IMAGE_OK) {
+    status = decode(picture, &approved, need - approved.cap, least, info);
+  }
   kx_bytes_free(&approved);
   return status;
 }

@@ -12,16 +12,21 @@ typedef struct kx_picture {
   int decoded; /* by stb, which frees its own */
 } kx_picture;
 
+typedef struct kx_size {
+  int width, height;
+} kx_size;
+
 /* Returns the memory that reading this picture takes at its peak, the pixels included, where
    `bytes` is the file's size: known from the header, before anything is allocated. */
 uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes);
 
 /* Reads and decodes a JPEG or PNG as it is stored (see `orientation`), allocating at most
-   `memory` bytes. `info` is filled as by kx_image_read. What is refused besides: KX_IMAGE_TOO_BIG
+   `memory` bytes. Where `least` is given the picture may come smaller than it is, but upright no
+   less than that: what is to be scaled down need not be decoded whole. `info` is filled as by kx_image_read. What is refused besides: KX_IMAGE_TOO_BIG
    before anything is allocated, KX_IMAGE_NO_DECODER for WebP, KX_IMAGE_DAMAGED for what the header
    does not show. */
 kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, uint64_t memory,
-                                kx_image_info *info);
+                                const kx_size *least, kx_image_info *info);
 
 /* Makes a black picture, opaque; returns 1, or 0 without memory. */
 int kx_picture_make(kx_picture *picture, int width, int height, int channels);

@@ -227,7 +227,8 @@ static int paint(kx_picture *picture, const kx_repaint_options *o, const char **
   int across, made;
 
   if (o->input) {
-    status = kx_picture_read(&stored, o->input, o->memory ? o->memory : DEFAULT_MEMORY, &info);
+    status = kx_picture_read(&stored, o->input, o->memory ? o->memory : DEFAULT_MEMORY, NULL,
+                             &info);
   }
   if (status == KX_IMAGE_NO_DECODER) {
     if (!kx_picture_make(picture, o->width, o->height, 3)) return 0;

@@ -35,7 +35,7 @@ for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", 
 end
 
 --- Tells the versions of the module and of what it stands on.
----@return table info {module, lua, libcurl, tls, resolver, poller, json, stb}
+---@return table info {module, lua, libcurl, tls, resolver, poller, json, stb, jpeg}
 function kontext.info()
   local info = core.info()
   info.module, info.json = version, json.name

@@ -8,15 +8,21 @@ if first:find "^http" then
   local kontext = require "kontext"
   local core = require "kontext.core"
   local picture = core.repaint { width = 640, height = 480, format = "png", seed = 1 }
+  local large = core.repaint { width = 1400, height = 1000, format = "jpeg", seed = 1 }
   for round = 1, 3 do
     local client = kontext.new { base_url = first, api_key = "threads", poll_interval = 0.05 }
     local jobs = {}
     for i = 1, 4 do
       jobs[i] = client:edit { prompt = "Change it", input_image = picture, seed = round * 10 + i }
     end
+    for i = 5, 7 do
+      jobs[i] = client:edit { prompt = "Change it", input_image = large, fit = true }
+    end
     jobs[4]:cancel()
-    for i = 1, 3 do assert(jobs[i]:wait(30)) end
+    jobs[6]:cancel()
+    for _, i in ipairs { 1, 2, 3, 5, 7 } do assert(jobs[i]:wait(30)) end
     client:edit { prompt = "Change it", input_image = picture }:poll()
+    client:edit { prompt = "Change it", input_image = large, fit = true }:poll()
     if round > 1 then client:close() end -- else the state is closed with an upload under way
   end
   return
