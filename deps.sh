@@ -7,6 +7,7 @@ case $lua in
   luajit) package=luajit2 headers=libluajit2-5.1-dev ;;
   lua5.1) headers=liblua5.1-0-dev ;;
 esac
+posix=/usr/share/lua/5.1/posix/init.lua # Debian has luaposix for other Luas than 5.4
 python=/usr/lib/python3/dist-packages # the guide's own Python script runs in the tests
 photo=/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg # CC0
 
@@ -39,7 +40,7 @@ test |command curl       |curl
 test |command ip         |iproute2
 test |command file       |file
 test |command compare    |imagemagick
-test |module posix       |lua-posix
+test |file $posix        |lua-posix
 test |command readelf    |binutils
 test |command lua5.3     |lua5.3
 test |command lua5.2     |lua5.2
