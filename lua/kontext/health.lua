@@ -10,6 +10,7 @@ local bad = report.error or report.report_error
 
 local function check_module()
   start "kontext: the module"
+  local jit = rawget(_G, "jit")
   ok(("Neovim's Lua: %s"):format(jit and jit.version or _VERSION))
   local found, problem = pcall(require, "kontext.core")
   if found then return ok "core.so loads" end

@@ -9,7 +9,7 @@ local sys = require "faults.sys"
 
 local campaign = {}
 
---- Builds the module with sanitizers; returns the environment under which it is loaded, for a shell.
+--- Builds the module with sanitizers; returns the environment that loads it, for a shell.
 function campaign.sanitized()
   assert(os.execute "make -s VARIANT=asan all >&2")
   return "LUA_CPATH='" .. os.getenv("LUA_CPATH"):gsub("/build/5%.4/", "/build/asan-5.4/") .. "' "
