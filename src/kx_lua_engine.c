@@ -350,7 +350,9 @@ static int engine_step(lua_State *L) {
 
 /* engine:progress(id) → sent, total, received; nothing when the transfer is not under way. */
 static int engine_progress(lua_State *L) {
-  kx_transfer *t = kx_engine_active(to_engine(L));
+  const engine_box *box = (const engine_box *)luaL_checkudata(L, 1, TYPE);
+  /* Only looks, so it may do so in a forked child: asking for that took longer than the rest. */
+  kx_transfer *t = box->engine ? kx_engine_active(box->engine) : NULL;
   uint64_t id = (uint64_t)luaL_checknumber(L, 2), sent, total;
 
   while (t && t->id != id) t = t->next;
