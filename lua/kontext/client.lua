@@ -1,13 +1,11 @@
 --- A client: edits, resumes, steps, closes. How its jobs take turns is in queue.lua, how their
---- bytes move in transport.lua.
+--- bytes move in transport.lua. What not all clients need is loaded when one does.
 local api = require "kontext.api"
-local batch = require "kontext.batch"
 local check = require "kontext.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
 local fit = require "kontext.fit"
 local job = require "kontext.job"
-local journal = require "kontext.journal"
 local options = require "kontext.options"
 local origin = require "kontext.origin"
 local params = require "kontext.params"
@@ -68,7 +66,7 @@ end
 
 function Client:_open_journal(path)
   local message, code
-  self._journal, message, code = journal.open(path)
+  self._journal, message, code = require("kontext.journal").open(path)
   if not self._journal then
     self:_break { kind = "file", code = code, message = message }
   end
@@ -235,7 +233,7 @@ end
 ---@return kontext.Batch
 function Client:batch(list, batch_options)
   alive(self, 1)
-  local begun = batch.new(self, list, batch_options)
+  local begun = require("kontext.batch").new(self, list, batch_options)
   return begun
 end
 

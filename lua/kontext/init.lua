@@ -12,7 +12,6 @@ local prompt = require "kontext.prompt"
 local run = require "kontext.loop.run"
 local size = require "kontext.size"
 local version = require "kontext.version"
-local webhook = require "kontext.webhook"
 
 local kontext = {
   new = client.new,
@@ -20,7 +19,6 @@ local kontext = {
   output_size = size.output_size,
   replace_text = prompt.replace_text,
   run = run.all,
-  webhook = webhook,
 }
 
 local default -- made on first use
@@ -42,11 +40,13 @@ function kontext.info()
   return info
 end
 
---- The emulator, loaded when it is first asked for: it needs lua-http.
+-- Loaded when first asked for: not all programs receive webhooks, and the emulator needs lua-http.
+local later = { emulator = true, webhook = true }
+
 return setmetatable(kontext, {
   __index = function(self, name)
-    if name ~= "emulator" then return nil end
-    self.emulator = require "kontext.emulator"
-    return self.emulator
+    if not later[name] then return nil end
+    self[name] = require("kontext." .. name)
+    return self[name]
   end,
 })
