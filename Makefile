@@ -182,7 +182,7 @@ symbols: all
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
 
 luacheck:
-	luacheck -q --no-color lua plugin spec examples bin/kontext spec/run
+	luacheck -q --no-color lua plugin spec examples bench bin/kontext bench/run spec/run
 
 # kx_stb.c is stb's code, not ours.
 lint: deps-lint
@@ -258,15 +258,30 @@ test-hosts: deps-demo deps-hosts
 	@$(MAKE) nvim
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
 
-bench: deps-bench
-	@$(MAKE) -j2 all
+bench: bench-programs
 	@$(environment) bench/run
+
+# The same once and small, within a minute: that it works.
+bench-smoke: bench-programs
+	@$(environment) bench/run smoke
+
+bench-programs: deps-bench
+	@$(MAKE) -j2 all $(patsubst bench/%.c,build/bench/%,$(wildcard bench/*.c)) build/bench/sdk
+
+build/bench/%: bench/%.c $(B)/kx_base64.o $(B)/kx_base64_simd.o
+	@mkdir -p $(@D)
+	@$(compile) -Isrc -o $@ $^ $(libs) -lssl
+
+build/bench/sdk: bench/peers/sdk.mjs
+	@mkdir -p $@
+	@npm install --silent --no-audit --no-fund --prefix $@ ai @ai-sdk/black-forest-labs
+	@cp $< $@ && touch $@
 
 clean:
 	rm -rf build lua/kontext/core.so
 
 .PHONY: all install uninstall nvim spec test-portable test-old sanitize valgrind gc0 tsan units \
   run-units symbols luacheck lint coverage fuzz run-fuzzers matrix test deps demo torture \
-  test-hosts bench clean
+  test-hosts bench bench-smoke bench-programs clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

@@ -68,7 +68,22 @@ lint |command clang-tidy |clang-tidy
 lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg
 check|command clang      |clang libclang-rt-14-dev
-check|command gcovr      |gcovr"
+check|command gcovr      |gcovr
+bench|file $photo        |lomiri-wallpapers-16.04
+bench|command gnuplot    |gnuplot-nox
+bench|command valgrind   |valgrind libc6-dbg
+bench|command strace     |strace
+bench|command openssl    |openssl
+bench|command jq         |jq
+bench|command curl       |curl
+bench|command npm        |npm nodejs
+bench|command lua5.1     |lua5.1
+bench|python requests    |python3-requests
+bench|python PIL         |python3-pil
+bench|module51 curl      |lua-curl
+bench|module51 cqueues   |lua-cqueues
+bench|module51 mime      |lua-socket
+bench|module51 http.request|lua-http"
 
 have() {
   case $1 in
@@ -77,6 +92,8 @@ have() {
     pkg) pkg-config --exists "$2" ;;
     inc) echo "#include <$2>" | cc -E ${STB_INCDIR:+-I"$STB_INCDIR"} - ;;
     # Debian 12 has lua-http for 5.1 to 5.3 only, but its files for 5.1 serve every Lua.
+    python) /usr/bin/python3 -c "import $2" ;;
+    module51) lua5.1 -e "require '$2'" ;;
     module) LUA_PATH=";;/usr/share/lua/5.1/?.lua" "$lua" -e "require '$2'" ;;
   esac >/dev/null 2>&1
 }

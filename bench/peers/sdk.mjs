@@ -1,0 +1,24 @@
+// sdk.mjs URL PICTURE EDITS IN_FLIGHT POLL_INTERVAL: the most used TypeScript SDK of this API.
+import { readFile } from "node:fs/promises";
+import { createBlackForestLabs } from "@ai-sdk/black-forest-labs";
+import { generateImage } from "ai";
+
+const [url, picture, edits, inFlight, interval] = process.argv.slice(2);
+const service = createBlackForestLabs({
+  apiKey: "bench",
+  baseURL: `${url}/v1`,
+  pollIntervalMillis: Math.max(1, interval * 1000),
+});
+let left = Number(edits);
+
+async function run() {
+  while (left-- > 0) {
+    const { image } = await generateImage({
+      model: service.image("flux-kontext-pro"),
+      prompt: { text: "bench", images: [await readFile(picture)] },
+    });
+    if (!image.uint8Array.length) throw new Error("no picture");
+  }
+}
+
+await Promise.all(Array.from({ length: Number(inFlight) }, run));
