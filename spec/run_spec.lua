@@ -148,6 +148,19 @@ describe("kontext.run", function()
     assert.matches("closed", message)
     assert.equal("closed", err.kind)
   end)
+
+  it("goes on with the others when a callback raises, and tells it", function()
+    local client, other = new(), nil
+    local done, message = kontext.run(function()
+      client:edit { prompt = "a", input_image = { bytes = raw.picture },
+        on_progress = function() error("a callback's fault", 0) end }:wait()
+    end, function()
+      other = client:edit { prompt = "b", input_image = { bytes = raw.picture } }:wait()
+    end)
+    assert.is_nil(done)
+    assert.equal("a callback's fault", message)
+    assert.truthy(other)
+  end)
 end)
 
 describe("loop = \"yield\"", function()

@@ -44,18 +44,23 @@ local function failure(done, result, message, err)
   if result == nil and type(message) == "string" then return message, err end
 end
 
--- Waits for something to do, and lets it happen.
+-- Waits for something to do, and lets it happen. Returns what a callback of the host's raised: it
+-- ends nobody's wait.
 local function drive(this)
+  local message, err
   local deadline = math.huge
   for _, one in pairs(this.deadlines) do deadline = math.min(deadline, one) end
   local clients = {}
   for client in pairs(this.clients) do clients[#clients + 1] = client end
   for _, client in ipairs(clients) do
-    client:poll(math.max(0, math.min(deadline - core.now(), #clients == 1 and 60 or 0.01)))
+    local seconds = math.max(0, math.min(deadline - core.now(), #clients == 1 and 60 or 0.01))
+    local done, problem = pcall(client.poll, client, seconds)
+    if not done then message, err = failure(false, problem) end
   end
   for co, one in pairs(this.deadlines) do
     if one <= core.now() then wake(this, co, this.waits[co]) end
   end
+  return message, err
 end
 
 --- Runs functions as coroutines until all have ended; `job:wait()` in one lets the others go on.
@@ -66,6 +71,9 @@ end
 function run.all(...)
   local this = { ready = {}, waits = {}, clients = {}, deadlines = {} }
   local message, err
+  local function note(first, first_err)
+    if not message then message, err = first, first_err end
+  end
   for i = 1, select("#", ...) do
     local fn = select(i, ...)
     if type(fn) ~= "function" then error("run takes functions, not " .. type(fn), 2) end
@@ -76,13 +84,12 @@ function run.all(...)
     local round = this.ready
     this.ready = {}
     for _, co in ipairs(round) do
-      local first, first_err = failure(coroutine.resume(co))
-      if not message then message, err = first, first_err end
+      note(failure(coroutine.resume(co)))
       if coroutine.status(co) == "suspended" and not this.waits[co] then
         this.ready[#this.ready + 1] = co -- it yielded for a reason of its own
       end
     end
-    if not this.ready[1] and next(this.waits) then drive(this) end
+    if not this.ready[1] and next(this.waits) then note(drive(this)) end
   end
   if message then return nil, message, err end
   return true
