@@ -53,6 +53,7 @@ test |pkg luajit         |libluajit2-5.1-dev
 hosts|module luv         |lua-luv
 hosts|file /usr/share/lua/5.1/copas.lua|lua-copas
 hosts|file /usr/share/lua/5.3/lgi.lua|lua-lgi
+hosts|module luaevent.core|lua-event
 hosts|command prosody    |prosody
 hosts|command mpv        |mpv
 hosts|file /usr/lib/nginx/modules/ngx_http_lua_module.so|nginx-light libnginx-mod-http-lua

@@ -37,7 +37,7 @@ local longest = 3600 -- seconds of one blocking wait without a limit
 ---@param job table
 function loop.wait(client, seconds, job)
   local chosen = client._loop
-  if type(chosen) == "function" then return chosen(client, seconds) end
+  if type(chosen) == "function" then return chosen(client, seconds, job) end
   if chosen == "yield" and in_coroutine() then
     client:step()
     if not job:ended() then coroutine.yield(job) end

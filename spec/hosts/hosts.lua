@@ -4,10 +4,10 @@ local core = require "kontext.core"
 local kontext = require "kontext"
 local support = require "spec.hosts.support"
 
--- Another program's disk or timer may make a clock late, once: a second run tells that from a host
--- that stands still. On a quiet machine no gap is over 5 ms (docs/hosts.md).
+-- A virtual machine may take its processor away for 100 ms: another run tells that from a host that
+-- stands still. On a quiet machine no gap is over 5 ms (docs/hosts.md).
 local GAP = 0.02
-local TRIES = 2
+local TRIES = 5
 
 -- Which build of the module it loads, what it needs ("command", or "lua module"), how it is run.
 local hosts = {
@@ -15,6 +15,7 @@ local hosts = {
   { "cqueues", "5.4", "lua5.4 cqueues", "lua5.4 spec/hosts/cqueues.lua" },
   { "copas", "5.1", "lua5.1 copas", "lua5.1 spec/hosts/copas.lua" },
   { "GLib through lgi", "5.3", "lua5.3 lgi", "lua5.3 spec/hosts/glib.lua" },
+  { "libevent, adapted", "5.4", "lua5.4 luaevent.core", "lua5.4 spec/hosts/own.lua" },
   { "Neovim", "jit", "nvim", "nvim --headless -u NONE -i NONE -S spec/hosts/nvim.lua" },
   { "Prosody", "5.4", "prosody", "prosody -F --config spec/hosts/prosody.cfg.lua" },
   { "mpv", "5.2", "mpv", "mpv --no-config --idle --vo=null --ao=null --script=spec/hosts/mpv.lua" },
@@ -59,8 +60,8 @@ describe("in a host of its own", function()
         report = three_edits(build, command)
         if report.gap < GAP then break end
       end
-      print(("%-17s %-3s  %5d ticks, largest gap %4.1f ms"):format(
-        name, build, report.ticks, report.gap * 1000))
+      print(("%-17s %-3s %5d ticks, 99 of 100 within %4.1f ms, largest gap %5.1f ms"):format(
+        name, build, report.ticks, report.p99 * 1000, report.gap * 1000))
       assert.is_true(report.gap < GAP, ("the clock stood for %.1f ms"):format(report.gap * 1000))
     end)
   end
