@@ -18,62 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GUARD_TYPE "kontext.guard"
-
 #ifndef KX_STB_VERSION /* the Makefile reads it from stb_image.h's first line */
 #define KX_STB_VERSION "unknown"
 #endif
 
 KX_EXPORT int luaopen_kontext_core(lua_State *L);
-
-void kx_lua_type(lua_State *L, const char *name, const luaL_Reg *methods) {
-  if (luaL_newmetatable(L, name)) {
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pushstring(L, name); /* what getmetatable tells */
-    lua_setfield(L, -2, "__metatable");
-  }
-  lua_pop(L, 1);
-}
-
-int kx_lua_failed(lua_State *L, int number, const char *what) {
-  kx_error error;
-
-  kx_error_file(&error, number, what);
-  lua_pushnil(L);
-  lua_pushstring(L, error.detail);
-  lua_pushstring(L, error.code);
-  return 3;
-}
-
-int kx_lua_source(lua_State *L, int index, const char **text, size_t *size) {
-  int kind = KX_PATH;
-
-  luaL_checktype(L, index, LUA_TTABLE);
-  lua_getfield(L, index, "path");
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_getfield(L, index, "bytes");
-    kind = KX_BYTES;
-  }
-  if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "{path = string} or {bytes = string} expected");
-  *text = lua_tolstring(L, -1, size);
-  if (kind == KX_PATH && strlen(*text) != *size) luaL_error(L, "path: contains a NUL byte");
-  lua_pop(L, 1); /* the table keeps it */
-  return kind;
-}
-
-void kx_lua_set_string(lua_State *L, const char *name, const char *value) {
-  if (!value) return;
-  lua_pushstring(L, value);
-  lua_setfield(L, -2, name);
-}
-
-void kx_lua_set_integer(lua_State *L, const char *name, uint64_t value) {
-  lua_pushinteger(L, (lua_Integer)value);
-  lua_setfield(L, -2, name);
-}
 
 /* Pushes the outcome of the picture check; returns how many values. */
 static int push_check(lua_State *L, const kx_source *source, kx_image_status status,
@@ -212,12 +161,6 @@ static int core_now(lua_State *L) {
   return 1;
 }
 
-void kx_lua_base64(lua_State *L, const void *bytes, size_t size) {
-  char text[KX_BASE64_LENGTH(KX_DIGEST_MAX)];
-
-  lua_pushlstring(L, text, kx_base64_encode(text, bytes, size));
-}
-
 /* Pushes a digest's raw bytes, or nil where there is no such algorithm. */
 static int push_digest(lua_State *L, kx_digest_kind kind) {
   unsigned char value[KX_DIGEST_MAX];
@@ -304,23 +247,6 @@ static int core_save(lua_State *L) {
   if (error) return kx_lua_failed(L, error, path);
   lua_pushboolean(L, 1);
   return 1;
-}
-
-void **kx_lua_guard(lua_State *L) {
-  void **guard = (void **)lua_newuserdatauv(L, sizeof *guard, 0);
-
-  *guard = NULL;
-  luaL_getmetatable(L, GUARD_TYPE);
-  lua_setmetatable(L, -2);
-  return guard;
-}
-
-static int guard_free(lua_State *L) {
-  void **guard = (void **)luaL_checkudata(L, 1, GUARD_TYPE);
-
-  free(*guard);
-  *guard = NULL;
-  return 0;
 }
 
 /* core.repaint{bytes=, width=, height=, format=, seed=, label=} → bytes, or nil, message: the
@@ -417,11 +343,10 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"log", kx_lua_log},
                                        {"info", core_info},
                                        {NULL, NULL}};
-  static const luaL_Reg guard_methods[] = {{"__gc", guard_free}, {NULL, NULL}};
 
   pthread_once(&once, initialise_curl);
   pin();
-  kx_lua_type(L, GUARD_TYPE, guard_methods);
+  kx_lua_guard_type(L);
   kx_lua_log_type(L);
   kx_lua_engine_type(L);
   luaL_newlib(L, functions);

@@ -10,6 +10,12 @@
 void kx_lua_set_string(lua_State *L, const char *name, const char *value);
 void kx_lua_set_integer(lua_State *L, const char *name, uint64_t value);
 
+/* Returns a field of the table at `index`: a string, which the table keeps alive, or NULL where it is
+   absent; a number, or what it is otherwise; whether it is true. Raises on another type. */
+const char *kx_lua_string(lua_State *L, int index, const char *name);
+lua_Number kx_lua_number(lua_State *L, int index, const char *name, lua_Number otherwise);
+int kx_lua_boolean(lua_State *L, int index, const char *name);
+
 /* Reads the file or bytes that the table at `index` names as {path=} or {bytes=}; returns its kind as
    in kx_body.h, and the string. Raises on anything else. */
 int kx_lua_source(lua_State *L, int index, const char **text, size_t *size);
@@ -34,6 +40,7 @@ void kx_lua_base64(lua_State *L, const void *bytes, size_t size);
 /* Pushes a userdata that frees what its pointer will point to: should memory run out while that is
    pushed, the collector does it. */
 void **kx_lua_guard(lua_State *L);
+void kx_lua_guard_type(lua_State *L);
 
 /* The functions core.thumbnail and core.base64. */
 int kx_lua_thumbnail(lua_State *L);

@@ -36,37 +36,6 @@ static kx_engine *to_engine(lua_State *L) {
   return box->engine;
 }
 
-/* Returns a string field of the table at `index`, or NULL; the table keeps it alive. */
-static const char *string_field(lua_State *L, int index, const char *name) {
-  const char *text;
-
-  lua_getfield(L, index, name);
-  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) {
-    luaL_error(L, "%s: string expected", name);
-  }
-  text = lua_tostring(L, -1);
-  lua_pop(L, 1);
-  return text;
-}
-
-static lua_Number number_field(lua_State *L, int index, const char *name, lua_Number otherwise) {
-  lua_Number number;
-
-  lua_getfield(L, index, name);
-  number = lua_isnil(L, -1) ? otherwise : luaL_checknumber(L, -1);
-  lua_pop(L, 1);
-  return number;
-}
-
-static int boolean_field(lua_State *L, int index, const char *name) {
-  int set;
-
-  lua_getfield(L, index, name);
-  set = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return set;
-}
-
 static char *copy(const char *text) { return text ? strdup(text) : NULL; }
 
 /* Chooses what a TLS connection trusts: the caller's file; else a hashed directory; else libcurl's
@@ -90,12 +59,12 @@ int kx_lua_engine(lua_State *L) {
 
   luaL_checktype(L, 1, LUA_TTABLE);
   memset(&settings, 0, sizeof settings);
-  settings.connect_timeout_ms = (long)(number_field(L, 1, "connect_timeout", 10) * 1000);
-  settings.stall_ns = to_ns(number_field(L, 1, "stall_timeout", 30));
-  user_agent = string_field(L, 1, "user_agent");
-  proxy = string_field(L, 1, "proxy");
-  ca_file = string_field(L, 1, "ca_file");
-  settings.tls = boolean_field(L, 1, "tls");
+  settings.connect_timeout_ms = (long)(kx_lua_number(L, 1, "connect_timeout", 10) * 1000);
+  settings.stall_ns = to_ns(kx_lua_number(L, 1, "stall_timeout", 30));
+  user_agent = kx_lua_string(L, 1, "user_agent");
+  proxy = kx_lua_string(L, 1, "proxy");
+  ca_file = kx_lua_string(L, 1, "ca_file");
+  settings.tls = kx_lua_boolean(L, 1, "tls");
   settings.quick_exit = curl->version_num >= 0x075700;
   /* From 7.88 on TLS too writes through sockets that raise no SIGPIPE. */
   settings.no_signal = curl->version_num >= 0x075800;
@@ -137,13 +106,13 @@ static size_t read_headers(lua_State *L, int index, const char **to) {
 static void read_request(lua_State *L, kx_request *request, const char **headers) {
   luaL_checktype(L, 2, LUA_TTABLE);
   memset(request, 0, sizeof *request);
-  request->url = string_field(L, 2, "url");
+  request->url = kx_lua_string(L, 2, "url");
   if (!request->url) luaL_error(L, "url: string expected");
   request->headers = headers;
   request->header_count = read_headers(L, 2, headers);
-  request->deadline = to_ns(number_field(L, 2, "deadline", HUGE_VAL));
-  request->plain = boolean_field(L, 2, "plain");
-  request->direct = boolean_field(L, 2, "direct");
+  request->deadline = to_ns(kx_lua_number(L, 2, "deadline", HUGE_VAL));
+  request->plain = kx_lua_boolean(L, 2, "plain");
+  request->direct = kx_lua_boolean(L, 2, "direct");
 }
 
 /* Reads one piece of a body: a text, or {path=, stamp=} or {bytes=}. */
@@ -238,11 +207,11 @@ static int engine_fetch(lua_State *L) {
   int hold;
 
   read_request(L, &request, headers);
-  cap = number_field(L, 2, "cap", ANSWER_MAX);
-  earlier = number_field(L, 2, "continue", 0);
-  hold = boolean_field(L, 2, "hold");
-  request.digest = boolean_field(L, 2, "digest");
-  path = string_field(L, 2, "path");
+  cap = kx_lua_number(L, 2, "cap", ANSWER_MAX);
+  earlier = kx_lua_number(L, 2, "continue", 0);
+  hold = kx_lua_boolean(L, 2, "hold");
+  request.digest = kx_lua_boolean(L, 2, "digest");
+  path = kx_lua_string(L, 2, "path");
   if (!(cap > 0 && cap < (lua_Number)(SIZE_MAX / 2))) luaL_error(L, "cap: out of range");
 
   if (earlier > 0) request.sink = kx_engine_take(engine, (uint64_t)earlier);
@@ -266,10 +235,10 @@ static int engine_fit(lua_State *L) {
   uint64_t id;
   int kind = kx_lua_source(L, 2, &text, &size);
 
-  fit.width = (int)number_field(L, 2, "width", 0);
-  fit.height = (int)number_field(L, 2, "height", 0);
-  fit.quality = (int)number_field(L, 2, "quality", 0);
-  fit.memory = (uint64_t)number_field(L, 2, "memory", 0);
+  fit.width = (int)kx_lua_number(L, 2, "width", 0);
+  fit.height = (int)kx_lua_number(L, 2, "height", 0);
+  fit.quality = (int)kx_lua_number(L, 2, "quality", 0);
+  fit.memory = (uint64_t)kx_lua_number(L, 2, "memory", 0);
   id = kx_engine_fit(engine, &fit, kind == KX_PATH ? text : NULL, text, size);
   if (!id) return kx_lua_failed(L, errno, "the picture");
   lua_pushinteger(L, (lua_Integer)id);
