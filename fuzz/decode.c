@@ -30,10 +30,14 @@ static void write_and_read(const kx_picture *picture) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kx_bytes out = {NULL, 0, 0, (size_t)64 << 20, 0};
   kx_picture picture, small;
+  kx_size least = {3, 2};
   kx_image_info info;
   kx_source source;
 
   kx_source_memory(&source, data, size);
+  if (kx_picture_read(&small, &source, MEMORY, &least, &info) == KX_IMAGE_OK) {
+    kx_picture_free(&small);
+  }
   if (kx_picture_read(&picture, &source, MEMORY, NULL, &info) != KX_IMAGE_OK) return 0;
   if ((uint32_t)picture.width != info.width || (uint32_t)picture.height != info.height) abort();
   write_and_read(&picture);

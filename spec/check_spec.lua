@@ -303,6 +303,8 @@ describe("the picture check", function()
     for _, row in ipairs {
       { "the image is TIFF; the service takes JPEG, PNG or WebP: convert it$",
         "II*\0\8\0\0\0" },
+      { "is the base64 text of a JPEG; the service takes JPEG, PNG or WebP: decode it first$",
+        "/9j/" .. ("4AAQ"):rep(20) },
       { "has 24,000,000 pixels %(6000 x 4000%); the service takes up to 20,000,000: scale it, " ..
         "or pass fit = true", png(6000, 4000) },
       { "the image says it is 65535 x 65535 pixels", png(65535, 65535) },

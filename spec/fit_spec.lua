@@ -20,6 +20,15 @@ local function painted(format, width, height)
   return assert(core.repaint { width = width, height = height, format = format, seed = 5 })
 end
 
+-- A BMP of these rows, each padded by the caller; `more` follows the header: masks or a palette.
+local function bmp(width, height, bits, rows, more, method)
+  local le16, le32 = pictures.le16, pictures.le32
+  more = more or ""
+  return "BM" .. le32(54 + #more + #rows) .. "\0\0\0\0" .. le32(54 + #more) .. le32(40) ..
+    le32(width) .. le32(height % 2 ^ 32) .. le16(1) .. le16(bits) .. le32(method or 0) ..
+    le32(#rows) .. ("\0"):rep(8) .. le32(bits == 8 and #more / 4 or 0) .. le32(0) .. more .. rows
+end
+
 local huge = grey(5000, 4100) -- 20.5 megapixels
 
 -- The largest photograph that Debian's wallpapers have.
@@ -43,7 +52,7 @@ local function compare(original, fitted)
   end)
   if not line then return nil end
   local what, psnr = line:match "^(%d+ %d+ %u+) (%S+)"
-  return what, tonumber(psnr)
+  return what, tonumber(psnr) or math.huge -- "inf": the same
 end
 
 -- How many descriptors this process has open (and one for the pipe that counts them), or nil.
@@ -163,6 +172,39 @@ describe("fit", function()
     if not what then return pending "no Pillow to compare with" end
     assert.equal("1184 880 PNG", what)
     assert.is_true(psnr > 40, ("%g dB"):format(psnr))
+  end)
+
+  it("makes a BMP a PNG of the same pixels, which is refused without", function()
+    local function row(from, to, size)
+      local bytes = {}
+      for i = from, to do bytes[#bytes + 1] = string.char(i * 7 % 256) end
+      return table.concat(bytes) .. ("\0"):rep(size - #bytes)
+    end
+    local three = row(1, 15, 16) .. row(20, 34, 16) .. row(50, 64, 16)
+    for what, bytes in pairs {
+      ["24 bits"] = bmp(5, 3, 24, three), ["the top row first"] = bmp(5, -3, 24, three),
+      ["32 bits"] = bmp(2, 2, 32, row(1, 16, 16)),
+      masks = bmp(2, 2, 32, row(1, 16, 16), "\0\0\255\0\0\255\0\0\255\0\0\0", 3),
+      ["a palette"] = bmp(3, 2, 8, "\0\1\2\0\2\1\0\0", row(1, 12, 12)),
+    } do
+      server:script(raw.service({}, ""))
+      assert.matches("^the image is BMP; .*: convert it, or pass fit = true$",
+        refused({ bytes = bytes }, { fit = false }))
+      local sent, known = edited { bytes = bytes }
+      assert.equal("png", known.format)
+      local seen, psnr = compare(bytes, sent)
+      if not seen then return pending "no Pillow to compare with" end
+      assert.equal(("%d %d PNG"):format(known.width, known.height), seen)
+      assert.equal(math.huge, psnr, what)
+    end
+    server:script(raw.service({}, ""))
+    local _, known = edited { bytes = bmp(1500, 1200, 24, ("\1\2\3"):rep(1500 * 1200)) }
+    assert.same({ "png", 1104, 944 }, { known.format, known.width, known.height })
+    server:script(raw.service({}, ""))
+    for _, bytes in ipairs { bmp(5, 3, 24, three:sub(2)), bmp(5, 3, 16, three),
+      bmp(3, 2, 8, three, "", 1), bmp(0, 3, 24, three) } do
+      assert.matches("^the image is BMP; .*: convert it$", refused { bytes = bytes })
+    end
   end)
 
   it("refuses what takes too much memory to decode, before it takes any", function()

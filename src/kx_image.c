@@ -2,6 +2,7 @@
 
 #include "kx_image.h"
 
+#include "kx_bmp.h"
 #include "kx_jpeg.h"
 #include "kx_png.h"
 #include "kx_sniff.h"
@@ -26,6 +27,13 @@ static kx_image_status confirm(kx_image_info *info, const unsigned char *frame, 
   return KX_IMAGE_DAMAGED;
 }
 
+/* Of what no service takes the size is told where it can be decoded. */
+static kx_image_status foreign(const kx_source *source, kx_image_info *info) {
+  if (strcmp(info->format, "bmp") == 0) kx_bmp_header(source, info);
+  if (info->height > 0 && info->height > MAX_PIXELS / info->width) return KX_IMAGE_HUGE;
+  return KX_IMAGE_FOREIGN;
+}
+
 static kx_image_status walk(kx_cursor *cursor, kx_image_info *info) {
   unsigned char frame[FRAME_MAX];
   size_t size = 0;
@@ -34,7 +42,7 @@ static kx_image_status walk(kx_cursor *cursor, kx_image_info *info) {
   if (strcmp(info->format, "jpeg") == 0) status = kx_jpeg_header(cursor, info, frame, &size);
   else if (strcmp(info->format, "png") == 0) status = kx_png_header(cursor, info, frame, &size);
   else if (strcmp(info->format, "webp") == 0) status = kx_webp_header(cursor, info);
-  else return KX_IMAGE_FOREIGN;
+  else return foreign(cursor->source, info);
   if (status != KX_IMAGE_OK) return status;
   if (info->width == 0 || info->height == 0) return KX_IMAGE_NO_SIZE;
   if (info->width > MAX_SIDE || info->height > MAX_SIDE ||

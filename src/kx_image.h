@@ -10,7 +10,8 @@ typedef enum kx_image_status {
   KX_IMAGE_EMPTY,      /* no bytes */
   KX_IMAGE_CUT,        /* ends before its header does; `format` is known */
   KX_IMAGE_UNKNOWN,    /* no picture, nor anything else that is known */
-  KX_IMAGE_FOREIGN,    /* something else than JPEG, PNG or WebP; `format` and `label` say what */
+  KX_IMAGE_FOREIGN,    /* something else than JPEG, PNG or WebP; `format` and `label` say what,
+                           a `width` that it can be decoded */
   KX_IMAGE_NO_SIZE,    /* a width or height of zero */
   KX_IMAGE_HUGE,       /* more than 2^28 pixels or 2^24 in a row; `width` and `height` are set */
   KX_IMAGE_DAMAGED,    /* a header that no decoder takes; `why` says what is wrong */

@@ -2,6 +2,7 @@
 
 #include "kx_picture.h"
 
+#include "kx_bmp.h"
 #include "kx_jpeg.h"
 #include "kx_jpeg_turbo.h"
 #include "kx_png.h"
@@ -46,6 +47,7 @@ static uint64_t png_memory(const kx_image_info *info, uint64_t bytes) {
 uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes) {
   int jpeg = info->mcu_width > 0;
 
+  if (strcmp(info->format, "bmp") == 0) return kx_bmp_memory(info);
   return bytes + APPROVED_EXTRA + DECODER_STATE +
          (jpeg ? jpeg_memory(info) : png_memory(info, bytes));
 }
@@ -83,6 +85,18 @@ static kx_image_status decode(kx_picture *picture, const kx_bytes *approved, uin
   return KX_IMAGE_OK;
 }
 
+/* Decodes a BMP, the one foreign format whose size the check tells. */
+static kx_image_status decode_foreign(kx_picture *picture, const kx_source *source,
+                                      kx_image_info *info) {
+  kx_image_status status = kx_bmp_decode(source, info, &picture->pixels);
+
+  if (status != KX_IMAGE_OK) return status;
+  picture->width = (int)info->width;
+  picture->height = (int)info->height;
+  picture->channels = 3;
+  return KX_IMAGE_OK;
+}
+
 kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, uint64_t memory,
                                 const kx_size *least, kx_image_info *info) {
   kx_bytes approved = {NULL, 0, 0, 0, 0};
@@ -92,10 +106,11 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
   uint64_t need;
 
   memset(picture, 0, sizeof *picture);
-  if (status != KX_IMAGE_OK) return status;
+  if (status != KX_IMAGE_OK && (status != KX_IMAGE_FOREIGN || info->width == 0)) return status;
   if (strcmp(info->format, "webp") == 0) return KX_IMAGE_NO_DECODER;
   need = kx_picture_memory(info, source->size);
   if (need > memory) return KX_IMAGE_TOO_BIG;
+  if (status == KX_IMAGE_FOREIGN) return decode_foreign(picture, source, info);
 
   again = *info;
   again.blocks = 0; /* what walks add up */

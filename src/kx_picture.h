@@ -20,7 +20,7 @@ typedef struct kx_size {
    `bytes` is the file's size: known from the header, before anything is allocated. */
 uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes);
 
-/* Reads and decodes a JPEG or PNG as it is stored (see `orientation`), allocating at most
+/* Reads and decodes a JPEG, PNG or BMP as it is stored (see `orientation`), allocating at most
    `memory` bytes. Where `least` is given the picture may come smaller than it is, but upright no
    less than that: what is to be scaled down need not be decoded whole. `info` is filled as by kx_image_read. What is refused besides: KX_IMAGE_TOO_BIG
    before anything is allocated, KX_IMAGE_NO_DECODER for WebP, KX_IMAGE_DAMAGED for what the header

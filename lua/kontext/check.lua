@@ -14,12 +14,17 @@ local function grouped(number)
   return (text:gsub("^,", ""))
 end
 
--- What `fit = true` can decode, beside what the service takes itself.
-local decoded = { jpeg = true, png = true }
+-- What `fit = true` can decode. Of BMP it is those whose size the core tells.
+local decoded = { jpeg = true, png = true, bmp = true }
+
+-- Returns whether `fit = true` would do.
+local function can_fit(known)
+  return decoded[known.format] and known.width ~= nil
+end
 
 -- Returns the end of a sentence that says how a picture can be made to do.
-local function mend(how, format)
-  return how .. (decoded[format] and ", or pass fit = true" or "")
+local function mend(how, known)
+  return how .. (can_fit(known) and ", or pass fit = true" or "")
 end
 
 -- What the core found → the sentence, from the picture's name and what is known of it.
@@ -33,7 +38,8 @@ local sentences = {
   end,
   unknown = function(name) return ("%s is not a picture; %s"):format(name, takes) end,
   foreign = function(name, known)
-    return ("%s is %s; %s: %s"):format(name, known.label, takes, mend("convert it", known.format))
+    local how = known.format == "base64" and "decode it first" or "convert it"
+    return ("%s is %s; %s: %s"):format(name, known.label, takes, mend(how, known))
   end,
   no_size = function(name, known)
     return ("%s says it is %d x %d pixels: it is damaged"):format(
@@ -56,10 +62,10 @@ local function over_limits(name, known)
   if pixels > api.limits.image_pixels then
     return ("%s has %s pixels (%d x %d); the service takes up to %s: %s"):format(name,
       grouped(pixels), known.width, known.height, grouped(api.limits.image_pixels),
-      mend("scale it", known.format))
+      mend("scale it", known))
   elseif known.bytes > api.limits.image_bytes then
     return ("%s has %s bytes; the service takes up to %s: %s"):format(name, grouped(known.bytes),
-      grouped(api.limits.image_bytes), mend("scale it", known.format))
+      grouped(api.limits.image_bytes), mend("scale it", known))
   end
 end
 
@@ -97,7 +103,11 @@ function check.source(source, fitting)
   else
     known, outcome, detail = core.check(source)
   end
-  local message = known and not (fitting and decoded[known.format]) and over_limits(name, known)
+  if fitting and outcome == "foreign" and can_fit(detail) then
+    detail.orientation = 1
+    return detail
+  end
+  local message = known and not (fitting and can_fit(known)) and over_limits(name, known)
   if known and not message then return known end
   return nil, errors.new {
     kind = outcome == "file" and "file" or "image",

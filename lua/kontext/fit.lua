@@ -6,6 +6,7 @@ local check = require "kontext.check"
 local fit = {}
 
 local quality = 95 -- of a JPEG: nothing to be told from the service's own scaling
+local taken = { jpeg = true, png = true } -- by the service; other formats become PNG
 local memory = 512 * 1024 * 1024 -- bytes that decoding may take; 20 megapixels take 60 to 240 MiB
 
 --- Tells how a picture is to be made to fit.
@@ -16,11 +17,14 @@ function fit.plan(known)
   local width, height = known.width, known.height
   if known.orientation >= 5 then width, height = height, width end
   local to_width, to_height = api.output_size(width, height)
-  if width * height <= to_width * to_height and not check.is_too_large(known) then return nil end
+  if taken[known.format] and width * height <= to_width * to_height
+    and not check.is_too_large(known) then
+    return nil
+  end
   return {
     width = math.min(width, to_width),
     height = math.min(height, to_height),
-    quality = known.format == "png" and 0 or quality,
+    quality = known.format == "jpeg" and quality or 0,
     memory = memory,
   }
 end
