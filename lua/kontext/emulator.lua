@@ -44,9 +44,10 @@ function emulator.serve(options)
   if not server then return nil, message end
   local ca_file = server.pem and (options.ca_file or os.tmpname())
   if ca_file then
-    local file = assert(io.open(ca_file, "w"))
-    assert(file:write(server.pem))
-    assert(file:close())
+    local file, why = io.open(ca_file, "w")
+    if not file then return nil, why end
+    file:write(server.pem)
+    file:close()
   end
   io.write(server.url, "\n", ca_file and "certificate: " .. ca_file .. "\n" or "")
   io.flush()

@@ -248,9 +248,12 @@ describe("the emulator outlives", function()
     ["a length that is no number"] = "Content-Length: many",
     ["a length below zero"] = "Content-Length: -5",
     ["a coding that nobody knows"] = "Transfer-Encoding: rot13",
+    ["a length of a gigabyte"] = "Content-Length: 1000000000",
   } do
-    it(what .. ", which is a bad request", function()
-      assert.matches("^HTTP/1.1 400 ", say(HEAD .. line .. "\r\n\r\nx"))
+    it(what .. ", which it refuses", function()
+      for _ = 1, 20 do -- what comes first, the answer's end or the client's, is left to chance
+        assert.matches("^HTTP/1.1 4[01][03] ", say(HEAD .. line .. "\r\n\r\nx"))
+      end
       assert.equal(403, server:request("/v1/credits").status)
     end)
   end

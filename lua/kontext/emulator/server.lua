@@ -7,7 +7,7 @@ local ledger = require "kontext.emulator.ledger"
 local pictures = require "kontext.emulator.pictures"
 local service = require "kontext.emulator.service"
 local webhooks = require "kontext.emulator.webhooks"
-local cqueues = need "cqueues"
+local cqueues, errno = need "cqueues", need "cqueues.errno"
 local http_server, new_headers = need "http.server", need "http.headers".new
 local protected = need "http.util".yieldable_pcall
 local signal = need "cqueues.signal"
@@ -35,7 +35,6 @@ local function parse_target(target)
   local query = {}
   for pair in rest:gmatch "[^&]+" do
     local name, value = pair:match "^([^=]*)=?(.*)$"
-    -- A plus in a signature stands for itself only when it is escaped.
     query[unescape(name)] = unescape(value)
   end
   return path, query
@@ -51,21 +50,25 @@ local function flat_headers(headers)
   return flat
 end
 
--- lua-http would read as long as there is something to read: in turns the others get theirs.
-local function take_turns(connection)
+-- How a connection of HTTP/1 reads bodies. In turns: lua-http would read as long as there is
+-- something to read, and the others wait. And with an error where the client has gone: lua-http
+-- would try again for ever.
+local function mend_reading(connection)
   local read = connection.read_body_by_length
-  if not read or rawget(connection, "read_body_by_length") then return end -- HTTP/2 has frames
+  if not read or rawget(connection, "read_body_by_length") then return end
   function connection.read_body_by_length(self, length, timeout)
-    return read(self, math.max(length, -TURN), timeout)
+    local bytes, why, code = read(self, math.max(length, -TURN), timeout)
+    if not bytes and not why then return nil, errno.strerror(errno.EPIPE), errno.EPIPE end
+    return bytes, why, code
   end
 end
 
--- Reads a body into one string; returns it, or nil when it broke off or is too large, and how many
--- bytes came.
+-- Reads a body of a length that may be unknown into one string. Returns it and its size; or nil,
+-- how many bytes came, and true where it is too large rather than cut.
 local function read_body(stream, expected)
   local parts, size = {}, 0
-  take_turns(stream.connection)
-  while size <= BODY_LIMIT do
+  mend_reading(stream.connection)
+  while math.max(size, expected or 0) <= BODY_LIMIT do
     local chunk, why = stream:get_next_chunk(PATIENCE)
     if not chunk then
       if why or expected and size ~= expected then return nil, size end
@@ -75,7 +78,7 @@ local function read_body(stream, expected)
     size = size + #chunk
     cqueues.sleep(0)
   end
-  return nil, size
+  return nil, size, true
 end
 
 -- Answers -----------------------------------------------------------------------------------------
@@ -114,45 +117,59 @@ end
 
 -- Exchanges ---------------------------------------------------------------------------------------
 
+-- The request of a stream, and its entry in the ledger: its own requests have none.
+function server:begin(stream, headers)
+  local target, authority = headers:get ":path" or "/", headers:get ":authority"
+  local path, query = parse_target(target)
+  local request = {
+    method = headers:get ":method", path = path, query = query, headers = flat_headers(headers),
+    origin = authority and headers:get ":scheme" .. "://" .. authority or self.url,
+  }
+  local shown = flat_headers(headers)
+  shown["x-key"] = nil
+  request.entry = {
+    time = cqueues.monotime() - self.began,
+    connection = self.numbers[stream.connection.socket] or 0,
+    protocol = stream.connection.version == 2 and "2" or "1.1", tls = stream:checktls() ~= nil,
+    method = request.method, target = target, path = path, host = authority, headers = shown,
+    key = service.key_state(request), complete = false, body = 0,
+  }
+  if path ~= "/_ledger" then
+    self.ledger:count "requests"
+    request.entry.number = self.ledger.totals.requests
+    self.ledger:add("requests", request.entry)
+  end
+  return request
+end
+
+-- What to say to a request that came whole.
+function server:answer(request)
+  local ok, answer = protected(self.service.answer, self.service, request)
+  if ok then return answer end
+  self:fault("answer", answer)
+  return { status = 500, headers = {}, body = "Internal Server Error" }
+end
+
 function server:exchange(stream)
   local headers = read_headers(stream)
   if not headers then return end
-  local method, target = headers:get ":method", headers:get ":path" or "/"
-  local path, query = parse_target(target)
-  local request = { method = method, path = path, query = query, headers = flat_headers(headers) }
-  local is_own = path == "/_ledger"
-  local authority = headers:get ":authority"
-  request.origin = authority and headers:get ":scheme" .. "://" .. authority or self.url
-  local shown = flat_headers(headers)
-  shown["x-key"] = nil
-  if not is_own then self.ledger:count "requests" end
-  local entry = {
-    number = self.ledger.totals.requests, time = cqueues.monotime() - self.began,
-    connection = self.numbers[stream.connection.socket] or 0,
-    protocol = stream.connection.version == 2 and "2" or "1.1", tls = stream:checktls() ~= nil,
-    method = method, target = target, path = path, host = authority, headers = shown,
-    key = service.key_state(request), complete = false, body = 0,
-  }
-  request.entry = is_own and entry or self.ledger:add("requests", entry)
+  local request = self:begin(stream, headers)
+  local entry, answer = request.entry
   if (request.headers.expect or ""):lower() == "100-continue" then
     stream:write_continue(PATIENCE)
   end
-  request.body, entry.body = read_body(stream, tonumber(request.headers["content-length"]))
-  if not request.body then
+  local length = tonumber(request.headers["content-length"])
+  local text, size, too_large = read_body(stream, length)
+  request.body, entry.body, entry.complete = text, size, text ~= nil
+  if text then
+    answer = self:answer(request)
+  else
     self.ledger:count "incomplete"
-    if entry.body <= BODY_LIMIT then return drop(stream) end
-    entry.status = 413
-    return write(stream, { status = 413, headers = { connection = "close" }, body = "" }, method)
+    answer = too_large and { status = 413, headers = { connection = "close" }, body = "" }
+      or { drop = true }
   end
-  entry.complete = true
-  local ok, answer = protected(self.service.answer, self.service, request)
-  if not ok then
-    self:fault("answer", answer)
-    answer = { status = 500, headers = {}, body = "Internal Server Error" }
-  end
-  entry.status = not answer.drop and answer.status or nil
-  entry.cut = answer.cut
-  write(stream, answer, method)
+  entry.status, entry.cut = not answer.drop and answer.status or nil, answer.cut
+  write(stream, answer, request.method)
   if entry.body > TURN then collectgarbage() end -- else bodies pile up as garbage
   entry.answered = cqueues.monotime() - self.began
 end
