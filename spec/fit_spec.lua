@@ -7,13 +7,14 @@ local pictures = require "spec.support.pictures"
 local raw = require "spec.support.raw"
 
 -- A grey JPEG of any size in a few bytes: every block is a zero for its mean and one for its end.
-local function grey(width, height, between)
+local function grey(width, height, codes)
   local blocks = math.ceil(width / 8) * math.ceil(height / 8)
   local table_of_one = "\1" .. ("\0"):rep(15) .. "\0"
-  return "\255\216" .. (between or "") .. pictures.segment(0xDB, "\0" .. ("\1"):rep(64)) ..
+  return "\255\216" .. pictures.segment(0xDB, "\0" .. ("\1"):rep(64)) ..
     pictures.sof(width, height, "\1\17\0") ..
     pictures.segment(0xC4, "\0" .. table_of_one .. "\16" .. table_of_one) ..
-    pictures.segment(0xDA, "\1\1\0\0\63\0") .. ("\0"):rep(math.ceil(blocks / 4)) .. "\255\217"
+    pictures.segment(0xDA, "\1\1\0\0\63\0") .. (codes or "\0"):rep(math.ceil(blocks / 4)) ..
+    "\255\217"
 end
 
 local function painted(format, width, height)
@@ -63,17 +64,20 @@ local function descriptors()
   return pid and tonumber(pictures.output(("ls /proc/%d/fd | wc -l"):format(pid)))
 end
 
--- Calls until it gives true, for ten seconds at most.
+-- Calls until it gives true, for twenty seconds at most.
 local function eventually(fn)
-  local limit = core.now() + 10
+  local limit = core.now() + 20
   repeat if fn() then return true end until core.now() > limit
   return false
 end
 
 describe("fit", function()
-  local server, client
+  local server, client, at_first
 
-  setup(function() server = raw.start() end)
+  setup(function()
+    server = raw.start()
+    at_first = descriptors()
+  end)
   teardown(function() server:stop() end)
 
   before_each(function()
@@ -215,7 +219,8 @@ describe("fit", function()
   it("sends nothing of a picture whose header is good and whose rest is not", function()
     local whole = grey(1600, 1200)
     for _, bytes in ipairs { whole:sub(1, -1000), pictures.png(2000, 1000),
-      pictures.jpeg(2000, 1000), (whole:gsub("\255\217$", "\255\216\255\217")) } do
+      pictures.jpeg(2000, 1000), grey(1600, 1200, "\170"),
+      (whole:gsub("\255\217$", "\255\216\255\217")) } do
       assert.matches("^the image cannot be made to fit: .", refused { bytes = bytes })
     end
   end)
@@ -258,10 +263,8 @@ describe("fit", function()
   end)
 
   it("lets go at once of a picture that is being decoded, and of its descriptors", function()
-    collectgarbage()
-    client:close()
-    local before = descriptors()
     for _, how in ipairs { "cancel", "close" } do
+      client:close()
       client = kontext.new { base_url = server.url, api_key = raw.key }
       local job = begin { bytes = grey(10000, 8000) }
       local began = core.now()
@@ -273,7 +276,9 @@ describe("fit", function()
       assert.truthy(job:ended())
       client:close()
     end
-    if before then assert.is_true(eventually(function() return descriptors() == before end)) end
+    if at_first then
+      assert.is_true(eventually(function() return descriptors() <= at_first end))
+    end
     assert.equal(0, #server:requests "POST")
   end)
 
