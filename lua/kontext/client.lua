@@ -93,17 +93,22 @@ function Client:_leave_to_parent()
   self:_end_all("fork", self._broken.message)
 end
 
--- Returns the checked sources of the images by name, and how they are to be made to fit; or nil and
--- an error.
+-- Returns the checked sources of the images by name, and how those are to be made to fit that have
+-- to be; or nil and an error.
 local function check_sources(checked)
-  local sources, plans = {}, {}
+  local sources, plans = {}, nil
   for name in pairs(checked) do
     local source = params.fields[name].api == "image" and checked[name]
     if source and not source.url then
       local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
-      sources[name] = { path = source.path, bytes = source.bytes, stamp = known.stamp }
-      plans[name] = checked.fit and fit.plan(known) or nil
+      source.stamp = known.stamp
+      sources[name] = source
+      local plan = checked.fit and fit.plan(known)
+      if plan then
+        plans = plans or {}
+        plans[name] = plan
+      end
     end
   end
   return sources, plans
@@ -136,7 +141,7 @@ function Client:_edit(given, level)
   if not sources then return self:_refuse(fields, errors.copy(plans)) end
   checked.model = checked.model or self._model
   fields._sources, fields._plans = sources, plans
-  fields._next = next(plans) and "_fit" or "_submit"
+  fields._next = plans and "_fit" or "_submit"
   fields._timeout = checked.timeout or self._timeout
   return self:_queue(job.new(self, fields), false)
 end
