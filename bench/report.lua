@@ -247,7 +247,7 @@ end
 local function write_polls(r)
   write "## Polls\n"
   write("Simulated: the mean time from a task's end to the poll that finds it, and the polls of a "
-    .. "task, both as multiples of what a loop of 0.5 s needs; 200 new clients with 100 tasks each. "
+    .. "task, both as multiples of what a loop of 0.5 s needs; 200 new clients, 100 tasks each. "
     .. "A service without memory gives nothing to learn: no schedule beats a loop there.\n")
   local rows = {}
   for i, row in ipairs(r.polls) do
