@@ -10,8 +10,8 @@ local function alone(variables, script)
   for name, value in pairs(variables) do file:write(name, "='", value, "'\n") end
   file:write("set -e; cd /\n", script)
   file:close()
-  local pipe = io.popen(("env -i PATH=\"$PATH\" HOME='%s' TREE='%s' sh %s 2>&1; echo; echo $?")
-    :format(tree or "/", tree or "/", path))
+  local command = [[env -i PATH="$PATH" HOME='%s' TREE='%s' sh %s 2>&1; s=$?; echo; echo $s]]
+  local pipe = io.popen(command:format(tree or "/", tree or "/", path))
   local lines = {}
   for line in pipe:lines() do
     if line ~= "" then lines[#lines + 1] = line end
