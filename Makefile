@@ -39,7 +39,7 @@ cflags_portable = -DKX_PORTABLE
 cflags_asan = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 cflags_old = -DKX_LIBCURL=0x075000 -Wno-deprecated-declarations # as before libcurl 7.85
 cflags_tsan = -O1 -fsanitize=thread
-cflags_coverage = -O0 --coverage
+cflags_coverage = -O0 --coverage -fprofile-update=atomic
 cflags_valgrind = -O1
 cflags_fuzz = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 extra_flags = $(cflags_$(VARIANT))
@@ -190,10 +190,11 @@ lint: deps-lint
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
 
-# How much of src/ the specs reach, by line and by branch.
-coverage: deps-check
+# How much of src/ the specs and the C programs reach, by line and by branch.
+coverage: deps-check deps-test
 	@rm -f build/coverage-5.4/*.gcda
-	-@$(MAKE) spec VARIANT=coverage SPECS="$(SPECS)"
+	@$(MAKE) -j2 $(matrix:spec-%=module-%)
+	-@$(MAKE) -k VARIANT=coverage SPECS="$(SPECS)" spec run-units
 	@for by in "" --branches; do \
 	  gcovr --root . --filter src/ --object-directory build/coverage-5.4 $$by --txt; done
 
