@@ -142,6 +142,8 @@ spec: all
 	  $(LUA) spec/support/busted.lua -o plainTerminal $(busted_$(VARIANT)) $(SPECS)
 
 spec-%: ; @$(MAKE) spec LUA_VERSION=$*
+spec-5.4: ; @$(MAKE) spec SPECS="$(wildcard spec/*_spec.lua)"
+spec-folders: ; @$(MAKE) spec SPECS="$(wildcard spec/*/*_spec.lua)"
 test-portable: ; @$(MAKE) spec VARIANT=portable
 test-old: ; @$(MAKE) spec VARIANT=old SPECS="$(wildcard $(on_the_wire:%=spec/%_spec.lua))"
 on_the_wire = submit poll download
@@ -193,7 +195,7 @@ lint: deps-lint
 # How much of src/ the specs and the C programs reach, by line and by branch.
 coverage: deps-check deps-test
 	@rm -f build/coverage-5.4/*.gcda
-	@$(MAKE) -j2 $(matrix:spec-%=module-%)
+	@$(MAKE) -j2 $(luas:%=module-%)
 	-@$(MAKE) -k VARIANT=coverage SPECS="$(SPECS)" spec run-units
 	@for by in "" --branches; do \
 	  gcovr --root . --filter src/ --object-directory build/coverage-5.4 $$by --txt; done
@@ -223,14 +225,15 @@ $(B)/%: fuzz/%.c $(objects)
 module-%: ; @$(MAKE) all LUA_VERSION=$*
 variant-%: ; @$(MAKE) all VARIANT=$*
 
-matrix = spec-5.4 spec-jit spec-5.1 spec-5.2 spec-5.3
+luas = 5.4 jit 5.1 5.2 5.3
+matrix = spec-folders $(luas:%=spec-%)
 
 matrix: deps-test
-	@$(MAKE) -j2 $(matrix:spec-%=module-%)
+	@$(MAKE) -j2 $(luas:%=module-%)
 	@lua5.4 spec/run $(matrix)
 
 test: deps-test deps-demo
-	@$(MAKE) -j2 $(matrix:spec-%=module-%) variant-asan variant-portable
+	@$(MAKE) -j2 $(luas:%=module-%) variant-asan variant-portable
 	@lua5.4 spec/run $(matrix) sanitize units test-portable luacheck symbols
 
 # What the machine must have: for building and running, and more for other purposes.
@@ -255,7 +258,7 @@ torture: deps-test deps-check
 HOSTS = spec/hosts/hosts.lua spec/hosts/examples.lua spec/hosts/neovim.lua
 
 test-hosts: deps-demo deps-hosts
-	@$(MAKE) -j2 $(matrix:spec-%=module-%)
+	@$(MAKE) -j2 $(luas:%=module-%)
 	@$(MAKE) nvim
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
 
@@ -281,7 +284,7 @@ build/bench/sdk: bench/peers/sdk.mjs
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all install uninstall nvim spec test-portable test-old sanitize valgrind gc0 tsan units \
+.PHONY: all install uninstall nvim spec spec-5.4 spec-folders test-portable test-old sanitize valgrind gc0 tsan units \
   run-units symbols luacheck lint coverage fuzz run-fuzzers matrix test deps demo torture \
   test-hosts bench bench-smoke bench-programs clean
 .DELETE_ON_ERROR:
