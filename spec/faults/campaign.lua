@@ -46,7 +46,9 @@ function campaign.new(options)
     interpreter = options.interpreter or { "lua5.4" },
     loop = cqueues.new(), cases = 0, violations = {}, leaks = 0, worst = {}, notes = {},
     waiting = {}, begun = cqueues.monotime(),
-    temporary = assert(sys.mkdtemp("/tmp/kontext-" .. options.id:lower() .. "-")),
+    -- In memory where that can be: these campaigns are about order, not about the disk's patience.
+    temporary = sys.mkdtemp("/dev/shm/kontext-" .. options.id:lower() .. "-")
+      or assert(sys.mkdtemp("/tmp/kontext-" .. options.id:lower() .. "-")),
     options = options,
   }, Campaign)
 end

@@ -11,6 +11,7 @@ describe("under faults #once", function()
   local promises = {
     R1 = "sends a paid request at most once",
     R8 = "never hangs its host",
+    R2 = "loses and repeats nothing when it is killed",
     S1 = "shows its key to nobody else",
     S3 = "sends nothing to whom TLS does not vouch for",
   }

@@ -95,8 +95,9 @@ function service.script(options)
       if route == "sample" then status, headers, body = part(entry, status, headers, body) end
       local keep = options.keep or route == "credits"
       if not keep then headers[#headers + 1] = "Connection: close" end
-      local bytes = ("HTTP/1.1 %s\r\n%s\r\nContent-Length: %d\r\n\r\n%s"):format(
-        status, table.concat(headers, "\r\n"), #body, body)
+      headers[#headers + 1] = "Content-Length: " .. #body
+      local bytes = ("HTTP/1.1 %s\r\n%s\r\n\r\n%s"):format(status,
+        table.concat(headers, "\r\n"), body)
       if options.spoil then
         local done = options.spoil(conn, entry, route, bytes)
         if done == false then return end

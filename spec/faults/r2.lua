@@ -1,0 +1,207 @@
+-- R2: kill -9 at random moments and at each call that writes, syncs, renames or sends, in the
+-- middle of a batch; then the batch again, until it ends. Nothing accepted is lost, nothing is paid for
+-- twice, no picture is torn; in doubt is only what was under way when the kill came.
+
+local cqueues = require "cqueues"
+local socket = require "cqueues.socket"
+local campaign = require "faults.campaign"
+local picture = require "faults.picture"
+local server = require "faults.server"
+local service = require "faults.service"
+local sys = require "faults.sys"
+
+local KILLS = campaign.size(60, 1000, 10000)
+local ITEMS = 24
+local AFTER = 0.25 -- seconds from an answer's last byte to its ACCEPTED on the disk, at most
+local ROUND_KILLS = 40
+
+-- Calls that may be the last; `from` whose they are. The number is how far into a run they reach.
+local points = {
+  { names = "write", reach = 90 }, { names = "fsync", reach = 120 },
+  { names = "renameat", reach = 24 }, { names = "openat,open,openat64,open64", reach = 60 },
+  { names = "flock", reach = 1 }, { names = "pread,pread64", reach = 100 },
+  { names = "send", reach = 150, from = "libcurl" }, { names = "recv", reach = 300,
+    from = "libcurl" }, { names = "connect", reach = 72, from = "libcurl" },
+}
+local manners = { "kill", "died", "torn" }
+
+local run = campaign.new { id = "R2", title = "killed and run again", at_once = 3, limit = 60 }
+
+local image = run.temporary .. "/small.png"
+local random = 20260102
+local function roll(n)
+  random = (random * 1103515245 + 12345) % 2147483648
+  return (random >> 8) % n
+end
+
+-- A service that takes its time, as long as a kill takes to come.
+local function start_service(log)
+  local polls = {}
+  local script, state = service.script {
+    keep = true,
+    spoil = function(_, entry, route)
+      if route == "submit" then
+        local item = tonumber(entry.body:match '"edit (%d+)"')
+        local one = log[item] or { posts = 0 }
+        log[item], one.posts = one, one.posts + 1
+        cqueues.sleep(roll(8) / 1000)
+        one.answered = cqueues.monotime()
+      elseif route == "sample" then
+        cqueues.sleep(roll(4) / 1000)
+      end
+    end,
+    answers = { poll = function(it, id)
+      polls[id] = (polls[id] or 0) + 1
+      if polls[id] > 1 then return service.answers.poll(it, id) end
+      return "200 OK", {}, ('{"id":"%s","status":"Pending","progress":0.5}'):format(id)
+    end },
+  }
+  local back = server.start(run.loop, script)
+  state.base = "http://127.0.0.1:" .. back.port
+  return back, state.base
+end
+
+-- How a process is to die: {env} for a preloaded library, or {seconds}.
+local function plan()
+  if roll(2) == 0 then return { seconds = 0.02 + roll(250) / 1000 } end
+  local point = points[1 + roll(#points)]
+  local manner = manners[1 + roll(#manners)]
+  return { text = point.names .. " " .. manner, env = {
+    "LD_PRELOAD=" .. os.getenv "PWD" .. "/build/faults/inject.so",
+    ("KX_INJECT=%s:%d:%s"):format(point.names, 1 + roll(point.reach), manner),
+    "KX_INJECT_FROM=" .. (point.from or "core.so"),
+  } }
+end
+
+-- Runs the batch once; returns its results, whether it came to its end, and when it died.
+local function once(place, how)
+  local pid, fd = assert(sys.spawn({ "lua5.4", "spec/faults/killed.lua", place.base, campaign.key,
+    place.journal, place.folder, image, tostring(ITEMS) }, how.env,
+    { stderr = run.temporary .. "/stderr" }))
+  local pipe = socket.fdopen(fd)
+  pipe:setmode("b", "bn")
+  pipe:setmaxline(65536)
+  pipe:onerror(function(_, _, code) return code end)
+  if how.seconds then
+    run.loop:wrap(function()
+      cqueues.sleep(how.seconds)
+      if not how.dead then
+        sys.kill(pid, 9)
+        how.killed = cqueues.monotime()
+      end
+    end)
+  end
+  local results, ended = {}, false
+  for line in pipe:lines "*l" do
+    run:scan(line, "a result")
+    local index, kind, text = line:match "^(%d+)\t(%S+)\t(.*)$"
+    if index then results[tonumber(index)] = { kind = kind, text = text }
+    elseif line == "end" then ended = true end
+  end
+  how.dead = true
+  local died = how.killed or cqueues.monotime()
+  pipe:close()
+  local manner, number = sys.wait(pid)
+  return results, ended and manner == "exit" and number == 0, died, manner, number
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local bytes = file:read "a"
+  file:close()
+  return bytes
+end
+
+-- What is wrong with the files that are there, at any moment.
+local function torn(place)
+  for _, name in ipairs(sys.list(place.folder)) do
+    if name:find "^%d" and read(place.folder .. "/" .. name) ~= service.result then
+      return "torn picture " .. name
+    end
+  end
+  local journal = sys.stat(place.journal)
+  if journal and journal.mode ~= 384 then return "the journal's mode is not 0600" end
+end
+
+-- A batch, killed until it survives. Returns what is wrong.
+local function try(case)
+  local place = { folder = ("%s/%d"):format(run.temporary, case.number), log = {} }
+  place.journal = place.folder .. ".journal"
+  os.execute("mkdir " .. place.folder)
+  local back
+  back, place.base = start_service(place.log)
+  local deaths, results, done = {}, nil, false
+  local wrong
+  for attempt = 1, ROUND_KILLS + 1 do
+    local how = (run.kills >= KILLS or attempt > ROUND_KILLS) and {} or plan()
+    local died, manner, number
+    results, done, died, manner, number = once(place, how)
+    wrong = torn(place)
+    if wrong then break end
+    if done then break end
+    if manner ~= "signal" or number ~= 9 then
+      wrong = ("it ended by itself: %s %s (%s)"):format(manner, number, how.text or how.seconds)
+      break
+    end
+    run.kills = run.kills + 1
+    deaths[#deaths + 1] = died
+  end
+  if not done and not wrong then wrong = "it never came to its end" end
+  -- What an earlier run printed is in the journal too: once more, and all must be as it was.
+  if not wrong then results, done = once(place, {}) end
+  if not wrong and not done then wrong = "the last run did not end" end
+  for item = 1, ITEMS do
+    if wrong then break end
+    local one, result = place.log[item] or { posts = 0 }, results[item] or { kind = "nothing" }
+    if one.posts > 1 then
+      wrong = ("edit %d PAID %d TIMES (%s)"):format(item, one.posts, result.kind)
+    elseif result.kind == "saved" then
+      if one.posts ~= 1 or not read(("%s/%d.png"):format(place.folder, item)) then
+        wrong = ("edit %d is called saved: %d submits"):format(item, one.posts)
+      end
+    elseif result.kind == "ambiguous" then
+      run.doubts = run.doubts + 1
+      local excused = one.posts == 0
+      if excused then run.unsent = run.unsent + 1 end
+      for _, died in ipairs(deaths) do
+        if one.answered and died <= one.answered + AFTER then excused = true end
+        if one.posts == 1 and not one.answered then excused = true end
+      end
+      if not excused then
+        wrong = ("edit %d is in doubt, though its answer came %.0f ms before the kill"):format(
+          item, (deaths[#deaths] - one.answered) * 1000)
+      end
+    else
+      wrong = ("edit %d: %s %s"):format(item, result.kind, result.text or "")
+    end
+  end
+  run:scan(read(place.journal) or "", "the journal")
+  back:close(true)
+  os.execute("rm -rf " .. place.folder .. "*")
+  return wrong
+end
+
+run:run(function()
+  run.kills, run.doubts, run.unsent = 0, 0, 0
+  local file = assert(io.open(image, "wb"))
+  file:write(picture.png(24, 16))
+  file:close()
+  local number, running = 0, 0
+  for _ = 1, run.at_once do
+    running = running + 1
+    run.loop:wrap(function()
+      while run.kills < KILLS and #run.violations < 5 do
+        number = number + 1
+        local mine = number
+        local fine, broken = xpcall(try, debug.traceback, { number = mine })
+        run.cases = run.cases + 1
+        if not fine or broken then run:violation("batch " .. mine, broken) end
+      end
+      running = running - 1
+    end)
+  end
+  while running > 0 do cqueues.sleep(0.05) end
+  run.notes = { ("%d kills, %d edits in doubt (%d of them never sent)"):format(run.kills,
+    run.doubts, run.unsent) }
+end)
