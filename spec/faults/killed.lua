@@ -14,6 +14,7 @@ end
 for result in client:batch(list):results() do
   local err = result.error
   io.stdout:write(result.index, "\t", err and err.kind or "saved", "\t",
+    err and err.job_id and err.polling_url and "recoverable" or "-", "\t",
     err and tostring(err):gsub("%s", " ") or result.saved, "\n"):flush()
 end
 print "end"

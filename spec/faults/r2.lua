@@ -1,6 +1,6 @@
 -- R2: kill -9 at random moments and at each call that writes, syncs, renames or sends, in the
--- middle of a batch; then the batch again, until it ends. Nothing accepted is lost, nothing is paid for
--- twice, no picture is torn; in doubt is only what was under way when the kill came.
+-- middle of a batch; then the batch again, until it ends. Nothing accepted is lost, nothing is paid
+-- for twice, no picture is torn; in doubt is only what was under way when the kill came.
 
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
@@ -94,7 +94,7 @@ local function once(place, how)
   local results, ended = {}, false
   for line in pipe:lines "*l" do
     run:scan(line, "a result")
-    local index, kind, text = line:match "^(%d+)\t(%S+)\t(.*)$"
+    local index, kind, text = line:match "^(%d+)\t(%S+)\t%S+\t(.*)$"
     if index then results[tonumber(index)] = { kind = kind, text = text }
     elseif line == "end" then ended = true end
   end

@@ -19,7 +19,7 @@ local LIMITS = { step = 0.020, edit = 0.020, cancel = 0.005, close = 0.050 }
 local CLOSING = 0.050
 local LATE = 0.200
 local TIMEOUT = 1.0
-local TRIES = 3 -- a machine that others use may pause a process; a call that blocks does so again
+local TRIES = 5 -- a machine that others use may pause a process; a call that blocks does so again
 
 local run = campaign.new { id = "R8", title = "what hangs does not hang its host", at_once = 6,
                            limit = 20 }
