@@ -10,10 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+
+#define WARM 8
 
 typedef enum { TOLD, MASKED, BEYOND, BAD } verdict;
 
@@ -91,7 +94,12 @@ int main(int argc, char **argv) {
   for (n = 1; n < 4; n++) once(1000000000, argv); /* what is made once for the process */
   files = open_files();
   held = mallinfo2().uordblks;
-  for (n = atol(argv[2]); v != BEYOND && counts[BAD] < 5; n += stride) counts[v = once(n, argv)]++;
+  for (n = atol(argv[2]); v != BEYOND && counts[BAD] < 5; n += stride) {
+    counts[v = once(n, argv)]++;
+    /* What a failure fills once, such as a cache, is no leak: it does not grow with the tries. */
+    if (counts[TOLD] == WARM) held = mallinfo2().uordblks;
+  }
+  usleep(200000); /* a thread that warms TLS up may be reading a file */
   printf("tried=%ld masked=%ld bad=%ld leaked=%ld fds=%d\n", counts[TOLD] + counts[MASKED],
          counts[MASKED], counts[BAD], (long)(mallinfo2().uordblks - held), open_files() - files);
   return counts[BAD] ? 1 : 0;

@@ -49,8 +49,8 @@ local function try(case)
   local stride = strides[case.scenario] or campaign.size(11, 1, 1)
   local env = { "LUA_CPATH=" .. os.getenv("LUA_CPATH"):gsub("build/5%.4/",
     "build/" .. case.lua .. "/") }
+  if case.lua ~= "5.4" then stride = stride * campaign.size(5, 5, 1) end
   if case.lua:find "asan" then
-    stride = stride * campaign.size(5, 5, 1)
     -- lua-cjson forgets a buffer when Lua throws through it; mapped, it can be told from ours.
     env[#env + 1] = "LD_PRELOAD=" .. libasan .. " " .. cjson_so
     env[#env + 1] = "LSAN_OPTIONS=print_suppressions=0:suppressions=" .. run.temporary
