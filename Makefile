@@ -154,7 +154,8 @@ gc0: ; @$(MAKE) spec VARIANT=gc0
 # Two Lua states in two threads, under ThreadSanitizer.
 tsan: all
 	@$(MAKE) -j2 VARIANT=tsan all build/tsan-$(LUA_VERSION)/threads
-	@$(environment) $(LUA) spec/support/threads.lua build/tsan-$(LUA_VERSION)/threads \
+	@$(environment) TSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/tsan.supp \
+	  $(LUA) spec/support/threads.lua build/tsan-$(LUA_VERSION)/threads \
 	  "$(CURDIR)/build/tsan-$(LUA_VERSION)/?.so"
 
 $(B)/threads: spec/support/threads.c

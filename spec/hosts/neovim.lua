@@ -69,7 +69,7 @@ describe("the Neovim plugin", function()
       runner:afresh()
       os.execute(("cp %s %s/car.jpg"):format(runner.photo, runner.out))
       local file = assert(io.open(runner.out .. "/start", "w"))
-      file:write("exec ", NVIM, more, "\n")
+      file:write("echo $$ >pid\nexec ", NVIM, more, "\n")
       file:close()
       terminal = "tmux -L kontext-" .. runner.out:match "[^./]+$"
       runner:host("jit", ("%s -f /dev/null new-session -d -x 120 -y 40 -c %s %q")
@@ -93,7 +93,10 @@ describe("the Neovim plugin", function()
     end
 
     after_each(function()
-      if terminal then support.shell(terminal .. " kill-server") end
+      if not terminal then return end
+      support.shell(terminal .. " kill-server")
+      -- Neovim may outlive the terminal that script(1) made for it.
+      support.shell(("kill -KILL $(cat %s/pid) 2>/dev/null"):format(runner.out))
     end)
 
     it("moves while one types, and shows before and after in the pictures' colours", function()
