@@ -43,10 +43,11 @@ describe("a poll of the emulator", function()
   it("has the headers that were recorded, on every answer", function()
     local url = server:submit { prompt = "A castle", seed = 1 }.json.polling_url
     local waits = {}
-    for _ = 1, 8 do
+    for _ = 1, 30 do
       local answer = server:request(url)
       assert.equal("1200", answer.headers["x-ratelimit-limit"])
-      assert.matches("^11%d%d$", answer.headers["x-ratelimit-remaining"])
+      local remaining = assert(answer.headers["x-ratelimit-remaining"]:match "^%d+$")
+      assert.is_true(tonumber(remaining) < 1200) -- how many are left hangs on the second
       assert.matches("^%d+%.%d+$", answer.headers["x-ratelimit-reset"])
       assert.is_true(math.abs(tonumber(answer.headers["x-ratelimit-reset"]) - os.time()) < 5)
       waits[answer.headers["retry-after"]] = true
