@@ -5,8 +5,8 @@ local kontext = require "kontext"
 local support = require "spec.hosts.support"
 
 -- A virtual machine may take its processor away for 100 ms: another run tells that from a host that
--- stands still, and the first of some tries without such a gap counts. What a quiet machine gives is
--- less: docs/hosts.md.
+-- stands still, and the first of some tries without such a gap counts. What a quiet machine gives
+-- is less: docs/hosts.md.
 local GAP = 0.02
 local TRIES = 5
 
