@@ -42,6 +42,7 @@ test |command file       |file
 test |command compare    |imagemagick
 test |file $posix        |lua-posix
 test |command readelf    |binutils
+test |command strace     |strace
 test |command lua5.3     |lua5.3
 test |command lua5.2     |lua5.2
 test |command lua5.1     |lua5.1
