@@ -1,4 +1,4 @@
-/* Digests by OpenSSL's EVP: MD5 for Content-MD5, SHA-256 for names and journals, HMAC for webhooks. */
+/* Digests by OpenSSL: MD5 for Content-MD5, SHA-256 for names and journals, HMAC for webhooks. */
 #ifndef KX_DIGEST_H
 #define KX_DIGEST_H
 
@@ -10,7 +10,7 @@ typedef enum { KX_MD5, KX_SHA256 } kx_digest_kind;
 
 typedef struct kx_digest kx_digest;
 
-/* Returns a running digest, or NULL where memory or the algorithm is missing (MD5 under FIPS). */
+/* Returns a running digest, or NULL without memory. */
 kx_digest *kx_digest_new(kx_digest_kind kind);
 void kx_digest_free(kx_digest *digest);
 void kx_digest_add(kx_digest *digest, const void *bytes, size_t size);
