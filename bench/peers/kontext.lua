@@ -8,19 +8,18 @@ local client = kontext.new { base_url = url, api_key = "bench", max_active = ton
 local save = os.getenv "SAVE"
 local jobs = {}
 
-local function collect(job)
-  assert(job:wait())
+-- Waits for an edit, and looks at its picture no longer.
+local function collect(i)
+  assert(jobs[i]:wait())
+  jobs[i] = false
 end
 
 for i = 1, tonumber(edits) do
   jobs[i] = client:edit { prompt = "bench", input_image = picture,
     save_as = save and save .. i .. ".jpg" }
-  if in_flight == "1" then collect(jobs[i]) end
+  if in_flight == "1" then collect(i) end
 end
 if in_flight ~= "1" then
-  for i = 1, #jobs do
-    collect(jobs[i])
-    jobs[i] = false
-  end
+  for i = 1, #jobs do collect(i) end
 end
 client:close()
