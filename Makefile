@@ -256,11 +256,12 @@ torture: deps-test deps-check
 
 # Other people's programs, each run for real with kontext inside (docs/hosts.md). Not installed:
 # skipped by name.
-HOSTS = spec/hosts/hosts.lua spec/hosts/examples.lua spec/hosts/neovim.lua
+HOSTS = $(patsubst %,spec/hosts/%.lua,hosts examples neovim sdk)
 
 test-hosts: deps-demo deps-hosts
 	@$(MAKE) -j2 $(luas:%=module-%)
 	@$(MAKE) nvim
+	-@$(MAKE) build/bench/sdk
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
 
 bench: bench-programs

@@ -66,6 +66,7 @@ hosts|command tshark     |tshark
 hosts|command Xvfb       |xvfb xauth
 hosts|command tmux       |tmux
 hosts|command curl       |curl
+hosts|command npm        |npm nodejs
 lint |command clang-tidy |clang-tidy
 lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg

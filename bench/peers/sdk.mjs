@@ -1,9 +1,10 @@
-// sdk.mjs URL PICTURE EDITS IN_FLIGHT POLL_INTERVAL: the most used TypeScript SDK of this API.
-import { readFile } from "node:fs/promises";
+// sdk.mjs URL PICTURE EDITS IN_FLIGHT POLL_INTERVAL [OUT]: the most used TypeScript SDK of this API.
+// The last picture is written to OUT.
+import { readFile, writeFile } from "node:fs/promises";
 import { createBlackForestLabs } from "@ai-sdk/black-forest-labs";
 import { generateImage } from "ai";
 
-const [url, picture, edits, inFlight, interval] = process.argv.slice(2);
+const [url, picture, edits, inFlight, interval, out] = process.argv.slice(2);
 const service = createBlackForestLabs({
   apiKey: "bench",
   baseURL: `${url}/v1`,
@@ -18,6 +19,7 @@ async function run() {
       prompt: { text: "bench", images: [await readFile(picture)] },
     });
     if (!image.uint8Array.length) throw new Error("no picture");
+    if (out) await writeFile(out, image.uint8Array);
   }
 }
 
