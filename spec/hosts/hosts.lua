@@ -4,24 +4,25 @@ local core = require "kontext.core"
 local kontext = require "kontext"
 local support = require "spec.hosts.support"
 
--- A virtual machine may take its processor away for 100 ms: another run tells that from a host that
--- stands still, and the first of some tries without such a gap counts. What a quiet machine gives
--- is less: docs/hosts.md.
-local GAP = 0.02
+-- Seconds that the host's clock may stand, without those in which the machine ran others; where the
+-- clock is a request's from outside, or coarse by itself, that cannot be told so exactly. Nobody is
+-- told what a virtual machine takes for itself: the first of some runs without such a gap counts.
+local GAP, COARSE_GAP = 0.005, 0.02
 local TRIES = 5
 
--- Which build of the module it loads, what it needs ("command", or "lua module"), how it is run.
+-- Which build of the module it loads, what it needs ("command", or "lua module"), how it is run,
+-- how long its clock may stand.
 local hosts = {
   { "luv", "5.4", "lua5.4 luv", "lua5.4 spec/hosts/luv.lua" },
   { "cqueues", "5.4", "lua5.4 cqueues", "lua5.4 spec/hosts/cqueues.lua" },
   { "copas", "5.1", "lua5.1 copas", "lua5.1 spec/hosts/copas.lua" },
   { "GLib through lgi", "5.3", "lua5.3 lgi", "lua5.3 spec/hosts/glib.lua" },
-  { "libevent, adapted", "5.4", "lua5.4 luaevent.core", "lua5.4 spec/hosts/own.lua" },
+  { "libevent, adapted", "5.4", "lua5.4 luaevent.core", "lua5.4 spec/hosts/own.lua", COARSE_GAP },
   { "Neovim", "jit", "nvim", "nvim --headless -u NONE -i NONE -S spec/hosts/nvim.lua" },
   { "Prosody", "5.4", "prosody", "prosody -F --config spec/hosts/prosody.cfg.lua" },
   { "mpv", "5.2", "mpv", "mpv --no-config --idle --vo=null --ao=null --script=spec/hosts/mpv.lua" },
-  { "nginx", "jit", "nginx", "lua5.4 spec/hosts/serve.lua nginx" },
-  { "HAProxy", "5.3", "haproxy", "lua5.4 spec/hosts/serve.lua haproxy" },
+  { "nginx", "jit", "nginx", "lua5.4 spec/hosts/serve.lua nginx", COARSE_GAP },
+  { "HAProxy", "5.3", "haproxy", "lua5.4 spec/hosts/serve.lua haproxy", COARSE_GAP },
   { "awesome", "5.3", "awesome", "xvfb-run -a awesome -c spec/hosts/awesome.lua" },
   { "darktable", "5.4", "darktable", "sh spec/hosts/darktable.sh darktable.lua" },
 }
@@ -52,18 +53,18 @@ describe("in a host of its own", function()
   end
 
   for _, host in ipairs(hosts) do
-    local name, build, need, command = host[1], host[2], host[3], host[4]
+    local name, build, need, command, most = host[1], host[2], host[3], host[4], host[5] or GAP
     it("edits three pictures at once in " .. name .. ", whose clock goes on", function()
       if not support.is_there(need) then return pending(need .. " is not installed") end
       local report
       for _ = 1, TRIES do
         runner:afresh()
         report = three_edits(build, command)
-        if report.gap < GAP then break end
+        if report.own < most then break end
       end
-      print(("%-17s %-3s %5d ticks, 99 of 100 within %4.1f ms, largest gap %5.1f ms"):format(
-        name, build, report.ticks, report.p99 * 1000, report.gap * 1000))
-      assert.is_true(report.gap < GAP, ("the clock stood for %.1f ms"):format(report.gap * 1000))
+      print(("%-17s %-3s %4d ticks, 99 of 100 within %4.1f ms, longest %5.1f, the host's own %4.1f")
+        :format(name, build, report.ticks, report.p99 * 1000, report.gap * 1000, report.own * 1000))
+      assert.is_true(report.own < most, ("the clock stood for %.1f ms"):format(report.own * 1000))
     end)
   end
 

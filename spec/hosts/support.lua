@@ -13,10 +13,6 @@ local PATIENCE = 60 -- seconds for one host
 support.photo = os.getenv "PHOTO" or "/usr/share/backgrounds/sunset_by_Aitzol_Berasategi.jpg"
 support.small = "/usr/share/backgrounds/Picture_1A_by_freespace.jpg"
 
--- What else runs on the machine is not the host's fault: it gets its turn first, where that is
--- allowed.
-local first = os.execute "chrt -f 1 true 2>/dev/null" and "chrt -f 1" or ""
-
 --- Runs a shell's command; returns all it said.
 ---@param command string
 ---@return string
@@ -65,8 +61,8 @@ function runner:host(build, command)
     export KONTEXT_OUT=%s KONTEXT_PHOTO=%s BFL_BASE_URL=%s BFL_API_KEY=spec
     export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/?.lua;;"
     export LUA_CPATH="$PWD/build/%s/?.so;;"
-    %s timeout -k 5 %d %s]]):format(
-    self.out, self.photo, self.server.url, build, first, PATIENCE, command))
+    timeout -k 5 %d %s]]):format(
+    self.out, self.photo, self.server.url, build, PATIENCE, command))
 end
 
 --- Ends the emulator and removes the folder.

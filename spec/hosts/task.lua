@@ -5,13 +5,21 @@ local report = require "spec.hosts.report"
 
 local task = {}
 
-local last
+-- Seconds that this thread was ready to run and was not let, as Linux counts them.
+local function kept_waiting()
+  local file = io.open "/proc/thread-self/schedstat"
+  local waited = file and file:read "*l":match "^%d+ (%d+)"
+  if file then file:close() end
+  return (tonumber(waited) or 0) / 1e9
+end
+
+local last, waited
 
 --- Counts a tick of the host's clock.
 function task.tick()
-  local now = core.now()
-  if last then report.took(now - last) end
-  last = now
+  local now, waiting = core.now(), kept_waiting()
+  if last then report.took(now - last, waiting - waited) end
+  last, waited = now, waiting
 end
 
 --- Starts three edits, each in what `spawn(fn)` makes of a function, and in the end `finished()`.
