@@ -26,7 +26,7 @@ for _, part in ipairs { queue, transport } do
 end
 
 -- Seconds of a step: a tenth of what has passed since the last one, so that a loop that watches the
--- descriptor is held up the least (by one piece of an upload), and one that ticks moves enough. What
+-- descriptor is held up the least, by one piece of an upload, and one that ticks moves enough. What
 -- is left keeps the descriptor readable.
 local least_budget, most_budget = 0.00001, 0.0005
 local waiting_budget = 0.001 -- where nothing else is kept waiting

@@ -5,7 +5,7 @@ local kontext = require "kontext"
 local support = require "spec.hosts.support"
 
 -- Seconds that the host's clock may stand, without those in which the machine ran others; where the
--- clock is a request's from outside, or coarse by itself, that cannot be told so exactly. Nobody is
+-- clock is a request's from outside, or coarse by itself, it cannot be told so exactly. Nobody is
 -- told what a virtual machine takes for itself: the first of some runs without such a gap counts.
 local GAP, COARSE_GAP = 0.005, 0.02
 local TRIES = 5
