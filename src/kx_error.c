@@ -114,6 +114,8 @@ void kx_error_curl(kx_error *error, CURLcode code, const char *detail) {
   kx_error_own(error, row->kind, row->name, *detail ? detail : curl_easy_strerror(code));
 }
 
+#define WHAT_MAX (CURL_ERROR_SIZE - 80) /* a long path leaves room for what is wrong with it */
+
 void kx_error_file(kx_error *error, int number, const char *what) {
   error->kind = "file";
   error->code = kx_errno_name(number);
@@ -122,6 +124,6 @@ void kx_error_file(kx_error *error, int number, const char *what) {
   } else if (number == ENOTSUP) {
     snprintf(error->detail, sizeof error->detail, "%s is not a regular file", what);
   } else {
-    snprintf(error->detail, sizeof error->detail, "%s: %s", what, strerror(number));
+    snprintf(error->detail, sizeof error->detail, "%.*s: %s", WHAT_MAX, what, strerror(number));
   }
 }

@@ -51,8 +51,9 @@ int kx_sync_directory(int fd) {
   return error == EINVAL || error == ENOTSUP ? 0 : error;
 }
 
-int kx_open_directory_of(const char *path) {
-  const char *slash = strrchr(path, '/');
+/* Opens the directory that the path's part before the last slash names; returns the descriptor, or
+   -1 with errno. */
+static int open_directory(const char *path, const char *slash) {
   char *directory;
   int fd;
 
@@ -62,4 +63,30 @@ int kx_open_directory_of(const char *path) {
   fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   free(directory);
   return fd;
+}
+
+int kx_place_open(kx_place *place, const char *path) {
+  const char *slash = strrchr(path, '/');
+  const char *name = slash ? slash + 1 : path;
+
+  place->directory = -1;
+  place->name = NULL;
+  if (*name == '\0' || !strcmp(name, ".") || !strcmp(name, "..")) return EISDIR;
+  place->name = strdup(name);
+  if (!place->name) return ENOMEM;
+  place->directory = open_directory(path, slash);
+  return place->directory < 0 ? errno : 0;
+}
+
+int kx_place_copy(kx_place *place, const kx_place *from) {
+  place->directory = -1;
+  place->name = strdup(from->name);
+  if (!place->name) return ENOMEM;
+  place->directory = fcntl(from->directory, F_DUPFD_CLOEXEC, 0);
+  return place->directory < 0 ? errno : 0;
+}
+
+void kx_place_close(kx_place *place) {
+  if (place->directory >= 0) close(place->directory);
+  free(place->name);
 }

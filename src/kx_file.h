@@ -17,7 +17,20 @@ int kx_sync(int fd);
 /* Syncs a directory, for the names in it; returns 0, also where a file system cannot, or an errno. */
 int kx_sync_directory(int fd);
 
-/* Opens the directory that holds `path`; returns the descriptor, or -1 with errno. */
-int kx_open_directory_of(const char *path);
+/* Where a file stands: its directory, held open so that one that is swapped for another does not lead
+   the file astray, and its name in there. */
+typedef struct kx_place {
+  int directory;
+  char *name;
+} kx_place;
+
+/* Opens the place that `path` names; returns 0 or an errno: EISDIR where the path can only be a
+   directory's. Close it in either case. */
+int kx_place_open(kx_place *place, const char *path);
+
+/* Opens the same place once more; returns 0 or an errno. Close it in either case. */
+int kx_place_copy(kx_place *place, const kx_place *from);
+
+void kx_place_close(kx_place *place);
 
 #endif

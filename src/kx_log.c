@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,57 +15,53 @@
 
 struct kx_log {
   int fd;
-  char *path;
+  kx_place place;
 };
 
-/* Returns 1 when the path names the open file, else 0. */
-static int has_name(int fd, const char *path) {
+/* Returns 1 when the open file has the log's name, else 0. */
+static int has_name(const kx_log *log, int fd) {
   struct stat opened, named;
 
-  return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && named.st_ino == opened.st_ino &&
-         named.st_dev == opened.st_dev;
+  return fstat(fd, &opened) == 0 &&
+         fstatat(log->place.directory, log->place.name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
 }
 
-/* Opens and locks the file that the path names now; returns 0 or an errno, EAGAIN to try again. */
+/* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
+   for a symbolic link, which the first compaction would cut off. */
 static int open_locked(kx_log *log) {
   struct stat opened;
 
-  log->fd = open(log->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, MODE);
+  log->fd = openat(log->place.directory, log->place.name,
+                   O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC,
+                   MODE);
   if (log->fd < 0) return errno;
   if (fstat(log->fd, &opened) != 0) return errno;
   if (!S_ISREG(opened.st_mode)) return ENOTSUP;
   if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;
   /* Between the open and the lock another process may have replaced it. */
-  if (!has_name(log->fd, log->path)) {
+  if (!has_name(log, log->fd)) {
     close(log->fd);
     log->fd = -1;
     return EAGAIN;
   }
+  if (opened.st_mode & 077) (void)fchmod(log->fd, MODE); /* some file systems have no modes */
   return 0;
-}
-
-/* Makes the name last that the file may just have got; returns 0 or an errno. */
-static int sync_name(const char *path) {
-  int fd = kx_open_directory_of(path);
-  int error = fd < 0 ? errno : kx_sync_directory(fd);
-
-  if (fd >= 0) close(fd);
-  return error;
 }
 
 kx_log *kx_log_open(const char *path) {
   kx_log *log = (kx_log *)calloc(1, sizeof *log);
-  int error = ENOMEM, attempt;
+  int error, attempt;
 
   if (!log) return NULL;
   log->fd = -1;
-  log->path = strdup(path);
-  if (log->path) {
+  error = kx_place_open(&log->place, path);
+  if (!error) {
     for (attempt = 0, error = EAGAIN; error == EAGAIN && attempt < 10; attempt++) {
       error = open_locked(log);
       if (error == EWOULDBLOCK && log->fd >= 0) break; /* the lock's, the same number as EAGAIN */
     }
-    if (!error) error = sync_name(log->path);
+    if (!error) error = kx_sync_directory(log->place.directory); /* the name may be new */
   }
   if (!error) return log;
   kx_log_close(log);
@@ -77,7 +72,7 @@ kx_log *kx_log_open(const char *path) {
 void kx_log_close(kx_log *log) {
   if (!log) return;
   if (log->fd >= 0) close(log->fd);
-  free(log->path);
+  kx_place_close(&log->place);
   free(log);
 }
 
@@ -104,7 +99,7 @@ int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync) {
 }
 
 int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
-  kx_sink *sink = kx_sink_file(log->path, UINT64_MAX, MODE);
+  kx_sink *sink = kx_sink_place(&log->place, UINT64_MAX, MODE);
   int fd, error;
 
   if (!sink) return errno;
@@ -116,7 +111,7 @@ int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
   if (!error) error = kx_sink_finish(sink);
   kx_sink_free(sink);
   /* The directory's sync may fail after the rename: what has the name is the journal from then on. */
-  if (fd < 0 || (error && !has_name(fd, log->path))) {
+  if (fd < 0 || (error && !has_name(log, fd))) {
     if (fd >= 0) close(fd);
     return error;
   }

@@ -209,6 +209,25 @@ static int core_fingerprint(lua_State *L) {
   return 1;
 }
 
+/* core.read(path) → the bytes of a regular file, or nil, message, code; a FIFO is not waited for. */
+static int core_read(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  void **guard = kx_lua_guard(L);
+  kx_source source;
+  ssize_t n = 0;
+  int error = kx_source_open(&source, path);
+
+  if (!error && !(*guard = malloc((size_t)source.size + 1))) error = ENOMEM;
+  if (!error) n = kx_source_read(&source, 0, *guard, (size_t)source.size);
+  if (n < 0) error = errno;
+  kx_source_close(&source);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushlstring(L, (const char *)*guard, (size_t)n);
+  free(*guard);
+  *guard = NULL;
+  return 1;
+}
+
 /* core.hmac_sha256(key, bytes) → 32 bytes. */
 static int core_hmac_sha256(lua_State *L) {
   unsigned char value[KX_DIGEST_MAX];
@@ -339,6 +358,7 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"hmac_sha256", core_hmac_sha256},
                                        {"fingerprint", core_fingerprint},
                                        {"equal", core_equal},
+                                       {"read", core_read},
                                        {"save", core_save},
                                        {"log", kx_lua_log},
                                        {"info", core_info},

@@ -18,9 +18,9 @@ struct kx_sink {
   kx_digest *digest;
   char *memory;
   size_t room;
-  int fd, directory; /* -1 for memory */
-  char *name;        /* the file's, in its directory */
-  char hidden[32];   /* the name until it is finished; empty when there is no such file */
+  int fd;          /* -1 for memory */
+  kx_place place;  /* the file's; its directory -1 for memory */
+  char hidden[32]; /* the name until it is finished; empty when there is no such file */
 };
 
 static kx_sink *new_sink(uint64_t cap) {
@@ -28,30 +28,17 @@ static kx_sink *new_sink(uint64_t cap) {
 
   if (!sink) return NULL;
   sink->cap = cap;
-  sink->fd = sink->directory = -1;
+  sink->fd = sink->place.directory = -1;
   return sink;
 }
 
 kx_sink *kx_sink_memory(size_t cap) { return new_sink(cap); }
 
-/* Opens the directory of `path` and keeps the last name; returns 0 or an errno. From here on the
-   directory is held open: one that is swapped for another does not lead the file astray. */
-static int open_directory(kx_sink *sink, const char *path) {
-  const char *slash = strrchr(path, '/');
-  const char *name = slash ? slash + 1 : path;
-
-  if (*name == '\0' || !strcmp(name, ".") || !strcmp(name, "..")) return EISDIR;
-  sink->name = strdup(name);
-  if (!sink->name) return ENOMEM;
-  sink->directory = kx_open_directory_of(path);
-  return sink->directory < 0 ? errno : 0;
-}
-
 /* Returns 0 when a file may be put at the name, else an errno: a device or a FIFO is no picture. */
 static int check_place(const kx_sink *sink) {
   struct stat st;
 
-  if (fstatat(sink->directory, sink->name, &st, 0) != 0) return errno == ENOENT ? 0 : errno;
+  if (fstatat(sink->place.directory, sink->place.name, &st, 0) != 0) return errno == ENOENT ? 0 : errno;
   if (S_ISDIR(st.st_mode)) return EISDIR;
   return S_ISREG(st.st_mode) ? 0 : ENOTSUP;
 }
@@ -65,7 +52,7 @@ static int create_hidden(kx_sink *sink, mode_t mode) {
     clock_gettime(CLOCK_REALTIME, &now);
     snprintf(sink->hidden, sizeof sink->hidden, ".kontext-%lx-%lx", (unsigned long)getpid(),
              (unsigned long)now.tv_nsec + (unsigned long)attempt);
-    sink->fd = openat(sink->directory, sink->hidden,
+    sink->fd = openat(sink->place.directory, sink->hidden,
                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (sink->fd >= 0) return 0;
     if (errno != EEXIST && errno != EINTR) break;
@@ -74,18 +61,27 @@ static int create_hidden(kx_sink *sink, mode_t mode) {
   return errno;
 }
 
-kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode) {
-  kx_sink *sink = new_sink(cap);
-  int error;
-
-  if (!sink) return NULL;
-  error = open_directory(sink, path);
+/* Begins the file of a sink whose place was opened with this errno, or 0; returns the sink, or NULL
+   with errno. */
+static kx_sink *begin_file(kx_sink *sink, int error, mode_t mode) {
   if (!error) error = check_place(sink);
   if (!error) error = create_hidden(sink, mode);
   if (!error) return sink;
   kx_sink_free(sink);
   errno = error;
   return NULL;
+}
+
+kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode) {
+  kx_sink *sink = new_sink(cap);
+
+  return sink ? begin_file(sink, kx_place_open(&sink->place, path), mode) : NULL;
+}
+
+kx_sink *kx_sink_place(const kx_place *place, uint64_t cap, mode_t mode) {
+  kx_sink *sink = new_sink(cap);
+
+  return sink ? begin_file(sink, kx_place_copy(&sink->place, place), mode) : NULL;
 }
 
 int kx_sink_digest(kx_sink *sink, kx_digest_kind kind) {
@@ -162,18 +158,17 @@ int kx_sink_finish(kx_sink *sink) {
   if (sink->fd < 0) return 0;
   error = kx_sync(sink->fd);
   if (error) return error;
-  if (renameat(sink->directory, sink->hidden, sink->directory, sink->name) != 0) return errno;
+  if (renameat(sink->place.directory, sink->hidden, sink->place.directory, sink->place.name) != 0) return errno;
   sink->hidden[0] = '\0';
-  return kx_sync_directory(sink->directory);
+  return kx_sync_directory(sink->place.directory);
 }
 
 void kx_sink_free(kx_sink *sink) {
   if (!sink) return;
-  if (sink->hidden[0]) unlinkat(sink->directory, sink->hidden, 0);
+  if (sink->hidden[0]) unlinkat(sink->place.directory, sink->hidden, 0);
   if (sink->fd >= 0) close(sink->fd);
-  if (sink->directory >= 0) close(sink->directory);
   kx_digest_free(sink->digest);
   free(sink->memory);
-  free(sink->name);
+  kx_place_close(&sink->place);
   free(sink);
 }

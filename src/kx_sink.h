@@ -3,6 +3,7 @@
 #define KX_SINK_H
 
 #include "kx_digest.h"
+#include "kx_file.h"
 #include "kx_source.h"
 
 #include <sys/types.h>
@@ -16,6 +17,9 @@ kx_sink *kx_sink_memory(size_t cap);
    then the bytes, `cap` at the most, are in a hidden file beside it. NULL with errno: ENOTSUP or
    EISDIR where something else than a regular file or a link stands there. */
 kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode);
+
+/* The same of a place that is open already, and stays so. */
+kx_sink *kx_sink_place(const kx_place *place, uint64_t cap, mode_t mode);
 
 /* Lets the sink digest what it takes; returns 0, or ENOMEM. */
 int kx_sink_digest(kx_sink *sink, kx_digest_kind kind);

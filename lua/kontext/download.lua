@@ -12,7 +12,7 @@ local function unsaved(job, message, code)
   job:_drop()
   job._save_error = { kind = "file", code = code, stage = "save", charged = true,
     message = ("cannot save the picture as %s: %s; it is in job.image"):format(job._params.save_as,
-      message) }
+      wording.unwritten(message, code)) }
   job:_download()
 end
 

@@ -1,6 +1,7 @@
 --- A picture that an edit has made.
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local wording = require "kontext.wording"
 
 local image = {}
 
@@ -23,11 +24,7 @@ local jobs = setmetatable({}, { __mode = "k" }) -- image → the job that made i
 function Image.__index(self, name)
   if name ~= "bytes" then return Image[name] end
   local path = rawget(self, "path")
-  local file = path and io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read("*a")
-  file:close()
-  return bytes
+  return path and (core.read(path)) or nil
 end
 
 function Image:__tostring()
@@ -56,14 +53,14 @@ function Image:save(path)
   if not bytes then
     message = ("cannot read %s: it was moved since the edit was saved there"):format(self.path)
   elseif path:find("%z") then
-    message = "the path contains a NUL byte"
+    message = "the path contains a NUL byte: choose another name"
   else
     done, message, code = core.save(path, bytes)
     if done then
       jobs[self]:_saved(path, core.md5(bytes))
       return path
     end
-    message = "cannot save the picture as " .. message
+    message = "cannot save the picture as " .. wording.unwritten(message, code)
   end
   return errors.result(errors.new { kind = "file", message = message, code = code, stage = "save",
     charged = true, job_id = self.id })

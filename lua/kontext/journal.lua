@@ -10,6 +10,7 @@
 ---   AMBIGUOUS  it was sent whole, and what came of it is not known
 local core = require "kontext.core"
 local token = require "kontext.token"
+local wording = require "kontext.wording"
 
 local journal = {}
 
@@ -79,11 +80,11 @@ end
 ---@return string? message
 ---@return string? code
 function journal.open(path)
-  if path:find "%z" then return nil, "the journal's path contains a NUL byte" end
+  if path:find "%z" then return nil, "the journal's path contains a NUL byte: choose another" end
   local log, message, code = core.log(path)
   if not log then
     if code == "EAGAIN" then message = path .. " is held by another process that runs edits" end
-    return nil, "cannot open the journal: " .. message, code
+    return nil, "cannot open the journal: " .. wording.unwritten(message, code), code
   end
   local text
   text, message, code = log:read(cap)

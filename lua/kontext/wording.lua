@@ -43,4 +43,29 @@ function wording.what(event)
   return event.detail or ("HTTP %d%s"):format(event.status, wording.said(nil, event.body))
 end
 
+-- What to do about a file that cannot be written, by the system's name of the fault.
+local mends = {
+  EACCES = "choose a folder that you may write to",
+  EDQUOT = "make room, or choose another disk",
+  EFBIG = "raise the limit on a file's size (ulimit -f)",
+  EISDIR = "give the name of a file in it",
+  ELOOP = "give the path that the link leads to",
+  EMFILE = "close files, or raise the limit on open ones (ulimit -n)",
+  ENAMETOOLONG = "choose a shorter name",
+  ENOENT = "make its folder first",
+  ENOSPC = "make room, or choose another disk",
+  ENOTDIR = "choose another path",
+  ENOTSUP = "choose a free name, or a file's",
+  EPERM = "choose a folder that you may write to",
+  EROFS = "choose a folder that you may write to",
+}
+
+--- Returns what the system said of a file that cannot be written, and what to do about it.
+---@param message string
+---@param code string? the system's name of the fault
+---@return string
+function wording.unwritten(message, code)
+  return mends[code] and message .. ": " .. mends[code] or message
+end
+
 return wording

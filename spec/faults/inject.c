@@ -5,9 +5,13 @@
    KX_INJECT=NAMES:N:ACTION   NAMES: functions or groups (file, alloc, net), with commas between
                               N: the n-th of their calls, 0 only counts; N+: it and all after it
                               ACTION: an errno's name, short, kill (before the call), died (after
-                              it), torn (half of a write, then dead), hang
+                              it), torn (half of a write, then dead), hang,
+                              swap (before the call, two names for one another)
+   KX_INJECT_SWAP=A:B         the names that are swapped
    KX_INJECT_FROM=NAME        part of the calling object's file name
-   KX_INJECT_COUNT=PATH       a file whose first 8 bytes count the calls, whatever happens */
+   KX_INJECT_COUNT=PATH       a file whose first 8 bytes count the calls, whatever happens
+
+   kx_inject_anew() reads all that again, counts from 0, and returns what was counted so far. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,6 +22,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -27,7 +32,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum action { PASS, FAIL, SHORT, KILL, DIED, TORN, HANG };
+enum action { PASS, FAIL, SHORT, KILL, DIED, TORN, HANG, SWAP };
 
 static struct {
   char names[256];
@@ -50,7 +55,8 @@ static const struct {
 static const struct {
   const char *name;
   enum action action;
-} actions[] = {{"short", SHORT}, {"kill", KILL}, {"died", DIED}, {"torn", TORN}, {"hang", HANG}};
+} actions[] = {{"short", SHORT}, {"kill", KILL}, {"died", DIED}, {"torn", TORN}, {"hang", HANG},
+               {"swap", SWAP}};
 
 static uint64_t own_count;
 
@@ -95,6 +101,26 @@ static void read_plan(void) {
 
 __attribute__((constructor)) static void start(void) { read_plan(); }
 
+long kx_inject_anew(void);
+long kx_inject_anew(void) {
+  long count = (long)own_count;
+
+  memset(&plan, 0, sizeof plan);
+  own_count = 0;
+  read_plan();
+  return count;
+}
+
+/* Swaps the two names of KX_INJECT_SWAP. */
+static void swap(void) {
+  const char *names = getenv("KX_INJECT_SWAP"), *colon = names ? strchr(names, ':') : NULL;
+  char first[4096] = "";
+
+  if (!colon || (size_t)(colon - names) >= sizeof first) abort();
+  memcpy(first, names, (size_t)(colon - names));
+  if (renameat2(AT_FDCWD, first, AT_FDCWD, colon + 1, RENAME_EXCHANGE) != 0) abort();
+}
+
 /* Notes where the code of the object that is asked for lies. */
 static int find_object(struct dl_phdr_info *info, size_t size, void *data) {
   int i;
@@ -131,6 +157,7 @@ static enum action decide(const char *group, const char *name, const void *calle
   if (plan.nth == 0 || (plan.onwards ? n < plan.nth : n != plan.nth)) return PASS;
   if (plan.action == KILL) raise(SIGKILL);
   while (plan.action == HANG) pause();
+  if (plan.action == SWAP) swap();
   if (plan.action == FAIL) errno = plan.error;
   return plan.action;
 }
@@ -162,6 +189,8 @@ WRAP("file", int, ftruncate64, (int fd, off64_t n), (fd, n), -1)
 WRAP("file", int, flock, (int fd, int what), (fd, what), -1)
 WRAP("file", int, fstat, (int fd, struct stat *st), (fd, st), -1)
 WRAP("file", int, fstat64, (int fd, struct stat64 *st), (fd, st), -1)
+WRAP("file", int, fstatat, (int d, const char *p, struct stat *st, int f), (d, p, st, f), -1)
+WRAP("file", int, fstatat64, (int d, const char *p, struct stat64 *st, int f), (d, p, st, f), -1)
 WRAP("file", off_t, lseek, (int fd, off_t n, int w), (fd, n, w), -1)
 WRAP("file", off64_t, lseek64, (int fd, off64_t n, int w), (fd, n, w), -1)
 WRAP("net", int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n), -1)

@@ -2,9 +2,11 @@
    through, a reset in place of an orderly close, small receive buffers, file descriptors counted. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -200,6 +202,34 @@ static int status(lua_State *L) {
   return 1;
 }
 
+/* exchange(a, b): each gets the other's name, at once; true, or nil and why */
+static int exchange(lua_State *L) {
+  const char *a = luaL_checkstring(L, 1), *b = luaL_checkstring(L, 2);
+
+  if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) != 0) return failure(L);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* link(from, to): one more name for what `from` is, be it a link; true, or nil and why */
+static int hard_link(lua_State *L) {
+  if (link(luaL_checkstring(L, 1), luaL_checkstring(L, 2)) != 0) return failure(L);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* inject(plan, "a:b") → calls so far: what inject.c, which is preloaded, is to do from now on */
+static int inject(lua_State *L) {
+  long (*anew)(void);
+
+  *(void **)&anew = dlsym(RTLD_DEFAULT, "kx_inject_anew");
+  if (!anew) return luaL_error(L, "inject.so is not preloaded");
+  setenv("KX_INJECT", luaL_checkstring(L, 1), 1);
+  setenv("KX_INJECT_SWAP", luaL_optstring(L, 2, ""), 1);
+  lua_pushinteger(L, anew());
+  return 1;
+}
+
 /* now() → seconds of the monotonic clock */
 static int now(lua_State *L) {
   struct timespec t;
@@ -254,6 +284,9 @@ int luaopen_faults_sys(lua_State *L) {
                                        {"fork", fork_here},
                                        {"exit", exit_now},
                                        {"pid", own_pid},
+                                       {"exchange", exchange},
+                                       {"link", hard_link},
+                                       {"inject", inject},
                                        {NULL, NULL}};
   const luaL_Reg *f;
 
