@@ -13,6 +13,7 @@ describe("under faults #once", function()
     R8 = "never hangs its host",
     R2 = "loses and repeats nothing when it is killed",
     S1 = "shows its key to nobody else",
+    S9 = "writes nowhere else and nothing by halves",
     S3 = "sends nothing to whom TLS does not vouch for",
   }
   for id, promise in pairs(promises) do

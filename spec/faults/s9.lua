@@ -167,7 +167,7 @@ end
 local function gaps()
   for _, decoy in ipairs(decoys) do
     for _, way in ipairs(WAYS) do
-      local nth, calls = 1, 1
+      local nth, calls = 1
       repeat
         local case = { name = ("%s, %s, before call %d"):format(way, decoy.name, nth), way = way,
                        decoy = decoy, nth = nth }
