@@ -249,10 +249,17 @@ demo: $(if $(PHOTO),deps,deps-demo)
 	@$(MAKE) -j2 all
 	@$(environment) $(LUA) examples/demo.lua
 
-# The campaigns of docs/reliability.md and the figures of docs/performance.md.
+# The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
+# last figures become the page's table.
+campaigns = Q1 Q2 S6 R5 R9 R7 R1 R2 R4 R6 R8 S1 S3 S4 S5 S9
+
 torture: deps-test deps-check
-	@$(MAKE) -j2 all
-	@$(environment) spec/faults/run
+	@$(MAKE) -j2 all variant-asan
+	@rm -f build/torture/*.json
+	-@lua5.4 spec/run $(campaigns:%=campaign-%)
+	@lua5.4 spec/faults/report.lua $(campaigns)
+
+campaign-%: ; @$(environment) spec/faults/run $*
 
 # Other people's programs, each run for real with kontext inside (docs/hosts.md). Not installed:
 # skipped by name.
