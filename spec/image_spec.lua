@@ -86,6 +86,13 @@ describe("an image", function()
     os.remove(folder .. "/copy.jpg")
   end)
 
+  it("is forgotten when nobody holds it or its job any more", function()
+    local seen = setmetatable({}, { __mode = "v" })
+    seen[1] = assert(client:edit { prompt = "A square to forget" }:wait(20))
+    for _ = 1, 3 do collectgarbage() end
+    assert.is_nil(seen[1])
+  end)
+
   it("is edited further with its own bytes, step by step, with no file in between", function()
     server:forget()
     local second = assert(image:edit { prompt = "Now blue", output_format = "png" }:wait(20))

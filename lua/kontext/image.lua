@@ -18,8 +18,6 @@ local image = {}
 ---@field path string? where save_as put it
 local Image = { __name = "kontext.image" }
 
-local jobs = setmetatable({}, { __mode = "k" }) -- image → the job that made it
-
 -- A picture that was saved while it arrived is read from its file when somebody asks for its bytes.
 function Image.__index(self, name)
   if name ~= "bytes" then return Image[name] end
@@ -36,9 +34,8 @@ end
 ---@param job kontext.Job that made it
 ---@return kontext.Image
 function image.new(fields, job)
-  local self = setmetatable(fields, Image)
-  jobs[self] = job
-  return self
+  fields._job = job -- a weak table from image to job kept both for good before Lua 5.2
+  return setmetatable(fields, Image)
 end
 
 --- Saves the picture: afterwards the old file is there or the whole new one.
@@ -57,7 +54,7 @@ function Image:save(path)
   else
     done, message, code = core.save(path, bytes)
     if done then
-      jobs[self]:_saved(path, core.md5(bytes))
+      self._job:_saved(path, core.md5(bytes))
       return path
     end
     message = "cannot save the picture as " .. wording.unwritten(message, code)
@@ -74,7 +71,7 @@ function Image:edit(params)
   local given = {}
   for name, value in pairs(params) do given[name] = value end
   if given.input_image == nil then given.input_image = self end
-  local begun = jobs[self]._client:_edit(given, 2) -- no tail call: errors blame the caller's line
+  local begun = self._job._client:_edit(given, 2) -- no tail call: errors blame the caller's line
   return begun
 end
 

@@ -1,5 +1,6 @@
-/* Runs a Lua script in several threads at once, each with a Lua state of its own: for
-   ThreadSanitizer. Usage: threads COUNT SCRIPT [ARGUMENT …]; exits with how many failed. */
+/* Runs a Lua script in several threads at once, each with a Lua state of its own, and as long as it
+   returns true once more in a fresh state: for sanitizers. It gets the arguments, and the round's
+   number after them. Usage: threads COUNT SCRIPT [ARGUMENT …]; exits with how many failed. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -12,20 +13,30 @@
 static int arguments;
 static char **argument;
 
-static void *run(void *unused) {
+/* Runs the script once; returns -1 when it failed, 1 when there is to be another round, else 0. */
+static int once(int round) {
   lua_State *L = luaL_newstate();
-  int i, failed = 1;
+  int i, failed = 1, again;
 
-  (void)unused;
-  if (!L) return L;
+  if (!L) return -1;
   luaL_openlibs(L);
   if (luaL_loadfile(L, argument[0]) == 0) {
     for (i = 1; i < arguments; i++) lua_pushstring(L, argument[i]);
-    failed = lua_pcall(L, arguments - 1, 0, 0);
+    lua_pushinteger(L, round);
+    failed = lua_pcall(L, arguments, 1, 0);
   }
   if (failed) fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  again = lua_toboolean(L, -1);
   lua_close(L);
-  return failed ? NULL : argument;
+  return failed ? -1 : again;
+}
+
+static void *run(void *unused) {
+  int round = 1, result;
+
+  (void)unused;
+  while ((result = once(round)) > 0) round++;
+  return result < 0 ? NULL : argument;
 }
 
 int main(int argc, char **argv) {
