@@ -36,8 +36,8 @@ for _, id in ipairs(arg) do
     out[#out + 1] = ("| %s | | | | | | no figures |"):format(id)
   end
 end
-out[#out + 1] = ("\nS2: a key, a secret or a signature was seen %d times in all that these runs said "
-  .. "or wrote.\n\n%s"):format(leaks, END)
+out[#out + 1] = ("\nS2: a key, a secret or a signature was seen %d times in all that these runs "
+  .. "said or wrote.\n\n%s"):format(leaks, END)
 
 local page = read(PAGE)
 local first, last = page:find(BEGIN, 1, true), select(2, page:find(END, 1, true))
