@@ -175,10 +175,12 @@ describe("the body", function()
         webhook_url = "https://h/", webhook_secret = 's"/' })
   end)
 
-  it("takes the sources that the check found in place of those that were named", function()
-    local checked = check { input_image = "car.jpg" }
-    local source = { path = "car.jpg", stamp = "s" }
-    assert.equal(source, params.body(checked, { input_image = source })[2])
+  it("hands the engine the images' own sources, and forgets those of no more use", function()
+    local checked = check { input_image = "car.jpg", input_image_2 = "https://h/b.png" }
+    assert.equal(checked.input_image, params.body(checked)[2])
+    params.drop_images(checked)
+    assert.is_nil(checked.input_image or checked.input_image_2)
+    assert.equal("Make it snow", checked.prompt)
   end)
 
   it("takes the format from the name to save under", function()

@@ -24,27 +24,33 @@
 
 KX_EXPORT int luaopen_kontext_core(lua_State *L);
 
+/* Pushes what is known of a picture that will do: into the table at `into`, or a new one for 0. */
+static int push_good(lua_State *L, const kx_source *source, const kx_image_info *info, int into) {
+  if (into) lua_pushvalue(L, into);
+  else lua_createtable(L, 0, 6);
+  kx_lua_set_string(L, "format", info->format);
+  kx_lua_set_integer(L, "width", info->width);
+  kx_lua_set_integer(L, "height", info->height);
+  kx_lua_set_integer(L, "bytes", source->size);
+  kx_lua_set_integer(L, "orientation", (uint64_t)info->orientation);
+  if (source->memory) lua_pushnil(L);
+  else lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
+  lua_setfield(L, -2, "stamp");
+  return 1;
+}
+
 /* Pushes the outcome of the picture check; returns how many values. */
 static int push_check(lua_State *L, const kx_source *source, kx_image_status status,
-                      const kx_image_info *info) {
-  if (status != KX_IMAGE_OK) {
-    lua_pushnil(L);
-    lua_pushstring(L, kx_image_status_name(status));
-  }
+                      const kx_image_info *info, int into) {
+  if (status == KX_IMAGE_OK) return push_good(L, source, info, into);
+  lua_pushnil(L);
+  lua_pushstring(L, kx_image_status_name(status));
   lua_createtable(L, 0, 8);
   kx_lua_set_integer(L, "bytes", source->size);
   kx_lua_set_string(L, "format", info->format);
   kx_lua_set_string(L, "label", info->label);
   if (info->width > 0) kx_lua_set_integer(L, "width", info->width);
   if (info->height > 0) kx_lua_set_integer(L, "height", info->height);
-  if (status == KX_IMAGE_OK) {
-    kx_lua_set_integer(L, "orientation", (uint64_t)info->orientation);
-    if (!source->memory) {
-      lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
-      lua_setfield(L, -2, "stamp");
-    }
-    return 1;
-  }
   kx_lua_set_string(L, "why", info->why);
   if (status == KX_IMAGE_UNREADABLE) {
     kx_lua_set_string(L, "code", kx_errno_name(info->error));
@@ -57,12 +63,14 @@ int kx_lua_check(lua_State *L, const kx_source *source) {
   kx_image_info info;
   kx_image_status status = kx_image_read(source, &info);
 
-  return push_check(L, source, status, &info);
+  return push_check(L, source, status, &info, 0);
 }
 
-/* core.check{path=} or {bytes=} → {format, width, height, bytes, orientation, stamp}; else nil, the
-   outcome ("file" for what cannot be read) and a table of what is known. */
+/* core.check({path=} or {bytes=}, into) → {format, width, height, bytes, orientation, stamp}, which
+   is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read) and
+   a table of what is known. */
 static int core_check(lua_State *L) {
+  int into = lua_istable(L, 2) ? 2 : 0;
   const char *text;
   size_t size;
   kx_source source;
@@ -71,13 +79,14 @@ static int core_check(lua_State *L) {
 
   if (kx_lua_source(L, 1, &text, &size) == KX_BYTES) {
     kx_source_memory(&source, text, size);
-    return kx_lua_check(L, &source);
+    status = kx_image_read(&source, &info);
+    return push_check(L, &source, status, &info, into);
   }
   memset(&info, 0, sizeof info);
   info.error = kx_source_open(&source, text);
   status = info.error ? KX_IMAGE_UNREADABLE : kx_image_read(&source, &info);
   kx_source_close(&source); /* before anything that may raise */
-  return push_check(L, &source, status, &info);
+  return push_check(L, &source, status, &info, into);
 }
 
 /* core.sniff(bytes) → a picture format's name, or nil. */

@@ -90,10 +90,12 @@ function check.name(source)
   return source.path and source.path:gsub("[%c]", "?") or "the image"
 end
 
+local found = {} -- of the last picture: thousands of edits in a row make no garbage of it
+
 --- Checks a source, reading only its header.
 ---@param source table {path=} or {bytes=}
 ---@param fitting? boolean the picture will be made to fit: it may be larger than the service takes
----@return table? info as of core.check
+---@return table? info as of core.check, until the next check
 ---@return kontext.Error? err
 function check.source(source, fitting)
   local name = check.name(source)
@@ -101,7 +103,7 @@ function check.source(source, fitting)
   if source.path and source.path:find("%z") then
     known, outcome, detail = nil, "file", { why = "its name contains a NUL byte" }
   else
-    known, outcome, detail = core.check(source)
+    known, outcome, detail = core.check(source, found)
   end
   if fitting and outcome == "foreign" and can_fit(detail) then
     detail.orientation = 1

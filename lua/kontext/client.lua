@@ -93,17 +93,16 @@ function Client:_leave_to_parent()
   self:_end_all("fork", self._broken.message)
 end
 
--- Returns the checked sources of the images by name, and how those are to be made to fit that have
--- to be; or nil and an error.
+-- Notes the state of the images' files. Returns true, and by name how those are to be made to fit
+-- that have to be; or nil and an error.
 local function check_sources(checked)
-  local sources, plans = {}, nil
+  local plans
   for name in pairs(checked) do
     local source = params.fields[name].api == "image" and checked[name]
     if source and not source.url then
       local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
       source.stamp = known.stamp
-      sources[name] = source
       local plan = checked.fit and fit.plan(known)
       if plan then
         plans = plans or {}
@@ -111,7 +110,7 @@ local function check_sources(checked)
       end
     end
   end
-  return sources, plans
+  return true, plans
 end
 
 -- Returns a job that ends with this error before anything is sent.
@@ -137,12 +136,10 @@ function Client:_edit(given, level)
     return self:_refuse(fields, { kind = "auth", message = message, stage = "check",
       charged = false })
   end
-  local sources, plans = check_sources(checked)
-  if not sources then return self:_refuse(fields, errors.copy(plans)) end
+  local known, plans = check_sources(checked)
+  if not known then return self:_refuse(fields, errors.copy(plans)) end
   checked.model = checked.model or self._model
-  fields._sources, fields._plans = sources, plans
-  fields._next = plans and "_fit" or "_submit"
-  fields._timeout = checked.timeout or self._timeout
+  if plans then fields._plans, fields._first = plans, "_fit" end
   return self:_queue(job.new(self, fields), false)
 end
 
@@ -170,7 +167,7 @@ end
 
 function Client:_resume_token(text)
   local values, message = token.read(text)
-  local fields = { _params = {}, _timeout = self._timeout }
+  local fields = { _params = {} }
   if not values then
     return self:_refuse(fields, { kind = "invalid", stage = "check",
       message = "cannot resume: " .. message })
@@ -180,7 +177,7 @@ function Client:_resume_token(text)
     save_as = values.save_as, key = values.key, output_format = values.output_format }
   if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
   fields.polling_url = self:_polling_url(values.polling_url, values.id)
-  fields._accepted_at, fields._next = -math.huge, "_resumed"
+  fields._accepted_at, fields._first = -math.huge, "_resumed"
   return self:_queue(job.new(self, fields), true)
 end
 
@@ -246,7 +243,7 @@ end
 ---@return kontext.Job job whose wait gives the number
 function Client:credits()
   alive(self, 1)
-  local fields = { _params = {}, _timeout = self._timeout, _next = "_ask" }
+  local fields = { _params = {}, _first = "_ask" }
   if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
   local key, message = self:_key()
   if not key then

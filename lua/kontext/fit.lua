@@ -36,11 +36,11 @@ function fit.stage:_fitted(event)
   local name = next(self._plans)
   if event.kind then
     return self:_fail { kind = event.kind, code = event.code, stage = "check", charged = false,
-      message = ("%s cannot be made to fit: %s"):format(check.name(self._sources[name]),
+      message = ("%s cannot be made to fit: %s"):format(check.name(self._params[name]),
         event.detail) }
   end
   self._plans[name] = nil
-  self._sources[name] = { bytes = event.body }
+  self._params[name] = { bytes = event.body }
   self:_fit()
 end
 
@@ -49,7 +49,7 @@ function fit.stage:_fit()
   local name, plan = next(self._plans)
   if not name then return self:_submit() end
   self._receive = "_fitted"
-  local done, message, code = self._client:_make_fit(self, self._sources[name], plan)
+  local done, message, code = self._client:_make_fit(self, self._params[name], plan)
   if not done then
     self:_fail { kind = "internal", code = code, stage = "check", charged = false,
       message = "the picture cannot be made to fit: " .. message }

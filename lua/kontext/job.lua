@@ -7,6 +7,7 @@ local download = require "kontext.download"
 local errors = require "kontext.errors"
 local fit = require "kontext.fit"
 local loop = require "kontext.loop"
+local params = require "kontext.params"
 local poll = require "kontext.poll"
 local submit = require "kontext.submit"
 local token = require "kontext.token"
@@ -24,7 +25,8 @@ local job = {}
 ---@field cost number? credits
 ---@field image kontext.Image?
 ---@field error kontext.Error?
-local Job = { __name = "kontext.job" }
+local Job = { __name = "kontext.job", status = "waiting", sent = 0, received = 0,
+  _first = "_submit" } -- what a job begins with; thousands that wait take the less memory
 Job.__index = Job
 
 for _, stage in ipairs { fit.stage, submit, poll, download, credits } do
@@ -35,13 +37,12 @@ function Job:__tostring()
   return ("kontext.job: %s%s"):format(self.status, self.id and " " .. self.id or "")
 end
 
---- Makes a job that waits for its client to begin it with `_next`.
+--- Makes a job that waits for its client to begin it with `_first`.
 ---@param client table
 ---@param fields table
 ---@return kontext.Job
 function job.new(client, fields)
-  fields._client, fields.status = client, "waiting"
-  fields.sent, fields.received = 0, 0
+  fields._client = client
   return setmetatable(fields, Job)
 end
 
@@ -124,7 +125,8 @@ end
 -- Ends the job, once.
 function Job:_finish(status)
   self.status = status
-  self._next, self._due, self._receive, self._sources = nil, nil, nil, nil
+  self._next, self._due, self._receive = nil, nil, nil
+  params.drop_images(self._params)
   self._client:_ended(self)
 end
 

@@ -236,6 +236,14 @@ function params.check(given, level)
   return checked
 end
 
+--- Forgets the images, whose bytes are of no more use.
+---@param checked table from `params.check`
+function params.drop_images(checked)
+  for _, field in ipairs(fields) do
+    if field.api == "image" then checked[field.name] = nil end
+  end
+end
+
 -- Returns the source of a URL, or nil and what is wrong with it (not showing it: it may be signed).
 local function url_source(value)
   if not value:lower():find("^https://") then
@@ -290,10 +298,8 @@ end
 --- Makes the JSON of a submit. Strings alternate with the images' sources, which the engine reads
 --- and writes as base64 while it sends: a picture is never in memory as JSON.
 ---@param checked table from `params.check`
----@param images? table<string, table> the sources to use by name (such as those with a stamp);
---- default: those in `checked`
 ---@return (string|table)[] pieces
-function params.body(checked, images)
+function params.body(checked)
   local pieces, buffer = {}, {}
   local function write(...)
     for i = 1, select("#", ...) do buffer[#buffer + 1] = (select(i, ...)) end
@@ -306,16 +312,13 @@ function params.body(checked, images)
       separator = ","
       if field.api ~= "image" then
         write(field.api(value))
+      elseif value.url then
+        write(json.string(value.url))
       else
-        value = images and images[field.name] or value
-        if value.url then
-          write(json.string(value.url))
-        else
-          write('"')
-          pieces[#pieces + 1] = table.concat(buffer)
-          pieces[#pieces + 1] = value
-          buffer = { '"' }
-        end
+        write('"')
+        pieces[#pieces + 1] = table.concat(buffer)
+        pieces[#pieces + 1] = value
+        buffer = { '"' }
       end
     end
   end

@@ -21,11 +21,10 @@ end
 
 -- Begins what is due of a job that leaves the queue.
 function queue:_begin(begun)
-  local name = begun._next
+  begun._timeout = begun._params.timeout or self._timeout
   begun._deadline = core.now() + begun._timeout
-  begun._next = nil
   self._active[begun] = true
-  begun[name](begun)
+  begun[begun._first](begun)
   self:_schedule(begun._deadline)
 end
 
@@ -150,7 +149,8 @@ end
 function queue:_flush(err)
   self._flushing = true
   self:_each(function(waiting)
-    if waiting.status == "waiting" and waiting._sources then waiting:_fail(errors.copy(err)) end
+    local edit = waiting._params.prompt -- what is resumed or asks for the credits has none
+    if waiting.status == "waiting" and edit then waiting:_fail(errors.copy(err)) end
   end)
   self._flushing = false
 end

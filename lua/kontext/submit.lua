@@ -95,7 +95,7 @@ function submit:_submit()
   end
   self._intended, self._wants_slot = true, nil
   self.sent, self._receive = 0, "_submitted"
-  kept, message, code = client:_upload(self, params.body(self._params, self._sources))
+  kept, message, code = client:_upload(self, params.body(self._params))
   if not kept then
     return self:_fail { kind = "file", stage = "submit", code = code, charged = false,
       retryable = true, message = "cannot read the input image: " .. message }
