@@ -183,8 +183,8 @@ local function write_inside(r)
   end
   table_of({ "jobs", "bytes of Lua each", "of the process", "step, µs", "longest", "longest edit" },
     rows)
-  write("The longest edit while thousands are queued one after the other is Lua's collector: lua5.4 "
-    .. "runs in its generational mode, which looks at all that lives in one go.\n")
+  write("The longest edit while thousands are queued one after the other is Lua's collector: in "
+    .. "the generational mode, which is lua5.4's, it looks at all that lives in one go.\n")
   write "![A step and a job's memory by how many wait](performance/queued.svg)\n"
 
   write "## Picture check\n"
