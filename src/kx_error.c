@@ -102,10 +102,20 @@ const char *kx_errno_name(int number) {
   return "EUNKNOWN";
 }
 
+/* Makes the detail one line: a certificate or a file's name may bring what moves a terminal. */
+static void tame(kx_error *error) {
+  char *c;
+
+  for (c = error->detail; *c; c++) {
+    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+  }
+}
+
 void kx_error_own(kx_error *error, const char *kind, const char *code, const char *detail) {
   error->kind = kind;
   error->code = code;
   snprintf(error->detail, sizeof error->detail, "%s", detail);
+  tame(error);
 }
 
 void kx_error_curl(kx_error *error, CURLcode code, const char *detail) {
@@ -126,4 +136,5 @@ void kx_error_file(kx_error *error, int number, const char *what) {
   } else {
     snprintf(error->detail, sizeof error->detail, "%.*s: %s", WHAT_MAX, what, strerror(number));
   }
+  tame(error);
 }

@@ -112,7 +112,7 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data) {
 /* Keeps a header's value when it is one of those that are kept. */
 static void keep_header(kx_transfer *t, const char *line, size_t size) {
   const char *colon = (const char *)memchr(line, ':', size);
-  const char *value, *end = line + size;
+  const char *value, *c, *end = line + size;
   int i;
 
   if (!colon) return;
@@ -123,6 +123,9 @@ static void keep_header(kx_transfer *t, const char *line, size_t size) {
   if (i == KX_HEADERS) return;
   for (value = colon + 1; value < end && (*value == ' ' || *value == '\t');) value++;
   while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ')) end--;
+  for (c = value; c < end; c++) {
+    if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) return; /* a lone CR, a NUL: nobody's good header */
+  }
   free(t->values[i]);
   t->values[i] = strndup(value, (size_t)(end - value));
 }
@@ -337,7 +340,12 @@ void kx_transfer_end(kx_transfer *t, CURLcode code) {
     curl_easy_cleanup(t->easy);
     t->easy = NULL;
   }
-  if (code != CURLE_OK && !t->failed_by_us) kx_error_curl(&t->error, code, t->words);
+  if (t->status < 100 || t->status > 999) { /* libcurl is content with 000, -99 and 1000 */
+    t->status = 0;
+    if (code == CURLE_OK) code = CURLE_WEIRD_SERVER_REPLY;
+  }
+  if (t->failed_by_us) return;
+  if (code != CURLE_OK) kx_error_curl(&t->error, code, t->words);
 }
 
 int64_t kx_transfer_due(const kx_transfer *t) {

@@ -18,6 +18,7 @@ local Journal = {}
 Journal.__index = Journal
 
 local cap = 256 * 1024 * 1024 -- bytes of a journal that is read: a million edits
+local digits = 15 -- of an edit's number at the most: a double holds them all
 local spare_lines = 64 -- more than this many outlived lines, and half of all: it is compacted
 
 -- What a restart makes of an edit's last fact.
@@ -39,7 +40,7 @@ end
 local function take(self, text)
   local sum, rest = text:match "^(%x%x%x%x%x%x%x%x) (.*)$"
   local fact, number, told = (rest or ""):match "^(%u+) (%d+) (.*)$"
-  if not fact or not states[fact] or token.sum(rest) ~= sum then return false end
+  if not states[fact] or #number > digits or token.sum(rest) ~= sum then return false end
   number = tonumber(number)
   local entry = self._entries[number] or { number = number }
   self._entries[number] = entry
@@ -92,7 +93,7 @@ function journal.open(path)
   local self = setmetatable({ _log = log, _entries = {}, _by_key = {}, _open = {},
     _last = 0, path = path }, Journal)
   local lines = 0
-  for whole in text:gmatch "([^\n]*)\n" do
+  for whole in text:gmatch "[^\n]+" do -- the last too when only its line's end is torn off
     if take(self, whole) then lines = lines + 1 end
   end
   compact(self, lines) -- where it cannot be, the longer one serves as well

@@ -33,8 +33,10 @@ function origin.read(url, plain, base)
   parts.host = parts.host:lower()
   parts.loopback = is_loopback(parts.host)
   if parts.user then return nil, "has a user's name in it" end
-  -- The parser takes them, a transfer does not: IDN written out, "a|b".
-  if not parts.host:find("^[a-z0-9%.%-_]+$") and not parts.host:find("^%[[%x:%.]+%]$") then
+  -- The parser takes them, a transfer does not: IDN written out, "a|b", an empty label.
+  local named = parts.host:find("^[a-z0-9%-_][a-z0-9%.%-_]*$")
+    and not parts.host:find("..", 1, true)
+  if not named and not parts.host:find("^%[[%x:%.]+%]$") then
     return nil, "has a host that is neither a name nor an address"
   end
   if parts.scheme == "https" or parts.scheme == "http" and plain and parts.loopback then

@@ -6,6 +6,8 @@ local token = {}
 local version = "kontext1"
 local names = { "id", "polling_url", "model", "save_as", "key", "output_format", "path", "md5",
   "kind" }
+local known = {}
+for _, name in ipairs(names) do known[name] = true end
 
 local function escape(text)
   return (text:gsub("[^%w%-%._~]", function(char) return ("%%%02X"):format(char:byte()) end))
@@ -35,12 +37,14 @@ function token.text(values)
   return table.concat(parts, ",")
 end
 
---- Reads what token.text has written.
+--- Reads what token.text has written, and nothing that bears another name.
 ---@param text string
 ---@return table<string, string>
 function token.values(text)
   local values = {}
-  for name, value in text:gmatch("([%w_]+)=([^,]*)") do values[name] = unescape(value) end
+  for name, value in text:gmatch("([%w_]+)=([^,]*)") do
+    if known[name] then values[name] = unescape(value) end
+  end
   return values
 end
 
