@@ -5,6 +5,7 @@ max_line_length = 100
 files["spec"] = { std = "min+busted" }
 files["spec/faults"] = { std = "lua54+busted" } -- tools that only the campaigns run
 files["bench"] = { std = "lua54" }
+files["fuzz"] = { std = "lua54" }
 files["bench/peers"] = { std = "max" }
 files["spec/hosts"] = { read_globals = { "awesome", "module" }, globals = { "vim" } }
 files["spec/hosts/*.cfg.lua"] = { ignore = { "11" } } -- Prosody's are all globals

@@ -185,7 +185,7 @@ symbols: all
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
 
 luacheck:
-	luacheck -q --no-color lua plugin spec examples bench bin/kontext bench/run spec/run
+	luacheck -q --no-color lua plugin spec examples bench fuzz bin/kontext bench/run spec/run
 
 # kx_stb.c is stb's code, not ours.
 lint: deps-lint
@@ -201,25 +201,31 @@ coverage: deps-check deps-test
 	@for by in "" --branches; do \
 	  gcovr --root . --filter src/ --object-directory build/coverage-5.4 $$by --txt; done
 
-# Each fuzzer for FUZZ_SECONDS, from the inputs that are kept in fuzz/corpus/NAME.
+# Each fuzzer for FUZZ_SECONDS, two at a time.
 FUZZ_SECONDS = 60
-fuzzers = $(patsubst fuzz/%.c,$(B)/%,$(wildcard fuzz/*.c))
+fuzzers = $(patsubst fuzz/%,$(B)/fuzz/%,$(basename $(wildcard fuzz/*.c fuzz/*.lua)))
 
-fuzz: deps-check
-	@$(MAKE) VARIANT=fuzz CC=clang run-fuzzers
+fuzz: deps-check fuzzers
+	@fuzz/run $(FUZZ_SECONDS)
 
-run-fuzzers: $(fuzzers)
-	@passed=0; failed=0; for fuzzer in $(fuzzers); do \
-	  name=$${fuzzer##*/}; found=$(B)/found/$$name; mkdir -p $$found; \
-	  if $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
-	    -artifact_prefix=$$found- $$found $$(ls -d fuzz/corpus/$$name 2>&-) > $$found.log 2>&1; \
-	  then passed=$$((passed + 1)); sed -n "s/^stat::number_of_e/$$name: e/p" $$found.log; \
-	  else failed=$$((failed + 1)); cat $$found.log; fi; done; \
-	echo "$$passed passed, $$failed failed"; test $$failed = 0
+fuzzers:
+	@$(MAKE) -j2 VARIANT=fuzz CC=clang build-fuzzers
 
-$(B)/%: fuzz/%.c $(objects)
+build-fuzzers: $(fuzzers)
+
+fuzz = $(compile) -Isrc -Ifuzz/support -fsanitize=fuzzer -o $@ $(filter %.c %.o,$^) $(libs) \
+  $(call pkg,--libs,$(lua_pc))
+
+$(B)/fuzz/%: fuzz/%.c fuzz/support/wire.c $(objects)
+	@mkdir -p $(@D)
 	@echo "  CC $@"
-	@$(compile) -Isrc -fsanitize=fuzzer -o $@ $^ $(libs) $(call pkg,--libs,$(lua_pc))
+	@$(fuzz)
+
+# A target in Lua is read by its program when that runs.
+$(B)/fuzz/%: fuzz/%.lua fuzz/support/host.c fuzz/support/wire.c $(objects)
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(fuzz) -DTARGET='"$<"'
 
 # Runs ----------------------------------------------------------------------------------------
 
@@ -294,7 +300,7 @@ clean:
 	rm -rf build lua/kontext/core.so
 
 .PHONY: all install uninstall nvim spec spec-5.4 spec-folders test-portable test-old sanitize valgrind gc0 tsan units \
-  run-units symbols luacheck lint coverage fuzz run-fuzzers matrix test deps demo torture \
+  run-units symbols luacheck lint coverage fuzz fuzzers build-fuzzers matrix test deps demo torture \
   test-hosts bench bench-smoke bench-programs clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
