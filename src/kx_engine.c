@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define TICK INT64_C(10000000) /* 10 ms: how often a host without a descriptor ticks */
-#define IDLE_CONNECTIONS 16L   /* kept for reuse; a submit's is never kept */
+#define CONNECTIONS 32L        /* over that, 24 uploads included, none is kept for the next poll */
 
 typedef struct list {
   kx_transfer *first, **end;
@@ -158,7 +158,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
       !curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e) &&
       !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
       !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
-      !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS)) {
+      !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS)) {
     if (e->settings.tls) kx_warm(e->multi, &e->settings);
     return e;
   }
