@@ -2,6 +2,7 @@
 
 local core = require "kontext.core"
 local kontext = require "kontext"
+local pictures = require "spec.support.pictures"
 local raw = require "spec.support.raw"
 local select_ready = require "socket".select
 
@@ -94,11 +95,11 @@ describe("a client's options", function()
     begin({ timeout = 0.2 }, { poll = { waiting } })
     local job = edit()
     local begun = core.now()
-    local _, _, err = job:wait()
+    local _, _, err = job:wait(10)
     assert.equal("timeout", err.kind)
     assert.equal("poll", err.stage)
     assert.is_true(core.now() - begun < 1)
-    assert.matches("0.3 s", select(2, edit { timeout = 0.3 }:wait()))
+    assert.matches("0.3 s", select(2, edit { timeout = 0.3 }:wait(10)))
   end)
 end)
 
@@ -308,6 +309,52 @@ describe("a step", function()
     assert.is_true(worst < 0.1, worst)
     assert.equal(3, #jobs)
     assert.equal(3, client:step())
+  end)
+end)
+
+describe("a step of the engine", function()
+  it("begins no more than there is time for", function()
+    server:script { ["GET /"] = { { hang = true } } }
+    local engine, count = core.engine {}, 200
+    for _ = 1, count do
+      assert(engine:fetch { url = server.url .. "/", plain = true, direct = true, cap = 100 })
+    end
+    local function sockets()
+      return tonumber(pictures.output "ls -l /proc/$PPID/fd | grep -c socket")
+    end
+    local before = sockets()
+    engine:step(0.00005)
+    assert.is_true(sockets() - before < count / 4, sockets())
+    local limit = core.now() + 20
+    while sockets() - before < count and core.now() < limit do engine:step(0.01) end
+    assert.equal(count, sockets() - before)
+    engine:close()
+  end)
+end)
+
+describe("a program that the host starts", function()
+  it("gets no descriptor of ours: no socket, no journal, no half of a picture", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    os.execute("mkdir " .. folder)
+    local function inherited()
+      local tcp, list = pictures.output "cat /proc/net/tcp", {}
+      for name in pictures.output "readlink /proc/self/fd/*":gmatch "[^\n]+" do
+        local socket = name:match "^socket:%[(%d+)%]$"
+        -- libcurl has a pair of sockets to itself, which lead nowhere.
+        local ours = not socket or tcp:find(" " .. socket .. " ", 1, true)
+        if ours and not name:find "^pipe:" then list[#list + 1] = name end
+      end
+      return list
+    end
+    local before = inherited()
+    begin({ journal = folder .. "/journal" }, { sample = { { keep = true,
+      raw = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n\137PNG\r\n" } } })
+    local job = edit { save_as = folder .. "/a.png" }
+    drive(function() return job.received > 0 end)
+    assert.same(before, inherited())
+    client:close()
+    os.execute("rm -r " .. folder)
   end)
 end)
 

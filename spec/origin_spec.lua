@@ -200,6 +200,25 @@ describe("an origin", function()
     assert.is_nil((origin.read(nil, false)))
   end)
 
+  it("that should never have been asked for is not asked by the engine either", function()
+    local engine = core.engine {}
+    for _, request in ipairs {
+      { url = "file:///etc/hostname", plain = true }, { url = "ftp://127.0.0.1:1/", plain = true },
+      { url = "dict://127.0.0.1:1/", plain = true }, { url = "http://127.0.0.1:1/" },
+    } do
+      request.cap = 1000
+      assert(engine:fetch(request))
+      local limit, events = core.now() + 10
+      repeat
+        engine:wait(core.now() + 0.1)
+        events = engine:step(1)
+      until events or core.now() > limit
+      assert.equal("CURLE_UNSUPPORTED_PROTOCOL", events and events[1].code, request.url)
+      assert.equal("", events[1].body or "")
+    end
+    engine:close()
+  end)
+
   it("is judged as libcurl will connect to it", function()
     -- Where a parser of ours and libcurl's disagreed the key would go to evil.test.
     assert.equal("evil.test", core.url("https://evil.test#@api.bfl.ai/").host)

@@ -7,6 +7,9 @@ local page = { status = 502, headers = { "Content-Type: text/html" }, body = "<h
 local function moved(status, to) return { status = status, headers = { "Location: " .. to } } end
 local reasons = { ["Moderation Reasons"] = { "Derivative Works Filter", "Safety Filter" } }
 
+local endless = {} -- but for this server's patience
+for line = 1, 1000 do endless[line] = ("X-%d: %s"):format(line, ("x"):rep(80)) end
+
 local result = '{"id":"task-1","status":"Ready","result":{"sample":"$HERE/sample.png"%s}}'
 
 -- `polls` that came and `kind` of the job's error; without one the picture came.
@@ -21,7 +24,7 @@ local rows = {
     raw.json(500, { detail = "no" }), pending, page, pending, { drop = true }, pending,
     { status = 200, body = '{"id":"ta', cut = 9 }, pending, { status = 200, body = "{}" },
     raw.ready() } },
-  { name = "three in a row that broke off", polls = 4,
+  { name = "three in a row that broke off", polls = 4, gaps = { 0.25, 0.5, 1 },
     poll = { { drop = true }, { drop = true }, { drop = true }, raw.ready() } },
   { name = "a 429 on the way", polls = 2,
     poll = { raw.json(429, { detail = "slow down" }, { "Retry-After: 0.5" }), raw.ready() } },
@@ -61,6 +64,10 @@ local rows = {
     poll = { raw.json(422, { detail = "no" }) } },
   { name = "redirects without end", polls = 6, kind = "http", status = 302, resumable = true,
     poll = { moved(302, "$HERE/v1/get_result?id=again") } },
+  { name = "an answer larger than any", polls = 1, kind = "protocol", status = 200,
+    resumable = true, poll = { raw.status("Ready", { x = ("x"):rep(300000) }), raw.ready() } },
+  { name = "headers without end", polls = 1, kind = "protocol", status = 200, resumable = true,
+    poll = { { status = 200, headers = endless, body = raw.ready().body } } },
   { name = "a redirect to nowhere", polls = 1, kind = "http", status = 302, resumable = true,
     poll = { { status = 302 } } },
   { name = "a redirect to a file", polls = 1, kind = "protocol", resumable = true,
@@ -100,6 +107,9 @@ describe("a task whose polls meet", function()
     it(("%s is %s"):format(row.name, row.kind or "ready"), function()
       local job, err = row.job, row.job.error
       if row.polls then assert.equal(row.polls, raw.count(row, "GET", "get_result")) end
+      for at, gap in ipairs(row.gaps or {}) do -- the submit is the first request
+        assert.is_true(row.requests[at + 2].at - row.requests[at + 1].at > gap - 0.05, at)
+      end
       assert.equal(row.moved or 0, raw.count(row, "GET", "moved"))
       assert.equal(1, raw.count(row, "POST"))
       if not row.kind then

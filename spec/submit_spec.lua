@@ -1,5 +1,6 @@
 -- One submit at most: what each of the service's answers leads to, and what the server saw of it.
 
+local kontext = require "kontext"
 local pictures = require "spec.support.pictures"
 local raw = require "spec.support.raw"
 
@@ -29,6 +30,8 @@ local rows = {
   { name = "nothing but whole 503s", posts = 3, submit = { raw.json(503, detail) },
     kind = "http", status = 503, retryable = true },
   { name = "a 429", posts = 2, submit = { raw.json(429, detail, now), raw.accepted() } },
+  { name = "a 429 that tells when", posts = 2, after = 1,
+    submit = { raw.json(429, detail, { "Retry-After: 1" }), raw.accepted() } },
   { name = "a 429 in HTML", posts = 2, submit = { html(429), raw.accepted() } },
   { name = "nothing but 429s", posts = 6, submit = { raw.json(429, detail, now) },
     kind = "rate_limited", status = 429, retryable = true },
@@ -120,6 +123,9 @@ describe("after", function()
         if entry.method == "POST" and entry.complete then whole = whole + 1 end
       end
       assert.equal(row.whole or row.posts, whole)
+      if row.after then
+        assert.is_true(row.requests[2].at - row.requests[1].at > row.after - 0.1)
+      end
       if not row.kind then
         assert.equal("ready", job.status, tostring(err))
         assert.equal(raw.picture, job.image.bytes)
@@ -178,6 +184,27 @@ describe("an accepted edit", function()
     assert.equal(server.url .. "/case1/v1/get_result?id=task-1", row.job.polling_url)
     assert.is_true(math.abs(row.job.cost - 7) < 1e-9)
     assert.equal(row.job.sent, row.requests[1].got)
+  end)
+end)
+
+describe("a submit", function()
+  it("leaves idle connections alone: libcurl sends again what dies with one", function()
+    local server = raw.start()
+    local row = { credits = { raw.json(200, { credits = 1 }) }, poll = { raw.ready() } }
+    row.credits[1].keep, row.poll[1].keep = true, true
+    server:script(raw.service({}, "", row))
+    local client = kontext.new { base_url = server.url, api_key = raw.key, poll_interval = 0.01 }
+    assert(client:credits():wait(20))
+    for _ = 1, 2 do assert(client:edit({ prompt = "x" }):wait(20)) end
+    local idle, seen = server:requests("GET", "credits")[1].connection, {}
+    assert.equal(idle, server:requests("GET", "get_result")[1].connection) -- it was there to take
+    for _, entry in ipairs(server:requests "POST") do
+      assert.not_equal(idle, entry.connection)
+      assert.is_nil(seen[entry.connection])
+      seen[entry.connection] = true
+    end
+    client:close()
+    server:stop()
   end)
 end)
 

@@ -75,6 +75,7 @@ describe("over TLS not one byte of a request goes to", function()
   } do
     it(what, function()
       local err, seen = rows[name].job.error, rows[name].at:ledger()
+      assert.equal("failed", rows[name].job.status)
       assert.equal("tls", err.kind, err.message)
       assert.equal("submit", err.stage)
       assert.matches("^CURLE_", err.code)

@@ -112,6 +112,16 @@ describe("an edit's POST", function()
   end)
 end)
 
+-- Asserts that a job fails, with nothing sent, because its picture is not what was checked.
+local function refused(job)
+  local _, message, err = job:wait(10)
+  assert.equal("failed", job.status)
+  assert.equal("file", err.kind)
+  assert.is_true(err.retryable)
+  assert.matches("cannot read the input image", message)
+  assert.equal(0, #server:requests("POST"))
+end
+
 describe("an edit that is refused here", function()
   it("sends nothing at all", function()
     local client, before = new(), server:connections()
@@ -173,13 +183,27 @@ describe("an edit that is refused here", function()
       local file = assert(io.open(path, "ab"))
       file:write "more"
       file:close()
-      local _, message, err = job:wait(10)
-      assert.equal("file", err.kind)
-      assert.is_true(err.retryable)
-      assert.matches("cannot read the input image", message)
-      assert.equal(0, #server:requests("POST"))
+      refused(job)
       client:close()
     end)
+  end)
+
+  it("also where that left the size as it was, or left the time, for another file", function()
+    for _, change in ipairs {
+      "printf x | dd of=$PATH conv=notrunc bs=1 seek=$((SIZE - 1)) status=none",
+      "cp -p $PATH $PATH.new && mv $PATH.new $PATH",
+    } do
+      pictures.with_file(raw.picture, function(path)
+        os.execute("touch -d 2001-02-03 " .. path)
+        local client = new()
+        local job = client:edit { prompt = "x", input_image = path }
+        -- Where a sanitizer is preloaded it is not for these programs.
+        os.execute("unset LD_PRELOAD; "
+          .. change:gsub("$PATH", path):gsub("SIZE", #raw.picture))
+        refused(job)
+        client:close()
+      end)
+    end
   end)
 end)
 

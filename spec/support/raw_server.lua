@@ -68,7 +68,8 @@ local function read_body(conn, entry, came, wanted)
 end
 
 local function note(head, connection)
-  local entry = { head = head, headers = {}, names = {}, connection = connection }
+  local entry = { head = head, headers = {}, names = {}, connection = connection,
+    at = cqueues.monotime() }
   entry.method, entry.target = head:match "^(%u+) (%S+) HTTP/1%.1\r\n"
   for name, value in head:gmatch "\r\n([^:\r\n]+):[ \t]*([^\r\n]*)" do
     entry.headers[name:lower()] = value

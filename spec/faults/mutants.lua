@@ -1,0 +1,372 @@
+-- The mutants of Q2: each breaks one promise of the product. `old` stands once in `file` and is
+-- replaced by `new`; `by` is what has to fail then: a spec, a program of spec/c, or a campaign.
+-- A mutant whose text is gone is mended here: the promise is still to be broken.
+
+local mutants = {}
+
+-- Adds the mutants of one file.
+local function of(file, list)
+  for _, mutant in ipairs(list) do
+    mutant.file = file
+    mutants[#mutants + 1] = mutant
+  end
+end
+
+of("src/kx_transfer.c", {
+  { name = "a submit may go over an idle connection, which libcurl sends again when it is dead",
+    old = "SET(CURLOPT_FRESH_CONNECT, 1L);", new = "", by = "spec/submit_spec.lua" },
+  { name = "libcurl follows redirects, and takes the key along",
+    old = "SET(CURLOPT_FOLLOWLOCATION, 0L);", new = "SET(CURLOPT_FOLLOWLOCATION, 1L);",
+    by = "spec/submit_spec.lua" },
+  { name = "every protocol that libcurl knows is spoken",
+    old = "unsigned failed = (unsigned)set_protocols(t->easy, t->plain);",
+    new = "unsigned failed = 0 & (unsigned)sizeof(set_protocols);", by = "spec/origin_spec.lua" },
+  { name = "a certificate that nobody vouches for will do",
+    old = "CURLOPT_SSL_VERIFYPEER, 1L", new = "CURLOPT_SSL_VERIFYPEER, 0L",
+    by = "spec/tls_spec.lua" },
+  { name = "a certificate of another name will do",
+    old = "CURLOPT_SSL_VERIFYHOST, 2L", new = "CURLOPT_SSL_VERIFYHOST, 0L",
+    by = "spec/tls_spec.lua" },
+  { name = "an answer's headers may be endless",
+    old = "t->header_bytes > HEADERS_MAX", new = "t->header_bytes > SIZE_MAX / 2",
+    by = "spec/poll_spec.lua" },
+  { name = "a download begins anew after a break",
+    old = "  if (t->resumed_at > 0) {\n    snprintf", new = "  if (0) {\n    snprintf",
+    by = "spec/download_spec.lua" },
+  { name = "another range than was asked for is glued on",
+    old = "if (!range || strncasecmp(", new = "if (!range && strncasecmp(",
+    by = "spec/download_spec.lua" },
+  { name = "a cancel waits for the resolver",
+    old = "if (set->quick_exit) SET(", new = "if (0) SET(", by = "R8" },
+  { name = "an upload that nobody reads goes on for ever",
+    old = "t->settings->stall_ns == 0", new = "t->settings->stall_ns >= 0",
+    by = "spec/regress/01-stall_spec.lua" },
+  { name = "gzip is asked for, and a small answer becomes a large one",
+    old = "  SET(CURLOPT_PATH_AS_IS, 1L);",
+    new = "  SET(CURLOPT_PATH_AS_IS, 1L);\n  SET(CURLOPT_ACCEPT_ENCODING, \"\");",
+    by = "spec/wire_spec.lua" },
+})
+
+of("src/kx_body.c", {
+  { name = "a body can be read a second time",
+    old = "} else if (body->index == body->count) {\n      break;",
+    new = "} else if (body->index == body->count) {\n      body->index *= done > 0;\n      break;",
+    by = "spec/c/body.c" },
+  { name = "a picture that changed since it was checked is sent",
+    old = "if (piece->stamp && !kx_stamp_equal(", new = "if (0 && !kx_stamp_equal(",
+    by = "spec/wire_spec.lua" },
+  { name = "a picture that changes while it is sent is sent",
+    old = "(last && kx_source_changed(&part->source))", new = "(last && 0)", by = "spec/c/body.c" },
+  { name = "SENDING is not noted",
+    old = "body->mark.line ? write_mark(body) : 0", new = "0 & (int)sizeof(write_mark(body))",
+    by = "spec/journal_spec.lua" },
+  { name = "SENDING is not synced",
+    old = "if (!error) error = kx_sync(body->mark.fd);", new = "", by = "spec/journal_spec.lua" },
+})
+
+of("src/kx_source.c", {
+  { name = "a file that another one replaced is the same file",
+    old = "a->device == b->device && a->inode == b->inode && ", new = "",
+    by = "spec/wire_spec.lua" },
+  { name = "a file that was written anew is the same file",
+    old = "a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns", new = "1",
+    by = "spec/wire_spec.lua" },
+})
+
+of("src/kx_engine.c", {
+  { name = "a forked child uses its parent's connections",
+    old = "return e->process != getpid();", new = "return e->process == 0;",
+    by = "spec/client_spec.lua LUA_VERSION=5.1" }, -- for which Debian has luaposix
+  { name = "a step does all there is to do",
+    old = "while (e->more && now < end)", new = "while (e->more && end)",
+    by = "spec/client_spec.lua" },
+  { name = "the host's child processes get the sockets",
+    old = "  type |= SOCK_CLOEXEC;", new = "", by = "spec/client_spec.lua" },
+})
+
+of("src/kx_sink.c", {
+  { name = "an answer may be of any size",
+    old = "if (size > sink->cap - sink->size) return EFBIG;", new = "", by = "spec/c/sink.c" },
+  { name = "the old picture goes before the new one is whole",
+    old = "if (!error) error = create_hidden(sink, mode);",
+    new = "if (!error) error = create_hidden(sink, mode);\n"
+      .. "  if (!error) unlinkat(sink->place.directory, sink->place.name, 0);",
+    by = "spec/download_spec.lua" },
+  { name = "half a picture stays in the folder",
+    old = "if (sink->hidden[0]) unlinkat(", new = "if (0) unlinkat(",
+    by = "spec/download_spec.lua" },
+  { name = "the host's child processes get half a picture",
+    old = "O_NOFOLLOW | O_CLOEXEC", new = "O_NOFOLLOW", by = "spec/client_spec.lua" },
+  { name = "a picture is not synced before it gets its name",
+    old = "error = kx_sync(sink->fd);", new = "error = 0;", by = "spec/journal_spec.lua" },
+  { name = "a picture's name is not synced",
+    old = "return kx_sync_directory(", new = "return 0 & (int)sizeof(",
+    by = "spec/journal_spec.lua" },
+})
+
+of("src/kx_log.c", {
+  { name = "two processes write one journal",
+    old = "if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;", new = "",
+    by = "spec/journal_spec.lua" },
+  { name = "everybody may read the journal",
+    old = "#define MODE 0600", new = "#define MODE 0644", by = "spec/journal_spec.lua" },
+  { name = "the host's child processes get the journal",
+    old = "O_NONBLOCK | O_CLOEXEC", new = "O_NONBLOCK",
+    by = "spec/client_spec.lua" },
+})
+
+of("src/kx_file.c", {
+  { name = "a line goes on where a torn one ended",
+    old = "if (last != '\\n') error", new = "if (0) error", by = "spec/journal_spec.lua" },
+})
+
+of("lua/kontext/retry.lua", {
+  { name = "what was sent whole is taken for not sent, and sent again",
+    old = "elseif event.sent < event.total and not (", new = "elseif not (",
+    by = "spec/submit_spec.lua" },
+  { name = "what was sent in part is in doubt",
+    old = 'return "unsent", answer', new = 'return "ambiguous", answer',
+    by = "spec/submit_spec.lua" },
+  { name = "what is in doubt is sent again",
+    old = 'return "ambiguous", answer', new = 'return "unsent", answer',
+    by = "spec/submit_spec.lua" },
+  { name = "a gateway's 503 is taken for the service's word",
+    old = "status == 503 and own_error(answer)", new = "status == 503",
+    by = "spec/submit_spec.lua" },
+  { name = "a 500 is sent again",
+    old = "status == 503 and own_error(answer)", new = "status >= 500 and own_error(answer)",
+    by = "spec/submit_spec.lua" },
+  { name = "an id counts only when nothing broke after it",
+    old = 'and answer.id ~= "" then', new = 'and answer.id ~= "" and not event.kind then',
+    by = "spec/submit_spec.lua" },
+  { name = "an unsent edit is tried for ever",
+    old = "unsent_tries = 2,", new = "unsent_tries = 9,", by = "spec/submit_spec.lua" },
+  { name = "a 429 is tried for ever",
+    old = "limited_tries = 5,", new = "limited_tries = 9,", by = "spec/submit_spec.lua" },
+  { name = "a broken download is the end",
+    old = "download_tries = 3,", new = "download_tries = 1,", by = "spec/download_spec.lua" },
+  { name = "Retry-After is not clamped",
+    old = "math.max(limits.min, math.min(limits.max, seconds))", new = "seconds",
+    by = "spec/retry_spec.lua" },
+  { name = "a poll's HTTP code counts before its status",
+    old = 'if answer and type(answer.status) == "string" then',
+    new = 'if answer and type(answer.status) == "string" and status < 300 then',
+    by = "spec/poll_spec.lua" },
+  { name = "a status that nobody knows ends the task",
+    old = 'known and known.class or "progress"', new = 'known and known.class or "failed"',
+    by = "spec/poll_spec.lua" },
+  { name = "a 5xx ends what was paid for",
+    old = "status < 300 or status >= 500 or passing[status]", new = "status < 300",
+    by = "spec/poll_spec.lua" },
+  { name = "a broken poll ends what was paid for",
+    old = 'transient[event.kind] and "trouble" or "final", answer', new = '"final", answer',
+    by = "spec/poll_spec.lua" },
+})
+
+of("lua/kontext/api.lua", {
+  { name = "a replica that lags ends the task",
+    old = "lag = 10,", new = "lag = 0,", by = "spec/poll_spec.lua" },
+  { name = "redirects are followed for ever",
+    old = "hops = 5,", new = "hops = 50,", by = "spec/poll_spec.lua" },
+  { name = "a picture may have 40 megapixels",
+    old = "image_pixels = 20e6,", new = "image_pixels = 40e6,", by = "spec/check_spec.lua" },
+  { name = "a picture may have 40 MB",
+    old = "image_bytes = 20e6,", new = "image_bytes = 40e6,", by = "spec/check_spec.lua" },
+  { name = "max has as many places as pro",
+    old = '["flux-kontext-max"] = 6 }', new = '["flux-kontext-max"] = 24 }',
+    by = "spec/client_spec.lua" },
+  { name = "what was moderated is polled for ever",
+    old = '["Request Moderated"] = { class = "moderated"',
+    new = '["Request Moderated"] = { class = "progress"', by = "spec/poll_spec.lua" },
+})
+
+of("lua/kontext/submit.lua", {
+  { name = "Retry-After is ignored",
+    old = 'limited and retry.after(event.headers["retry-after"]) or ', new = "",
+    by = "spec/submit_spec.lua" },
+  { name = "what cannot be journaled is sent",
+    old = '"INTENT")\n  if not kept then', new = '"INTENT")\n  if false then',
+    by = "spec/journal_spec.lua" },
+  { name = "an answer that cannot be journaled is not told of",
+    old = '"ACCEPTED")\n  if not kept then', new = '"ACCEPTED")\n  if false then',
+    by = "spec/journal_spec.lua" },
+  { name = "who is told of doubt may believe that a repetition is free",
+    old = "job_id = event.body and", new = "retryable = true, job_id = event.body and",
+    by = "spec/submit_spec.lua" },
+  { name = "a wait for another try is noted as doubt",
+    old = 'client:_record(self, "INTENT") -- a crash', new = "-- a crash",
+    by = "spec/journal_spec.lua" },
+})
+
+of("lua/kontext/poll.lua", {
+  { name = "a poll waits no longer for each time that it fails",
+    old = "return told or retry.trouble_gap(job._failures)", new = "return told or 0",
+    by = "spec/poll_spec.lua" },
+})
+
+of("lua/kontext/download.lua", {
+  { name = "a picture's MD5 is not verified",
+    old = "elseif told and event.md5 and told ~= event.md5 then", new = "elseif false then",
+    by = "spec/download_spec.lua" },
+  { name = "a picture's length is not verified",
+    old = "if whole and whole ~= event.received then", new = "if false then",
+    by = "spec/download_spec.lua" },
+  { name = "any bytes are a picture",
+    old = "local known, outcome = job._client:_check_download(job._held)",
+    new = "local known, outcome = { format = \"png\", width = 1, height = 1 }",
+    by = "spec/download_spec.lua" },
+  { name = "an expired link is not asked for anew",
+    old = 'verdict == "expired" and not self._asked_again', new = "false",
+    by = "spec/download_spec.lua" },
+  { name = "SAVED is noted before the picture is there",
+    old = "local bytes, message, code = job._client:_finish_download(job._held)",
+    new = 'job._client:_record(job, "SAVED", job._params.save_as, event.md5)\n'
+      .. "  local bytes, message, code = job._client:_finish_download(job._held)",
+    by = "spec/journal_spec.lua" },
+})
+
+of("lua/kontext/transport.lua", {
+  { name = "the key goes to any polling URL",
+    old = "if not base and origin.sees_key(target, self._base) then", new = "if not base then",
+    by = "spec/poll_spec.lua" },
+  { name = "the key follows a poll's redirects",
+    old = "if not base and origin.sees_key(target, self._base) then",
+    new = "if origin.sees_key(target, self._base) then", by = "spec/poll_spec.lua" },
+  { name = "the key goes to the download",
+    old = "if not picture then", new = "if true then", by = "spec/download_spec.lua" },
+  { name = "a polling URL that may not be asked loses the job",
+    old = "if origin.read(url, self._plain) then return url end",
+    new = "if true then return url end", by = "spec/submit_spec.lua" },
+  { name = "an answer to a poll may be as large as a picture",
+    old = "cap = picture and picture_cap or api.limits.answer,", new = "cap = picture_cap,",
+    by = "spec/poll_spec.lua" },
+  { name = "an error may show the webhook's secret",
+    old = "keys[self] or false, of._params.webhook_secret or false", new = "keys[self] or false",
+    by = "spec/submit_spec.lua" },
+  { name = "a cancel after the last byte is taken for one before",
+    old = "return sent ~= nil and sent >= total", new = "return false",
+    by = "spec/journal_spec.lua" },
+})
+
+of("lua/kontext/origin.lua", {
+  { name = "the key goes to evilbfl.ai",
+    old = 'target.host:sub(-#domain - 1) == "." .. domain',
+    new = "target.host:sub(-#domain) == domain", by = "spec/origin_spec.lua" },
+  { name = "the key goes to http",
+    old = 'target.scheme ~= "https" or target.port ~= "443"', new = 'target.port == "0"',
+    by = "spec/origin_spec.lua" },
+  { name = "a URL may have a user's name in it",
+    old = "if parts.user then", new = "if false then", by = "spec/origin_spec.lua" },
+  { name = "plain http is spoken with any host while the base is on loopback",
+    old = 'parts.scheme == "http" and plain and parts.loopback',
+    new = 'parts.scheme == "http" and plain', by = "spec/origin_spec.lua" },
+  { name = "127.0.0.1.evil.test is loopback",
+    old = '"^127%.(%d+)%.(%d+)%.(%d+)$"', new = '"^127%.(%d+)%.(%d+)%.(%d+)"',
+    by = "spec/origin_spec.lua" },
+})
+
+of("lua/kontext/queue.lua", {
+  { name = "a refused key is tried again and again",
+    old = "local stopping = { auth = true, credits = true }", new = "local stopping = {}",
+    by = "spec/client_spec.lua" },
+  { name = "max_active is ignored",
+    old = "while slots.used < slots.limit and slots.first", new = "while slots.first",
+    by = "spec/client_spec.lua" },
+  { name = "a deadline is ignored",
+    old = "if running._deadline <= now and", new = "if false and", by = "spec/client_spec.lua" },
+  { name = "a limited submit waits though an edit of ours has ended",
+    old = "      waiting._due = 0\n", new = "", by = "spec/client_spec.lua" },
+})
+
+of("lua/kontext/client.lua", {
+  { name = "a webhook's URL is trusted",
+    old = "running._due = 0", new = "running._due, running.polling_url = 0, event.polling_url",
+    by = "spec/client_spec.lua" },
+  { name = "a webhook for a foreign id is taken",
+    old = "if running.id == event.id and", new = "if", by = "spec/client_spec.lua" },
+})
+
+of("lua/kontext/job.lua", {
+  { name = "what ran out of its time is not resumed",
+    old = "local terminal = { moderated", new = "local terminal = { timeout = true, moderated",
+    by = "spec/journal_spec.lua" },
+  { name = "doubt is noted as a failure, and paid for again",
+    old = 'if kind == "ambiguous" or self._transfer', new = "if self._transfer",
+    by = "spec/journal_spec.lua" },
+})
+
+of("lua/kontext/journal.lua", {
+  { name = "INTENT is not synced", old = "INTENT = true, ", new = "",
+    by = "spec/journal_spec.lua" },
+  { name = "ACCEPTED is not synced", old = "ACCEPTED = true, ", new = "",
+    by = "spec/journal_spec.lua" },
+  { name = "SAVED is not synced", old = "SAVED = true, ", new = "",
+    by = "spec/journal_spec.lua" },
+  { name = "a line's checksum is ignored",
+    old = " or token.sum(rest) ~= sum then", new = " then", by = "spec/journal_spec.lua" },
+  { name = "a torn line is believed",
+    old = '"([^\\n]*)\\n"', new = '"([^\\n]*)\\n?"', by = "spec/journal_spec.lua" },
+  { name = "a damaged line makes the journal unreadable",
+    old = "if take(self, whole) then lines = lines + 1 end",
+    new = 'if take(self, whole) then lines = lines + 1 else return nil, "it is damaged" end',
+    by = "spec/journal_spec.lua" },
+  { name = "what was under way at a crash is taken for unsent",
+    old = 'SENDING = "ambiguous"', new = 'SENDING = "unsent"', by = "spec/batch_spec.lua" },
+  { name = "a journal that is made shorter forgets doubt",
+    old = 'if entry.state ~= "failed" and', new = 'if entry.state == "saved" and',
+    by = "spec/journal_spec.lua" },
+})
+
+of("lua/kontext/batch.lua", {
+  { name = "what is saved is paid for again",
+    old = 'known.state == "saved" then', new = "false then", by = "spec/batch_spec.lua" },
+  { name = "what was accepted is paid for again",
+    old = 'known.state == "accepted" then', new = "false then", by = "spec/batch_spec.lua" },
+  { name = "what is in doubt is paid for again unless told otherwise",
+    old = "not self._retry_ambiguous then", new = "self._retry_ambiguous == false then",
+    by = "spec/batch_spec.lua" },
+  { name = "stop_on_error stops nothing",
+    old = "if self._stop_on_error then", new = "if false then", by = "spec/batch_spec.lua" },
+  { name = "max_active of a batch is ignored",
+    old = "(active < self._max_active or self._stopped)", new = "true",
+    by = "spec/batch_spec.lua" },
+})
+
+of("lua/kontext/token.lua", {
+  { name = "a token contains the key",
+    old = "id = job.id, polling_url = job.polling_url,",
+    new = "id = job.id, polling_url = job.polling_url, kind = job._client:_key(),",
+    by = "spec/job_spec.lua" },
+  { name = "half a token is believed",
+    old = "if token.sum(body) ~= digits then", new = "if false then", by = "spec/token_spec.lua" },
+})
+
+of("lua/kontext/errors.lua", {
+  { name = "an error may show a secret",
+    old = 'text:gsub(pattern_of(secret), "[hidden]")', new = "text", by = "spec/errors_spec.lua" },
+  { name = "an error may show what signs a URL",
+    old = '"%1?[hidden]"', new = '"%0"', by = "spec/errors_spec.lua" },
+})
+
+of("lua/kontext/webhook.lua", {
+  { name = "the beginning of a secret will do",
+    old = "core.equal(list[1], expected)", new = "expected:sub(1, #list[1]) == list[1]",
+    by = "spec/webhook_spec.lua" },
+  { name = "a signature is not verified",
+    old = "elseif #signed > 0 and not matches(", new = "elseif #signed > 9 and not matches(",
+    by = "spec/webhook_spec.lua" },
+  { name = "a header may come twice",
+    old = "#list == 1 and", new = "#list >= 1 and", by = "spec/webhook_spec.lua" },
+})
+
+of("lua/kontext/json.lua", {
+  { name = "a seed is rounded to a double",
+    old = 'digits = ("%d"):format(value)', new = 'digits = ("%.0f"):format(value)',
+    by = "spec/wire_spec.lua" },
+  { name = "a slash is escaped",
+    old = [['[%z\1-\31\127"\\]']], new = [['[%z\1-\31\127"\\/]']], by = "spec/wire_spec.lua" },
+  { name = "the decoder is given any number of bytes",
+    old = "if #text > api.limits.answer then", new = "if false then", by = "spec/json_spec.lua" },
+})
+
+return mutants
