@@ -243,7 +243,7 @@ describe("a later run", function()
     assert.equal("INTENT SENDING ACCEPTED", facts())
     for _, altered in ipairs {
       text:gsub("task%-1", "task-2"), -- as a bad disk would
-      text:sub(1, -2), text:sub(1, -9), -- torn
+      text:sub(1, -3), text:sub(1, -9), -- torn
       (text:gsub("\n(%x+) ACCEPTED", "\n00000000 ACCEPTED")),
     } do
       local file = assert(io.open(path, "wb"))

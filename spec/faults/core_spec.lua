@@ -23,3 +23,17 @@ describe("under faults #once", function()
     end)
   end
 end)
+
+describe("a mutant of Q2 #once", function()
+  it("stands where it did: its text is in its file, once", function()
+    for _, mutant in ipairs(require "spec.faults.mutants") do
+      local file = assert(io.open(mutant.file))
+      local text = file:read "a"
+      file:close()
+      local _, last = text:find(mutant.old, 1, true)
+      local where = ("%s: %s: mend it in spec/faults/mutants.lua"):format(mutant.file, mutant.name)
+      assert.is_number(last, where)
+      assert.is_nil(text:find(mutant.old, last, true), where)
+    end
+  end)
+end)
