@@ -44,8 +44,18 @@ void kx_digest_add(kx_digest *digest, const void *bytes, size_t size) {
 size_t kx_digest_value(const kx_digest *digest, unsigned char to[KX_DIGEST_MAX]) {
   kx_digest copy = *digest;
 
-  if (copy.kind == KX_MD5) return MD5_Final(to, &copy.state.md5) ? MD5_DIGEST_LENGTH : 0;
-  return SHA256_Final(to, &copy.state.sha256) ? SHA256_DIGEST_LENGTH : 0;
+  if (copy.kind == KX_MD5) return MD5_Final(to, &copy.state.md5), (size_t)MD5_DIGEST_LENGTH;
+  return SHA256_Final(to, &copy.state.sha256), (size_t)SHA256_DIGEST_LENGTH;
+}
+
+size_t kx_digest_of(kx_digest_kind kind, const void *bytes, size_t size,
+                    unsigned char to[KX_DIGEST_MAX]) {
+  kx_digest digest;
+
+  digest.kind = kind;
+  kx_digest_restart(&digest);
+  kx_digest_add(&digest, bytes, size);
+  return kx_digest_value(&digest, to);
 }
 
 int kx_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,

@@ -18,8 +18,12 @@ void kx_digest_add(kx_digest *digest, const void *bytes, size_t size);
 /* Starts over, as if nothing had been added. */
 void kx_digest_restart(kx_digest *digest);
 
-/* Writes the digest of what was added so far into `to`; returns its size, 0 on failure. */
+/* Writes the digest of what was added so far into `to`; returns its size. */
 size_t kx_digest_value(const kx_digest *digest, unsigned char to[KX_DIGEST_MAX]);
+
+/* Writes the digest of these bytes into `to`; returns its size. Needs no memory. */
+size_t kx_digest_of(kx_digest_kind kind, const void *bytes, size_t size,
+                    unsigned char to[KX_DIGEST_MAX]);
 
 /* Writes HMAC-SHA-256 into `to`; returns 1, or 0 on failure. */
 int kx_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,

@@ -24,9 +24,11 @@ struct kx_engine {
   CURLM *multi;
   kx_poller *poller;
   kx_settings settings;
+  char *strings[4]; /* the settings' */
   pid_t process;
   uint64_t last_id;
   list waiting, active, ended, held;
+  list fitting;      /* what the worker has: made before, since its end must not be lost */
   kx_worker *worker; /* NULL before the first picture that is to fit */
   int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
   int more;                              /* the last step left work behind */
@@ -121,24 +123,22 @@ static int on_timer(CURLM *multi, long ms, void *data) {
   return 0;
 }
 
-static void free_settings(kx_settings *settings) {
-  free(settings->user_agent);
-  free(settings->proxy);
-  free(settings->ca_file);
-  free(settings->ca_path);
+/* Makes a setting's text the engine's own; returns 0 without memory. */
+static int own(kx_engine *e, int i, const char **text) {
+  if (!*text) return 1;
+  e->strings[i] = strdup(*text);
+  *text = e->strings[i];
+  return *text != NULL;
 }
 
 kx_engine *kx_engine_new(const kx_settings *settings) {
   kx_engine *e = (kx_engine *)calloc(1, sizeof *e);
+  kx_settings *s;
   int error = ENOMEM;
 
-  if (!e) {
-    kx_settings copy = *settings;
-    free_settings(&copy);
-    errno = ENOMEM;
-    return NULL;
-  }
+  if (!e) return NULL;
   e->settings = *settings;
+  s = &e->settings;
   e->settings.sockets = e;
   e->settings.open_socket = on_open;
   e->settings.close_socket = on_close;
@@ -148,10 +148,12 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
   list_clear(&e->active);
   list_clear(&e->ended);
   list_clear(&e->held);
+  list_clear(&e->fitting);
   e->poller = kx_poller_new();
   if (!e->poller) {
     error = errno;
-  } else {
+  } else if (own(e, 0, &s->user_agent) && own(e, 1, &s->proxy) && own(e, 2, &s->ca_file) &&
+             own(e, 3, &s->ca_path)) {
     e->multi = curl_multi_init();
   }
   if (e->multi && !curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
@@ -187,9 +189,10 @@ void kx_engine_free(kx_engine *e) {
   list_free(&e->active);
   list_free(&e->ended);
   list_free(&e->held);
+  list_free(&e->fitting);
   if (e->multi) curl_multi_cleanup(e->multi);
   kx_poller_free(e->poller);
-  free_settings(&e->settings);
+  for (i = 0; i < sizeof e->strings / sizeof *e->strings; i++) free(e->strings[i]);
   free(e->sockets);
   free(e);
 }
@@ -218,6 +221,7 @@ uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
 uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const char *path, const char *bytes,
                        size_t size) {
   kx_task *task;
+  kx_transfer *t;
   int error;
 
   if (!e->worker) {
@@ -231,10 +235,13 @@ uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const char *path, const 
     }
   }
   task = kx_task_new(e->last_id + 1, fit, path, bytes, size);
-  if (!task) {
+  t = task ? kx_transfer_made(task->id) : NULL;
+  if (!t) {
+    kx_task_free(task);
     errno = ENOMEM;
     return 0;
   }
+  list_append(&e->fitting, t);
   kx_worker_add(e->worker, task);
   return ++e->last_id;
 }
@@ -264,7 +271,10 @@ void kx_engine_cancel(kx_engine *e, uint64_t id) {
   else t = list_remove(&e->waiting, id);
   if (!t) t = list_remove(&e->ended, id);
   if (!t) t = list_remove(&e->held, id);
-  if (!t && e->worker) (void)kx_worker_cancel(e->worker, id);
+  if (!t) {
+    t = list_remove(&e->fitting, id);
+    if (t) kx_worker_cancel(e->worker, id);
+  }
   kx_transfer_free(t);
 }
 
@@ -342,10 +352,12 @@ static void collect_fitted(kx_engine *e) {
   kx_task *task;
 
   while ((task = kx_worker_next(e->worker))) {
-    kx_transfer *t = kx_transfer_made(task->id, task->out, &task->error);
+    kx_transfer *t = list_remove(&e->fitting, task->id);
+    t->sink = task->out;
+    t->error = task->error;
     task->out = NULL;
     kx_task_free(task);
-    if (t) list_append(&e->ended, t);
+    list_append(&e->ended, t);
   }
 }
 

@@ -8,7 +8,7 @@
 
 typedef struct kx_engine kx_engine;
 
-/* Returns an engine that owns the strings of `settings`, also on failure: NULL with errno. */
+/* Returns an engine with copies of the strings of `settings`, or NULL with errno. */
 kx_engine *kx_engine_new(const kx_settings *settings);
 
 /* Ends all at once, without waiting for anything; in a forked child it closes descriptors only. */

@@ -122,7 +122,7 @@ static CURLUcode url_part(CURLU *url, CURLUPart part, unsigned flags, char *to, 
 static CURLUcode parse_url(const char *text, const char *base, url_parts *parts) {
   CURLU *url = curl_url();
   char *user = NULL;
-  CURLUcode code = CURLUE_OUT_OF_MEMORY;
+  CURLUcode code = CURLUE_OUT_OF_MEMORY, whose;
 
   if (!url) return code;
   code = base ? curl_url_set(url, CURLUPART_URL, base, CURLU_NON_SUPPORT_SCHEME) : CURLUE_OK;
@@ -133,7 +133,9 @@ static CURLUcode parse_url(const char *text, const char *base, url_parts *parts)
     code = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, parts->port, sizeof parts->port);
   }
   if (!code) code = url_part(url, CURLUPART_URL, 0, parts->url, sizeof parts->url);
-  parts->user = curl_url_get(url, CURLUPART_USER, &user, 0) == CURLUE_OK;
+  whose = curl_url_get(url, CURLUPART_USER, &user, 0);
+  parts->user = whose == CURLUE_OK;
+  if (!code && whose != CURLUE_OK && whose != CURLUE_NO_USER) code = whose;
   curl_free(user);
   curl_url_cleanup(url);
   return code;
@@ -151,7 +153,8 @@ static int core_url(lua_State *L) {
   }
   if (code != CURLUE_OK) {
     lua_pushnil(L);
-    lua_pushfstring(L, "not a usable URL (libcurl's code %d)", (int)code);
+    if (code == CURLUE_OUT_OF_MEMORY) lua_pushliteral(L, "not usable: not enough memory");
+    else lua_pushfstring(L, "not a usable URL (libcurl's code %d)", (int)code);
     return 2;
   }
   lua_createtable(L, 0, 5);
@@ -170,24 +173,17 @@ static int core_now(lua_State *L) {
   return 1;
 }
 
-/* Pushes a digest's raw bytes, or nil where there is no such algorithm. */
+/* Pushes a digest's raw bytes. */
 static int push_digest(lua_State *L, kx_digest_kind kind) {
   unsigned char value[KX_DIGEST_MAX];
-  size_t size, length = 0;
+  size_t size;
   const char *bytes = luaL_checklstring(L, 1, &size);
-  kx_digest *digest = kx_digest_new(kind);
 
-  if (digest) {
-    kx_digest_add(digest, bytes, size);
-    length = kx_digest_value(digest, value);
-    kx_digest_free(digest);
-  }
-  if (length == 0) lua_pushnil(L);
-  else lua_pushlstring(L, (const char *)value, length);
+  lua_pushlstring(L, (const char *)value, kx_digest_of(kind, bytes, size, value));
   return 1;
 }
 
-/* core.md5(bytes) → 16 bytes, or nil. */
+/* core.md5(bytes) → 16 bytes. */
 static int core_md5(lua_State *L) { return push_digest(L, KX_MD5); }
 
 /* core.sha256(bytes) → 32 bytes. */
@@ -211,7 +207,7 @@ static int core_fingerprint(lua_State *L) {
   }
   error = !digest ? ENOMEM : n < 0 ? errno : 0;
   kx_source_close(&source);
-  if (!error && kx_digest_value(digest, value) == 0) error = ENOMEM;
+  if (!error) kx_digest_value(digest, value);
   kx_digest_free(digest);
   if (error) return kx_lua_failed(L, error, path);
   lua_pushlstring(L, (const char *)value, 32);
@@ -244,7 +240,7 @@ static int core_hmac_sha256(lua_State *L) {
   const char *key = luaL_checklstring(L, 1, &key_size);
   const char *bytes = luaL_checklstring(L, 2, &size);
 
-  if (!kx_hmac_sha256(key, key_size, bytes, size, value)) return luaL_error(L, "no HMAC");
+  if (!kx_hmac_sha256(key, key_size, bytes, size, value)) return luaL_error(L, "not enough memory");
   lua_pushlstring(L, (const char *)value, 32);
   return 1;
 }

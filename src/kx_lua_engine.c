@@ -36,18 +36,16 @@ static kx_engine *to_engine(lua_State *L) {
   return box->engine;
 }
 
-static char *copy(const char *text) { return text ? strdup(text) : NULL; }
-
 /* Chooses what a TLS connection trusts: the caller's file; else a hashed directory; else libcurl's
    bundle, without the directory that would switch its cache off. */
 static void choose_trust(kx_settings *settings, const curl_version_info_data *curl,
                          const char *ca_file) {
   int openssl = curl->ssl_version && !strncmp(curl->ssl_version, "OpenSSL", 7);
 
-  settings->ca_file = copy(ca_file);
+  settings->ca_file = ca_file;
   if (ca_file || !openssl || curl->age < CURLVERSION_SEVENTH) return;
-  if (kx_trust_hashed(curl->capath)) settings->ca_path = copy(curl->capath);
-  else settings->ca_file = copy(curl->cainfo);
+  if (kx_trust_hashed(curl->capath)) settings->ca_path = curl->capath;
+  else settings->ca_file = curl->cainfo;
 }
 
 /* core.engine{connect_timeout=, stall_timeout=, user_agent=, proxy=, ca_file=, tls=} */
@@ -55,15 +53,14 @@ int kx_lua_engine(lua_State *L) {
   kx_settings settings;
   engine_box *box;
   const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
-  const char *user_agent, *proxy, *ca_file;
 
   luaL_checktype(L, 1, LUA_TTABLE);
   memset(&settings, 0, sizeof settings);
   settings.connect_timeout_ms = (long)(kx_lua_number(L, 1, "connect_timeout", 10) * 1000);
   settings.stall_ns = to_ns(kx_lua_number(L, 1, "stall_timeout", 30));
-  user_agent = kx_lua_string(L, 1, "user_agent");
-  proxy = kx_lua_string(L, 1, "proxy");
-  ca_file = kx_lua_string(L, 1, "ca_file");
+  settings.user_agent = kx_lua_string(L, 1, "user_agent");
+  settings.proxy = kx_lua_string(L, 1, "proxy");
+  choose_trust(&settings, curl, kx_lua_string(L, 1, "ca_file"));
   settings.tls = kx_lua_boolean(L, 1, "tls");
   settings.quick_exit = curl->version_num >= 0x075700;
   /* From 7.88 on TLS too writes through sockets that raise no SIGPIPE. */
@@ -76,9 +73,6 @@ int kx_lua_engine(lua_State *L) {
   lua_newtable(L); /* id → the strings that an upload reads from */
   kx_setuservalue(L, -2);
 
-  settings.user_agent = copy(user_agent);
-  settings.proxy = copy(proxy);
-  choose_trust(&settings, curl, ca_file);
   box->engine = kx_engine_new(&settings);
   return box->engine ? 1 : kx_lua_failed(L, errno, "an engine");
 }

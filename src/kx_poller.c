@@ -32,6 +32,21 @@ struct kx_poller {
   int room;
 };
 
+/* Makes room for a descriptor's mask; returns 0 or ENOMEM. */
+static int make_room(kx_poller *poller, int fd) {
+  int room = poller->room ? poller->room : 64;
+  unsigned char *watched;
+
+  if (fd < poller->room) return 0;
+  while (room <= fd) room *= 2;
+  watched = (unsigned char *)realloc(poller->watched, (size_t)room);
+  if (!watched) return ENOMEM;
+  memset(watched + poller->room, 0, (size_t)(room - poller->room));
+  poller->watched = watched;
+  poller->room = room;
+  return 0;
+}
+
 kx_poller *kx_poller_new(void) {
   struct epoll_event event = {0};
   kx_poller *poller = (kx_poller *)calloc(1, sizeof *poller);
@@ -42,7 +57,8 @@ kx_poller *kx_poller_new(void) {
   poller->epoll = epoll_create1(EPOLL_CLOEXEC);
   event.events = EPOLLIN;
   event.data.fd = poller->timer;
-  if (poller->timer >= 0 && poller->epoll >= 0 &&
+  /* Room at once: where a socket cannot be watched, libcurl gives up all that it has. */
+  if (poller->timer >= 0 && poller->epoll >= 0 && make_room(poller, poller->epoll) == 0 &&
       epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->timer, &event) == 0) {
     return poller;
   }
@@ -78,21 +94,6 @@ int kx_poller_fd(kx_poller *poller) {
   poller->shown = 1;
   arm(poller);
   return poller->epoll;
-}
-
-/* Makes room for a descriptor's mask; returns 0 or ENOMEM. */
-static int make_room(kx_poller *poller, int fd) {
-  int room = poller->room ? poller->room : 64;
-  unsigned char *watched;
-
-  if (fd < poller->room) return 0;
-  while (room <= fd) room *= 2;
-  watched = (unsigned char *)realloc(poller->watched, (size_t)room);
-  if (!watched) return ENOMEM;
-  memset(watched + poller->room, 0, (size_t)(room - poller->room));
-  poller->watched = watched;
-  poller->room = room;
-  return 0;
 }
 
 int kx_poller_watch(kx_poller *poller, int fd, unsigned what) {

@@ -102,6 +102,8 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data) {
   if (error == 0) return size;
   if (error == EFBIG) {
     fail(t, "protocol", "CURLE_FILESIZE_EXCEEDED", "the answer is larger than any that is expected");
+  } else if (error == ENOMEM) {
+    fail(t, "internal", "ENOMEM", "there is not enough memory for the answer");
   } else {
     kx_error_file(&t->error, error, "the output file");
     t->failed_by_us = 1;
@@ -194,17 +196,12 @@ fail:
   return NULL;
 }
 
-kx_transfer *kx_transfer_made(uint64_t id, kx_sink *sink, const kx_error *error) {
+kx_transfer *kx_transfer_made(uint64_t id) {
   kx_transfer *t = (kx_transfer *)calloc(1, sizeof *t);
 
-  if (!t) {
-    kx_sink_free(sink);
-    return NULL;
-  }
+  if (!t) return NULL;
   t->id = id;
-  t->sink = sink;
   t->status = 200;
-  if (error->kind) t->error = *error;
   return t;
 }
 

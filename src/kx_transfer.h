@@ -24,8 +24,8 @@ typedef enum {
 typedef struct kx_settings {
   long connect_timeout_ms;
   int64_t stall_ns;
-  char *user_agent, *proxy;
-  char *ca_file, *ca_path; /* neither: libcurl's own */
+  const char *user_agent, *proxy;
+  const char *ca_file, *ca_path; /* neither: libcurl's own */
   int quick_exit, no_signal;
   int tls; /* transfers will need it */
   void *sockets; /* for the callbacks of sockets */
@@ -69,9 +69,9 @@ typedef struct kx_transfer {
 /* Makes a transfer that owns the request's body and sink, also when it fails: then NULL. */
 kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *settings);
 
-/* Makes the transfer of what came about without HTTP, ended, with status 200 and what `error` says;
-   owns the sink, also when it fails: then NULL. */
-kx_transfer *kx_transfer_made(uint64_t id, kx_sink *sink, const kx_error *error);
+/* Makes the transfer of what comes about without HTTP: it has status 200, and no sink yet; NULL
+   without memory. */
+kx_transfer *kx_transfer_made(uint64_t id);
 
 /* Frees the transfer, which is in no multi handle any more; NULL is fine. */
 void kx_transfer_free(kx_transfer *transfer);

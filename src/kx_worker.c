@@ -207,16 +207,13 @@ kx_task *kx_worker_next(kx_worker *worker) {
   return task;
 }
 
-int kx_worker_cancel(kx_worker *worker, uint64_t id) {
+void kx_worker_cancel(kx_worker *worker, uint64_t id) {
   kx_task *task;
-  int current;
 
   pthread_mutex_lock(&worker->lock);
   task = take(&worker->waiting, id);
   if (!task) task = take(&worker->ended, id);
-  current = worker->current && worker->current->id == id;
-  if (current) worker->cancelled = 1;
+  if (!task) worker->cancelled = 1; /* then it is the current one */
   pthread_mutex_unlock(&worker->lock);
   kx_task_free(task);
-  return task || current;
 }

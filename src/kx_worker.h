@@ -41,7 +41,7 @@ void kx_worker_add(kx_worker *worker, kx_task *task);
 /* Returns a task that has ended, for the caller to free, or NULL. */
 kx_task *kx_worker_next(kx_worker *worker);
 
-/* Forgets the task of that id, wherever it is; returns 1 when there was one. */
-int kx_worker_cancel(kx_worker *worker, uint64_t id);
+/* Forgets the task of that id, wherever it is. */
+void kx_worker_cancel(kx_worker *worker, uint64_t id);
 
 #endif

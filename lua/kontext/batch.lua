@@ -49,32 +49,38 @@ local function misuse(list, options)
 end
 
 -- What tells edits apart: all that is sent, with the images' content in place of their paths.
+-- Returns as well why a file's content is not known, and the system's name of that.
 local function fingerprint(item)
-  local parts = {}
+  local parts, message, code = {}, nil, nil
   for _, field in ipairs(params.fields) do
     local value = item[field.name]
     if field.api and value ~= nil then
       if field.api == "image" then
         local source = params.image(value) or {}
-        value = source.url or source.path and core.fingerprint(source.path) or source.path
-          or source.bytes and core.sha256(source.bytes)
+        value = source.url or source.bytes and core.sha256(source.bytes)
+        if source.path then
+          local digest, why, name = core.fingerprint(source.path)
+          value = digest or source.path
+          if not digest then message, code = why, name end
+        end
       end
       value = tostring(value)
       parts[#parts + 1] = ("%s %d %s"):format(field.name, #value, value)
     end
   end
   local digest = core.sha256(table.concat(parts, "\n")):sub(1, 8)
-  return (digest:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
+  digest = digest:gsub(".", function(char) return ("%02x"):format(char:byte()) end)
+  return digest, message, code
 end
 
--- Returns the item's key: its own, or one made of what it asks for. The second of two equal items
--- is another edit, not the first again.
+-- Returns the item's key: its own, or one made of what it asks for, and what fingerprint says of
+-- that. The second of two equal items is another edit, not the first again.
 local function key_of(self, item)
   if item.key then return item.key end
-  local key = fingerprint(item)
+  local key, message, code = fingerprint(item)
   local times = (self._seen[key] or 0) + 1
   self._seen[key] = times
-  return times == 1 and key or key .. "#" .. times
+  return times == 1 and key or key .. "#" .. times, message, code
 end
 
 -- Wakes whoever waits for what has come true.
@@ -141,9 +147,12 @@ local start
 -- Begins an item; returns whether it is under way.
 local function start_item(self, index)
   local item = self._list[index]
-  local key = key_of(self, item)
+  local key, message, code = key_of(self, item)
   local job, settled
-  if self._stopped or self._client._closed then
+  if message then -- another run, which can read the file, would know the edit by another key
+    settled = { error = errors.new { kind = "file", code = code, stage = "check", charged = false,
+      message = "cannot read " .. message } }
+  elseif self._stopped or self._client._closed then
     settled = refusal("cancelled", stopped, key)
   else
     job, settled = begin(self, item, key)

@@ -30,8 +30,11 @@ function credits:_ask()
   self._asks = (self._asks or 0) + 1
   self._receive = "_asked"
   self.status = "pending"
-  local id, message = self:_get(self._client:_credits_url())
-  if not id then self:_fail { kind = "invalid", stage = "check", message = message } end
+  local id, message, code = self:_get(self._client:_credits_url())
+  if not id then
+    self:_fail { kind = code and "internal" or "invalid", code = code, stage = "check",
+      message = "the credits cannot be asked for: " .. (code and "" or "their URL ") .. message }
+  end
 end
 
 return credits

@@ -105,8 +105,11 @@ function download:_download(location)
   })
   if id then
     self._held = id
-  elseif code then
+  elseif code and self._params.save_as and not self._save_error then
     unsaved(self, message, code)
+  elseif code then
+    again(self, { kind = "internal", code = code,
+      message = "the picture cannot be downloaded: " .. message })
   else
     again(self, { kind = "protocol", message = "the picture's link " .. message })
   end

@@ -110,10 +110,10 @@ end
 function poll:_poll(location)
   self._polls = self._polls + 1
   self._receive = "_polled"
-  local id, message = self:_get(location or self.polling_url, location ~= nil)
+  local id, message, code = self:_get(location or self.polling_url, location ~= nil)
   if not id then
-    self:_fail { kind = "protocol", stage = "poll",
-      message = "the task cannot be polled: its URL " .. message .. resume }
+    self:_fail { kind = code and "internal" or "protocol", code = code, stage = "poll",
+      message = "the task cannot be polled: " .. (code and "" or "its URL ") .. message .. resume }
   end
 end
 

@@ -97,8 +97,10 @@ function submit:_submit()
   self.sent, self._receive = 0, "_submitted"
   kept, message, code = client:_upload(self, params.body(self._params))
   if not kept then
-    return self:_fail { kind = "file", stage = "submit", code = code, charged = false,
-      retryable = true, message = "cannot read the input image: " .. message }
+    local starved = code == "ENOMEM"
+    return self:_fail { kind = starved and "internal" or "file", stage = "submit", code = code,
+      charged = false, retryable = true,
+      message = (starved and "nothing was sent: " or "cannot read the input image: ") .. message }
   end
   self:_become "uploading"
 end
