@@ -29,8 +29,8 @@ function picture.chunk(kind, data)
   return string.pack(">I4", #data) .. kind .. data .. string.pack(">I4", crc32(kind .. data))
 end
 
--- A zlib stream of stored blocks.
-local function deflate(bytes)
+--- A zlib stream of stored blocks.
+function picture.deflate(bytes)
   local out = { "\x78\x01" }
   for i = 1, #bytes, 65535 do
     local part = bytes:sub(i, i + 65534)
@@ -55,7 +55,7 @@ function picture.png(width, height, padding)
   if padding then
     parts[#parts + 1] = picture.chunk("tEXt", "Comment\0" .. ("k"):rep(padding))
   end
-  parts[#parts + 1] = picture.chunk("IDAT", deflate(row:rep(height)))
+  parts[#parts + 1] = picture.chunk("IDAT", picture.deflate(row:rep(height)))
   parts[#parts + 1] = picture.chunk("IEND", "")
   return table.concat(parts)
 end

@@ -1,0 +1,19 @@
+-- What memory that ran out in C once led to, tried at every allocation (spec/faults/r5.lua).
+describe("memory that runs out in C #once", function()
+  local promises = {
+    thread = "does not keep for good a picture that is being made to fit",
+    again = "does not try a download again without end",
+    proxy = "does not send past the proxy that was asked for",
+    address = "does not hide the user's name in a URL",
+    batch = "does not make a paid edit unknown to the next run",
+  }
+  for scenario, promise in pairs(promises) do
+    it(promise, function()
+      local pipe = assert(io.popen(("SCENARIOS='%s;' timeout 200 spec/faults/run R5 2>&1"):format(
+        scenario)))
+      local text = pipe:read "*a"
+      pipe:close()
+      assert.is_true(text:find("1 passed, 0 failed", 1, true) ~= nil, text)
+    end)
+  end
+end)
