@@ -43,7 +43,7 @@ static void choose_trust(kx_settings *settings, const curl_version_info_data *cu
   int openssl = curl->ssl_version && !strncmp(curl->ssl_version, "OpenSSL", 7);
 
   settings->ca_file = ca_file;
-  if (ca_file || !openssl || curl->age < CURLVERSION_SEVENTH) return;
+  if (ca_file || !settings->tls || !openssl || curl->age < CURLVERSION_SEVENTH) return;
   if (kx_trust_hashed(curl->capath)) settings->ca_path = curl->capath;
   else settings->ca_file = curl->cainfo;
 }
@@ -60,8 +60,8 @@ int kx_lua_engine(lua_State *L) {
   settings.stall_ns = to_ns(kx_lua_number(L, 1, "stall_timeout", 30));
   settings.user_agent = kx_lua_string(L, 1, "user_agent");
   settings.proxy = kx_lua_string(L, 1, "proxy");
-  choose_trust(&settings, curl, kx_lua_string(L, 1, "ca_file"));
   settings.tls = kx_lua_boolean(L, 1, "tls");
+  choose_trust(&settings, curl, kx_lua_string(L, 1, "ca_file"));
   settings.quick_exit = curl->version_num >= 0x075700;
   /* From 7.88 on TLS too writes through sockets that raise no SIGPIPE. */
   settings.no_signal = curl->version_num >= 0x075800;

@@ -4,6 +4,7 @@ local core = require "kontext.core"
 local errors = require "kontext.errors"
 local loop = require "kontext.loop"
 local params = require "kontext.params"
+local resume = require "kontext.resume"
 
 local batch = {}
 
@@ -132,7 +133,7 @@ local function begin(self, item, key)
   if known and known.state == "saved" then
     return nil, { saved = known.path, skipped = true }
   elseif known and known.state == "accepted" then
-    return client:_resume_entry(known, item)
+    return resume.entry(client, known, item)
   elseif known and known.state == "ambiguous" and not self._retry_ambiguous then
     return nil, refusal("ambiguous", ambiguous, key)
   end

@@ -4,15 +4,12 @@ local api = require "kontext.api"
 local check = require "kontext.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
-local fit = require "kontext.fit"
 local job = require "kontext.job"
 local options = require "kontext.options"
 local origin = require "kontext.origin"
 local params = require "kontext.params"
 local queue = require "kontext.queue"
 local retry = require "kontext.retry"
-local schedule = require "kontext.schedule"
-local token = require "kontext.token"
 local transport = require "kontext.transport"
 
 local client = {}
@@ -44,8 +41,7 @@ function client.new(given)
     _notices = { first = 1, last = 0 }, _stepped = 0, _shown = 0,
   }, Client)
   for model, limit in pairs(api.limits.active) do
-    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0,
-      learned = schedule.new() }
+    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
   end
   local base, message = origin.read(self._base_url, true)
   if base then
@@ -103,7 +99,7 @@ local function check_sources(checked)
       local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
       source.stamp = known.stamp
-      local plan = checked.fit and fit.plan(known)
+      local plan = checked.fit and require("kontext.fit").plan(known)
       if plan then
         plans = plans or {}
         plans[name] = plan
@@ -139,7 +135,10 @@ function Client:_edit(given, level)
   local known, plans = check_sources(checked)
   if not known then return self:_refuse(fields, errors.copy(plans)) end
   checked.model = checked.model or self._model
-  if plans then fields._plans, fields._first = plans, "_fit" end
+  if plans then
+    fields._plans, fields._first = plans, "_fit"
+    return self:_queue(job.new(self, fields, require("kontext.fit").stage), false)
+  end
   return self:_queue(job.new(self, fields), false)
 end
 
@@ -158,70 +157,16 @@ end
 function Client:resume(from)
   alive(self, 1)
   if type(from) == "table" and type(from.journal) == "string" and next(from, "journal") == nil then
-    return self:_resume_journal(from.journal)
+    return require("kontext.resume").journal(self, from.journal)
   elseif type(from) ~= "string" then
     error("resume takes a token or {journal = path}, not " .. type(from), 2)
   end
-  return self:_resume_token(from)
-end
-
-function Client:_resume_token(text)
-  local values, message = token.read(text)
-  local fields = { _params = {} }
-  if not values then
-    return self:_refuse(fields, { kind = "invalid", stage = "check",
-      message = "cannot resume: " .. message })
-  end
-  fields.id = values.id
-  fields._params = { model = api.endpoints[values.model] and values.model or self._model,
-    save_as = values.save_as, key = values.key, output_format = values.output_format }
-  if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
-  fields.polling_url = self:_polling_url(values.polling_url, values.id)
-  fields._accepted_at, fields._first = -math.huge, "_resumed"
-  return self:_queue(job.new(self, fields), true)
-end
-
--- Returns a job that has ended the way a journal's edit did whose end nobody knows.
-function Client:_unresolved(entry)
-  local name = entry.key and ('"%s"'):format(entry.key) or "number " .. entry.number
-  return self:_refuse({ _params = { key = entry.key, save_as = entry.save_as } }, {
-    kind = "ambiguous", stage = "submit",
-    message = ("edit %s was sent, but no answer to it was noted: it may have been paid for, so it "
-      .. "is not sent again; look at your account before you edit again"):format(name) })
-end
-
--- Returns jobs for all that a journal says was begun and has no picture.
-function Client:_resume_journal(path)
-  if not self._broken and not self._journal then self:_open_journal(path) end
-  if self._broken then return { self:_refuse({ _params = {} }, errors.copy(self._broken)) } end
-  if self._journal.path ~= path then
-    return { self:_refuse({ _params = {} }, { kind = "invalid", stage = "check",
-      message = "the client keeps another journal already: resume this one with a new client" }) }
-  end
-  local resumed = {}
-  for _, entry in ipairs(self._journal:entries()) do
-    if entry.state == "accepted" and not self._journal:is_open(entry) then
-      resumed[#resumed + 1] = self:_resume_entry(entry)
-    elseif entry.state == "ambiguous" then
-      resumed[#resumed + 1] = self:_unresolved(entry)
-    end
-  end
-  return resumed
+  return (require("kontext.resume").token(self, from))
 end
 
 -- Batch: what the journal knows of the edit of that key, or nil.
 function Client:_journaled(key)
   return self._journal and self._journal:find(key)
-end
-
--- Returns a job that goes on with what a journal has noted.
-function Client:_resume_entry(entry, given)
-  local resumed = self:_resume_token(entry.token)
-  resumed._entry = entry.number
-  if given then
-    resumed._params.save_as, resumed._params.on_progress = given.save_as, given.on_progress
-  end
-  return resumed
 end
 
 -- Batch: how many edits the service takes at once.
@@ -249,7 +194,7 @@ function Client:credits()
   if not key then
     return self:_refuse(fields, { kind = "auth", message = message, stage = "check" })
   end
-  local asked = job.new(self, fields)
+  local asked = job.new(self, fields, require "kontext.credits")
   self._open = self._open + 1
   self:_begin(asked)
   return asked
@@ -261,17 +206,25 @@ function Client:_record(of, fact, ...)
   return self._journal:record(of, fact, ...)
 end
 
+-- Returns what the client's jobs of this one's model have told of when they end.
+local function learned(self, of)
+  local slots = self._slots[of._params.model]
+  slots.learned = slots.learned or require("kontext.schedule").new()
+  return slots.learned
+end
+
 -- Job: how long until its next poll.
 function Client:_poll_gap(of)
   if self._poll_interval then return self._poll_interval end
   if of._params.webhook_url then return retry.webhook_gap(of._polls) end
-  return schedule.gap(self._slots[of._params.model].learned, core.now() - of._watched_at)
+  return require("kontext.schedule").gap(learned(self, of), core.now() - of._watched_at)
 end
 
 -- Job: it ended between its last two polls. One that was resumed knows not when it began.
 function Client:_learn(of, before)
   if self._poll_interval or of._params.webhook_url or of._accepted_at < 0 then return end
-  schedule.learn(self._slots[of._params.model].learned, before, core.now() - of._watched_at)
+  local now = core.now() - of._watched_at
+  require("kontext.schedule").learn(learned(self, of), before, now)
 end
 
 -- Does what is due, for about `budget` seconds.

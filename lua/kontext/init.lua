@@ -8,17 +8,11 @@ local check = require "kontext.check"
 local client = require "kontext.client"
 local core = require "kontext.core"
 local json = require "kontext.json"
-local prompt = require "kontext.prompt"
-local run = require "kontext.loop.run"
-local size = require "kontext.size"
 local version = require "kontext.version"
 
 local kontext = {
   new = client.new,
   check = check.image,
-  output_size = size.output_size,
-  replace_text = prompt.replace_text,
-  run = run.all,
 }
 
 local default -- made on first use
@@ -40,13 +34,22 @@ function kontext.info()
   return info
 end
 
--- Loaded when first asked for: not all programs receive webhooks, and the emulator needs lua-http.
-local later = { emulator = true, webhook = true }
+-- Loaded when first asked for: a module, or one function of it. Not all programs receive webhooks,
+-- and the emulator needs lua-http.
+local later = {
+  emulator = { "emulator" },
+  webhook = { "webhook" },
+  output_size = { "size", "output_size" },
+  replace_text = { "prompt", "replace_text" },
+  run = { "loop.run", "all" },
+}
 
 return setmetatable(kontext, {
   __index = function(self, name)
-    if not later[name] then return nil end
-    self[name] = require("kontext." .. name)
+    local where = later[name]
+    if not where then return nil end
+    local module = require("kontext." .. where[1])
+    self[name] = where[2] and module[where[2]] or module
     return self[name]
   end,
 })

@@ -2,15 +2,12 @@
 --- A job has at most one transfer under way, and at most one thing that is due: `_next` names the
 --- method that is called when it is, `_receive` the one that gets the transfer's event.
 local core = require "kontext.core"
-local credits = require "kontext.credits"
 local download = require "kontext.download"
 local errors = require "kontext.errors"
-local fit = require "kontext.fit"
 local loop = require "kontext.loop"
 local params = require "kontext.params"
 local poll = require "kontext.poll"
 local submit = require "kontext.submit"
-local token = require "kontext.token"
 
 local job = {}
 
@@ -29,7 +26,7 @@ local Job = { __name = "kontext.job", status = "waiting", sent = 0, received = 0
   _first = "_submit" } -- what a job begins with; thousands that wait take the less memory
 Job.__index = Job
 
-for _, stage in ipairs { fit.stage, submit, poll, download, credits } do
+for _, stage in ipairs { submit, poll, download } do
   for name, method in pairs(stage) do Job[name] = method end
 end
 
@@ -40,9 +37,13 @@ end
 --- Makes a job that waits for its client to begin it with `_first`.
 ---@param client table
 ---@param fields table
+---@param stage? table<string, function> the methods of a stage that few jobs have
 ---@return kontext.Job
-function job.new(client, fields)
+function job.new(client, fields, stage)
   fields._client = client
+  if stage then
+    for name, method in pairs(stage) do fields[name] = method end
+  end
   return setmetatable(fields, Job)
 end
 
@@ -96,7 +97,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err while the service has given no id
 function Job:token()
-  if self.id then return token.write(self) end
+  if self.id then return (require("kontext.token").write(self)) end
   return errors.result(errors.new { kind = "invalid", retryable = self.sent == 0,
     message = "there is nothing to resume: the service has not accepted the edit" })
 end
