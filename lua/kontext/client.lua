@@ -75,12 +75,12 @@ end
 -- Raises at the level of the public method's caller when the client is closed.
 local function alive(self, level)
   if self._closed then error("the client is closed", (level or 1) + 2) end
-  if self._engine and self._engine:forked() and not self._forked then self:_leave_to_parent() end
+  self:_leave_to_parent()
 end
 
 -- In a forked child: all ends here, and goes on in the parent.
 function Client:_leave_to_parent()
-  self._forked = true
+  if not self._engine or not self._engine:forked() then return end
   self._engine:close()
   self._engine = nil
   self:_break { kind = "fork", message = "this process was forked from the one that made the "
@@ -325,7 +325,7 @@ end
 --- Ends all jobs at once, with errors of kind "closed"; what was accepted can be resumed.
 function Client:close()
   if self._closed then return end
-  if self._engine and self._engine:forked() then self:_leave_to_parent() end
+  self:_leave_to_parent()
   self:_end_all("closed", "the client was closed")
   self._closed = true
   local problem -- of the first callback that raised

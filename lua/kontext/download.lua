@@ -119,6 +119,7 @@ end
 -- written does no harm: it would be fetched again.
 function download:_saved(path, md5)
   local client = self._client
+  client:_leave_to_parent() -- the journal is the parent's
   if self._entry and not client._closed then client:_record(self, "SAVED", path, md5) end
 end
 

@@ -89,6 +89,7 @@ end
 
 --- Ends the job at once. The service has no cancel: what it accepted it goes on with.
 function Job:cancel()
+  self._client:_leave_to_parent()
   self:_stop("cancelled", "the edit was cancelled")
 end
 

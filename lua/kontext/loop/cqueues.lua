@@ -1,6 +1,8 @@
 -- cqueues: the client speaks its duck protocol (pollfd, events, timeout). One coroutine steps a
 -- client while others wait, each on a condition of its own.
-local drivers = {} -- client → { waiting = coroutines, idle = condition }
+-- Each controller drives for itself: another may be nested in it, or never be stepped again.
+-- controller → client → { waiting = coroutines, idle = condition }
+local controllers = setmetatable({}, { __mode = "k" })
 
 -- What a callback raises ends a coroutine of its own, and so cq:loop; who waits is stepped still.
 local function step(cqueues, client)
@@ -16,11 +18,15 @@ local function drive(client, driver)
 end
 
 local function join(client)
+  local controller = package.loaded.cqueues.running()
+  local drivers = controllers[controller] or {}
+  controllers[controller] = drivers
   local driver = drivers[client]
   if not driver then
-    driver = { waiting = 0, idle = require("cqueues.condition").new(), fd = client:pollfd() }
+    driver = { waiting = 0, idle = require("cqueues.condition").new(), fd = client:pollfd(),
+               drivers = drivers }
     drivers[client] = driver
-    package.loaded.cqueues.running():wrap(drive, client, driver)
+    controller:wrap(drive, client, driver)
   end
   driver.waiting = driver.waiting + 1
   return driver
@@ -30,7 +36,7 @@ end
 local function leave(client, driver)
   driver.waiting = driver.waiting - 1
   if driver.waiting > 0 then return end
-  drivers[client] = nil
+  driver.drivers[client] = nil
   if driver.fd then package.loaded.cqueues.cancel(driver.fd) end
   driver.idle:signal()
 end
