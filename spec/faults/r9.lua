@@ -151,25 +151,25 @@ run:run(function()
     end
   end
   local size = campaign.size
-  share({ group = "orders", lua = "5.4" }, size(1, 6, 6), size(67, 3, 1))
+  share({ group = "orders", lua = "5.4" }, size(1, 6, 6), size(67, 7, 1))
   share({ group = "callbacks", lua = "5.4" }, 1, size(5, 1, 1))
-  share({ group = "forgotten", lua = "5.4" }, size(1, 2, 2), size(13, 1, 1))
-  share({ group = "fork", lua = "5.4" }, size(1, 2, 2), size(9, 1, 1))
+  share({ group = "forgotten", lua = "5.4" }, size(1, 2, 2), size(13, 2, 1))
+  share({ group = "fork", lua = "5.4" }, size(1, 2, 2), size(11, 2, 1))
   share({ group = "fork", lua = "5.4", tls = true }, 1, size(23, 3, 1))
   -- Not under ASan: in the child its allocator waits for a lock that the other thread held.
-  share({ group = "fork_fitting", lua = "5.4", plain = true }, 1, size(5, 1, 1))
-  share({ group = "orders", lua = "5.4", threads = 2 }, 1, size(211, 19, 3))
+  share({ group = "fork_fitting", lua = "5.4", plain = true }, 1, size(7, 2, 1))
+  share({ group = "orders", lua = "5.4", threads = 2 }, 1, size(211, 31, 3))
   if not campaign.quick then
     for _, lua in ipairs { "5.1", "jit" } do
-      share({ group = "orders", lua = lua }, 1, size(0, 17, 1))
+      share({ group = "orders", lua = lua }, 1, size(0, 41, 1))
       share({ group = "callbacks", lua = lua }, 1, size(0, 3, 1))
-      share({ group = "forgotten", lua = lua }, 1, size(0, 5, 1))
+      share({ group = "forgotten", lua = lua }, 1, size(0, 11, 1))
     end
-    share({ group = "orders", lua = "5.4", tls = true }, 1, size(0, 31, 1))
-    share({ group = "orders", lua = "5.4", valgrind = true }, 1, size(0, 97, 11))
+    share({ group = "orders", lua = "5.4", tls = true }, 1, size(0, 61, 1))
+    share({ group = "orders", lua = "5.4", valgrind = true }, 1, size(0, 199, 11))
     share({ group = "callbacks", lua = "5.4", valgrind = true }, 1, size(0, 13, 3))
     share({ group = "forgotten", lua = "5.4", valgrind = true }, 1, size(0, 17, 3))
-    share({ group = "fork", lua = "5.4", valgrind = true }, 1, size(0, 19, 3))
+    share({ group = "fork", lua = "5.4", valgrind = true }, 1, size(0, 41, 3))
   end
   run:each(cases, function(case) return try(case) end)
   run.notes = { ("%d submits, of processes %d"):format(run.submits, #cases) }
