@@ -4,6 +4,9 @@ local clean = "env -u LUA_PATH -u LUA_CPATH " -- peers find their own modules
 return {
   { name = "C", command = "build/bench/lower_bound", many = true, fast = true,
     what = "libcurl, pread and AVX2 base64, and nothing else: the lower bound" },
+  { name = "careful C", command = "build/bench/careful", many = true, fast = true,
+    what = "the same, but each submit has a connection of its own, for libcurl sends a POST again "
+      .. "when one that it reuses is dead, and the picture is compared with its Content-MD5" },
   { name = "kontext", command = "lua5.4 bench/peers/kontext.lua", many = true, fast = true,
     what = "this module under Lua 5.4" },
   { name = "shell", command = clean .. "bench/peers/guide.sh",

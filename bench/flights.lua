@@ -44,7 +44,7 @@ function flights.measure(server, size, takes, count, rounds, others)
       high = lab.quantile(ratios, 0.75), seen = of[1].seen }
   end
   local saved = lab.measure(("env SAVE=%s/saved- %s %s %s %d 24 0.001 %s"):format(lab.folder,
-    clients[2].command, server.url, size.path, count, server.ca_file or ""))
+    lab.find(clients, "kontext").command, server.url, size.path, count, server.ca_file or ""))
   results.saved_rss = saved.rss
   server:ledger(0)
   lab.say("%s, %g s: %.0f edits/s, %.2f of C", size.name, takes, results.kontext.rate,

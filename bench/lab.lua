@@ -90,6 +90,13 @@ function lab.quantile(list, share)
   return sorted[math.max(1, math.ceil(#sorted * (share or 0.5)))]
 end
 
+--- Returns the one of a list that has this name.
+function lab.find(list, name)
+  for _, one in ipairs(list) do
+    if one.name == name then return one end
+  end
+end
+
 --- Says on the terminal what is going on.
 function lab.say(...) io.stderr:write(string.format(...), "\n") end
 

@@ -7,6 +7,9 @@
 #include "kx_base64.h"
 
 #include <curl/curl.h>
+#ifdef CAREFUL
+#include <openssl/evp.h>
+#endif
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -124,6 +127,10 @@ static void begin(edit *e, request stage) {
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 65536L);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, all.headers);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+#ifdef CAREFUL
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+#endif
   }
   curl_easy_setopt(easy, CURLOPT_URL, e->url);
   curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -137,6 +144,20 @@ static void begin(edit *e, request stage) {
   if (all.multiple) curl_multi_add_handle(all.multi, easy);
 }
 
+#ifdef CAREFUL
+/* Compares the picture with the MD5 that came with it. */
+static void compare(const edit *e) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  char coded[KX_BASE64_LENGTH(EVP_MAX_MD_SIZE)];
+  struct curl_header *told;
+  unsigned size;
+
+  EVP_Digest(e->answer, e->size, digest, &size, EVP_md5(), NULL);
+  if (curl_easy_header(e->easy, "content-md5", 0, CURLH_HEADER, -1, &told) != CURLHE_OK) abort();
+  if (strncmp(told->value, coded, kx_base64_encode(coded, digest, size)) != 0) abort();
+}
+#endif
+
 /* Goes on with an edit whose request has ended; returns 0 when the last has. */
 static int go_on(edit *e) {
   if (e->stage == SUBMIT) {
@@ -147,10 +168,12 @@ static int go_on(edit *e) {
     begin(e, DOWNLOAD);
   } else if (e->stage == POLL) {
     e->due = now() + all.interval;
-  } else if (all.left-- > 0) {
-    begin(e, SUBMIT);
   } else {
-    return 0;
+#ifdef CAREFUL
+    compare(e);
+#endif
+    if (all.left-- <= 0) return 0;
+    begin(e, SUBMIT);
   }
   return 1;
 }

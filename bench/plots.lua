@@ -12,8 +12,8 @@ set key outside right top
 ]]
 
 local style = "linespoints lw 2 pt 7 ps 0.7"
-local colors = { "#222222", "#d62728", "#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b",
-  "#e377c2", "#17becf" }
+local colors = { "#222222", "#aaaaaa", "#d62728", "#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd",
+  "#8c564b", "#e377c2", "#17becf" }
 
 local function draw(path, commands, ...)
   local script = lab.folder .. "/plot.gp"
@@ -70,7 +70,7 @@ function plots.polls(r, path)
       rows[#rows + 1] = { row[name].polls / row.loop.polls, row[name].delay / row.loop.delay }
     end
     series[i] = ('%s using 1:2 with points pt 7 ps 0.9 lc rgb "%s" title "%s"'):format(
-      data("polls-" .. name:gsub(" ", ""), rows), colors[5 - i], name)
+      data("polls-" .. name:gsub(" ", ""), rows), colors[6 - i], name)
   end
   draw(path, 'set logscale y\nset xrange [0:2]\nset xlabel "polls, of a loop of 0.5 s"\n'
     .. 'set ylabel "delay, of a loop of 0.5 s"\nset arrow from 1.05,0.05 to 1.05,0.65 nohead dt 2\n'
