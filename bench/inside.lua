@@ -85,25 +85,38 @@ function inside.check(sizes)
   return rows
 end
 
--- Returns the instructions of a command, in thousands.
+-- Returns the instructions of a command, in thousands: all, and by program or library.
 local function instructions(command)
-  local text = lab.shell("valgrind --tool=callgrind --callgrind-out-file=/dev/null " .. command
-    .. " 2>&1")
-  return tonumber(text:match "Collected : (%d+)") / 1000
+  local path = lab.folder .. "/callgrind"
+  local text = lab.shell(("valgrind --tool=callgrind --callgrind-out-file=%s %s 2>&1"):format(path,
+    command))
+  local by_object = {}
+  for line in lab.shell("callgrind_annotate --threshold=100 " .. path):gmatch "[^\n]+" do
+    local count, object = line:match "^%s*([%d,]+) .*%[.*/([^/%]]+)%]$"
+    if count then
+      by_object[object] = (by_object[object] or 0) + tonumber((count:gsub(",", ""))) / 1000
+    end
+  end
+  return tonumber(text:match "Collected : (%d+)") / 1000, by_object
 end
 
 --- Counts the instructions in user space of a process, of a further edit, of a poll.
 ---@param server table
 ---@param size table
----@return table counts {C = {start, edit}, kontext = {start, edit, poll}} in thousands
+---@return table counts {C = {start, edit, objects}, kontext = {start, edit, objects, poll}} in
+--- thousands; `objects` has those of a further edit by program or library
 function inside.instructions(server, size)
   local counts = {}
   for name, command in pairs { C = "build/bench/lower_bound", kontext = kontext } do
     local function count(edits)
       return instructions(("%s %s %s %d 1 0.00001"):format(command, server.url, size.path, edits))
     end
-    local one = count(1)
-    counts[name] = { start = one, edit = (count(21) - one) / 20 }
+    local one, before = count(1)
+    local all, objects = count(21)
+    for object, thousands in pairs(objects) do
+      objects[object] = (thousands - (before[object] or 0)) / 20
+    end
+    counts[name] = { start = one, edit = (all - one) / 20, objects = objects }
   end
   server:ledger(0.5)
   local all = instructions(("%s %s %s 1 1 0.005"):format(kontext, server.url, size.path))
