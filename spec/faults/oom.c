@@ -1,7 +1,8 @@
 /* Runs one scenario again and again in fresh Lua states whose allocator fails at the n-th call and
    all after it, for every n (failing once proves nothing: Lua 5.4 collects and tries again).
 
-   oom SCRIPT FIRST STRIDE ARGUMENT…   prints "tried=… masked=… bad=… leaked=… fds=…"
+   oom SCRIPT FIRST STRIDE ARGUMENT…   prints "tried=… masked=… bad=… leaked=… fds=… sources=…":
+                                      sources are descriptors of Lua files, which Lua opens
 
    The script gets n and the arguments, and returns two functions: the scenario, which alone
    suffers and returns true when all went well, and what is to be done when memory is there again. */
@@ -34,11 +35,20 @@ static void *allocate(void *data, void *block, size_t old, size_t size) {
   return m->real(m->data, block, old, size);
 }
 
-static int open_files(void) {
+/* Counts the open descriptors: those of Lua's sources, and all others. */
+static int open_files(int *sources) {
   DIR *directory = opendir("/proc/self/fd");
+  struct dirent *entry;
+  char name[4096];
   int n = 0;
 
-  while (directory && readdir(directory)) n++;
+  *sources = 0;
+  while (directory && (entry = readdir(directory))) {
+    ssize_t size = readlinkat(dirfd(directory), entry->d_name, name, sizeof name);
+    int source = size > 4 && !memcmp(name + size - 4, ".lua", 4);
+    *sources += source;
+    n += !source;
+  }
   if (directory) closedir(directory);
   return n;
 }
@@ -86,13 +96,13 @@ static verdict once(long n, char **argv) {
 int main(int argc, char **argv) {
   long n, stride, counts[4] = {0, 0, 0, 0};
   size_t held;
-  int files;
+  int files, sources, more;
   verdict v = TOLD;
 
   if (argc < 4) return 2;
   stride = atol(argv[3]);
   for (n = 1; n < 4; n++) once(1000000000, argv); /* what is made once for the process */
-  files = open_files();
+  files = open_files(&sources);
   held = mallinfo2().uordblks;
   for (n = atol(argv[2]); v != BEYOND && counts[BAD] < 5; n += stride) {
     counts[v = once(n, argv)]++;
@@ -100,7 +110,9 @@ int main(int argc, char **argv) {
     if (counts[TOLD] == WARM) held = mallinfo2().uordblks;
   }
   usleep(200000); /* a thread that warms TLS up may be reading a file */
-  printf("tried=%ld masked=%ld bad=%ld leaked=%ld fds=%d\n", counts[TOLD] + counts[MASKED],
-         counts[MASKED], counts[BAD], (long)(mallinfo2().uordblks - held), open_files() - files);
+  files = open_files(&more) - files;
+  printf("tried=%ld masked=%ld bad=%ld leaked=%ld fds=%d sources=%d\n",
+         counts[TOLD] + counts[MASKED], counts[MASKED], counts[BAD],
+         (long)(mallinfo2().uordblks - held), files, more - sources);
   return counts[BAD] ? 1 : 0;
 }

@@ -5,7 +5,7 @@
 local n, name, base, key, image, folder = ...
 
 local scenarios, after = {}, {}
-local kontext = name ~= "require" and require "kontext"
+local kontext = name ~= "require" and name ~= "control" and require "kontext"
 local held = {} -- what the scenario made, for the end
 
 local function options(more)
@@ -23,6 +23,12 @@ end
 local function new(more)
   held.client = kontext.new(options(more))
   return held.client
+end
+
+-- Lua alone: what it leaves of itself.
+function scenarios.control()
+  for _ = 1, 20 do assert(loadfile(folder .. "/control.lua")) end
+  return true
 end
 
 function scenarios.require()
@@ -100,6 +106,12 @@ function scenarios.progress()
   local seen = 0
   held.job = new():edit(params { on_progress = function() seen = seen + 1 end })
   return held.job:wait() ~= nil and seen > 0
+end
+
+if name == "control" then
+  local file = assert(io.open(folder .. "/control.lua", "w"))
+  file:write "return 1"
+  file:close()
 end
 
 if name == "resume" then -- a token, made while there is memory
