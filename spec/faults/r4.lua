@@ -14,8 +14,8 @@ local LEAK = 64 -- bytes a try, on average: what allocators and caches keep is l
 local run = campaign.new { id = "R4", title = "Lua's memory runs out at any allocation",
                            at_once = 2 }
 
-local scenarios = { "control", "require", "new", "check", "size", "replace", "refuse", "edit", "save",
-                    "journal", "batch", "cancel", "resume", "run", "credits", "webhook",
+local scenarios = { "control", "require", "new", "check", "size", "replace", "refuse", "edit",
+                    "save", "journal", "batch", "cancel", "resume", "run", "credits", "webhook",
                     "progress" }
 
 -- What allocates by the thousand is tried at some n only, but at full size.
@@ -85,7 +85,7 @@ local function try(case)
   end
 end
 
--- LuaJIT opens a source before it pushes its name, and forgets the file when that runs out of memory.
+-- LuaJIT opens a source before it pushes its name, and forgets the file when memory runs out there.
 -- Only what leaves sources open without kontext too, in "control", may do so.
 local function judge_sources(cases)
   local own = {}
