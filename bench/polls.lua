@@ -47,7 +47,7 @@ polls.ways = {
   { "kontext", function()
     local learned = schedule.new()
     return function(age) return schedule.gap(learned, age) end,
-      function(from, to) schedule.learn(learned, from, to) end
+      function(from, to, n) schedule.learn(learned, from, to, n) end
   end },
 }
 
@@ -67,11 +67,57 @@ function polls.simulate(service, way, clients, tasks)
       repeat
         before, age, n = age, age + gap(age, n), n + 1
       until age >= length
-      if learn then learn(before, age) end
+      if learn then learn(before, age, n) end
       delay, count = delay + age - length, count + n
     end
   end
   return { delay = delay / clients / tasks, polls = count / clients / tasks }
+end
+
+local grid, oldest, longest = 0.02, 60, 2 -- seconds: of ages, the last of them, and between polls
+
+-- Returns how likely a task ends at each age.
+local function distribution(service)
+  math.randomseed(1)
+  local shares, samples = {}, 500000
+  for i = 1, oldest / grid do shares[i] = 0 end
+  for _ = 1, samples do
+    local i = math.min(#shares, math.ceil(service() / grid))
+    shares[i] = shares[i] + 1 / samples
+  end
+  return shares
+end
+
+-- Returns the least delay plus price times polls, from the last age back to the first.
+local function least(shares, price)
+  local after, unended, ages = { [#shares] = 0 }, 0, #shares
+  for i = ages - 1, 0, -1 do
+    unended = unended + shares[i + 1]
+    local best, delay, came = math.huge, 0, 0
+    for j = i + 1, math.min(ages, i + longest / grid) do
+      delay = delay + (came + shares[j] / 2) * grid
+      came = came + shares[j]
+      best = math.min(best, delay + after[j])
+    end
+    after[i] = best + price * unended
+  end
+  return after[0]
+end
+
+--- Returns a mean delay that no schedule comes under for so many polls of a task on the mean, not
+--- even one that knows the service: at any price of a poll the least cost less what the polls cost.
+---@param service function
+---@param count number
+---@return number seconds
+function polls.bound(service, count)
+  local shares = distribution(service)
+  local low, high = 1e-4, 1 -- the bound is concave in the price
+  local function at(price) return least(shares, price) - price * count end
+  for _ = 1, 12 do
+    local third = (high / low) ^ (1 / 3)
+    if at(low * third) < at(high / third) then low = low * third else high = high / third end
+  end
+  return at(math.sqrt(low * high))
 end
 
 --- Tells whether a way reaches the goal: sooner for as many polls, or as soon for fewer.

@@ -224,7 +224,7 @@ end
 function Client:_learn(of, before)
   if self._poll_interval or of._params.webhook_url or of._accepted_at < 0 then return end
   local now = core.now() - of._watched_at
-  require("kontext.schedule").learn(learned(self, of), before, now)
+  require("kontext.schedule").learn(learned(self, of), before, now, of._polls)
 end
 
 -- Does what is due, for about `budget` seconds.

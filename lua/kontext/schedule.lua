@@ -3,13 +3,15 @@
 --- not ended before. The hazard is learned from the client's own recent tasks.
 local schedule = {}
 
-local median, steepness = 5, 4 -- seconds; the prior: log-logistic, its tail falls as age ^ -4
-local usual_interval = 0.53 -- seconds: no more polls than a loop of 0.5 s makes, the first included
-local fewest, most = 3, 30 -- polls of a task whose length is the mean
-local first = 1 -- seconds: refusals come early
+local median, steepness = 5, 3.5 -- seconds; the prior: log-logistic, its tail falls as age ^ -3.5
+local interval = 0.5 -- seconds: as many polls as a loop makes that polls so often,
+local allowed = 1.045 -- times this
+local fewest, most = 0.3, 30 -- polls of a task, but for the last
 local shortest, longest = 0.05, 2 -- seconds between two polls
-local memory = 24 -- tasks
-local faith = 0.1 -- share of the prior that is never forgotten
+local memory = 48 -- tasks
+local faith = 0.15 -- share of the prior that is never forgotten
+local repaid = 8 -- tasks over which polls too many or too few are made up for
+local most_credit = 24 -- polls
 
 -- Ages are told apart by a quarter of themselves, up to some five minutes.
 local edges, prior = {}, {}
@@ -19,6 +21,9 @@ for i = 1, 37 do
   local by = i < 37 and 1 / (1 + (edges[i] / median) ^ -steepness) or 1
   prior[i], ended = by - ended, by
 end
+
+-- Returns how many polls a loop makes of tasks of about this length.
+local function of_loop(length) return length / interval + 0.5 end
 
 -- Sets the rates of polls, by age, from the shares of tasks that end at that age.
 local function set_rates(learned)
@@ -31,33 +36,52 @@ local function set_rates(learned)
     mean = mean + share * (edges[i] - width / 2)
     unended = unended - share
   end
-  local scale = math.max(fewest, math.min(most, mean / usual_interval)) / polls
+  -- At a rate the last poll comes half a gap late: it is half a poll more.
+  local wanted = allowed * of_loop(mean) - 0.5 + learned.credit / repaid
+  local scale = math.max(fewest, math.min(most, wanted)) / polls
   for i, rate in ipairs(learned.rates) do learned.rates[i] = rate * scale end
 end
 
 --- Returns what is known before the first task.
 ---@return table learned
 function schedule.new()
-  local learned = { tasks = 0, shares = {}, rates = {} }
+  local learned = { tasks = 0, credit = 0, shares = {}, rates = {} }
   for i, share in ipairs(prior) do learned.shares[i] = share end
   set_rates(learned)
   return learned
+end
+
+-- Returns how likely a task ended at each age that ended between two polls, and the sum of that.
+local function likely(shares, from, to)
+  local list, sum = {}, 0
+  for i, share in ipairs(shares) do
+    local before = edges[i - 1] or 0
+    local within = math.min(to, edges[i]) - math.max(from, before)
+    if i == #shares then within = to > before and edges[i] - before or 0 end
+    list[i] = math.max(0, within) / (edges[i] - before) * (share + faith * prior[i])
+    sum = sum + list[i]
+  end
+  return list, sum
 end
 
 --- Learns from a task that ended between two polls.
 ---@param learned table
 ---@param from number seconds after it was accepted
 ---@param to number the same, later
-function schedule.learn(learned, from, to)
+---@param polls integer that it took
+function schedule.learn(learned, from, to, polls)
   learned.tasks = learned.tasks + 1
   local weight = 1 / math.min(memory, learned.tasks + 4)
-  local shares, left = learned.shares, 1
+  local shares = learned.shares
+  local seen, sum = likely(shares, from, to)
+  if sum == 0 then return end -- two polls in the same moment
   for i, share in ipairs(shares) do
-    local within = math.min(to, edges[i]) - math.max(from, edges[i - 1] or 0)
-    local seen = i == #shares and left or math.max(0, within / (to - from))
-    left = left - seen
-    shares[i] = share + weight * (seen + faith * (prior[i] - seen) - share)
+    -- Neighbours share what is seen: a few tasks tell no more exactly.
+    local near = (seen[i] + (seen[i - 1] or seen[i]) + (seen[i + 1] or seen[i])) / 3 / sum
+    shares[i] = share + weight * (near + faith * (prior[i] - near) - share)
   end
+  local credit = learned.credit + allowed * of_loop((from + to) / 2) - polls
+  learned.credit = math.max(-most_credit, math.min(most_credit, credit))
   set_rates(learned)
 end
 
@@ -67,20 +91,16 @@ end
 ---@return number seconds
 function schedule.gap(learned, age)
   local polls, at = 0, age
-  local limit = age < first and first - age or longest
   for i, rate in ipairs(learned.rates) do
     if edges[i] > at then
       local more = rate * (edges[i] - at)
       if polls + more >= 1 then
-        at = at + (1 - polls) / rate
-        break
+        return math.max(shortest, math.min(longest, at + (1 - polls) / rate - age))
       end
       polls, at = polls + more, edges[i]
-      if at - age >= limit then break end
     end
   end
-  if at == age then at = age + limit end -- older than any
-  return math.max(shortest, math.min(limit, at - age))
+  return longest -- older than any
 end
 
 return schedule
