@@ -151,10 +151,9 @@ void kx_poller_wait(kx_poller *poller, int64_t when) {
   one.revents = 0;
   if (poller->alarm < when) when = poller->alarm;
   left = when == KX_NEVER ? 0 : when - kx_now();
-  if (left > 0) {
-    limit.tv_sec = (time_t)(left / NS_PER_S);
-    limit.tv_nsec = (long)(left % NS_PER_S);
-  }
+  if (left <= 0 && when != KX_NEVER) return;
+  limit.tv_sec = (time_t)(left / NS_PER_S);
+  limit.tv_nsec = (long)(left % NS_PER_S);
   /* EINTR too is a reason to come back. */
   (void)ppoll(&one, 1, when == KX_NEVER ? NULL : &limit, NULL);
 }
