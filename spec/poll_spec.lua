@@ -20,15 +20,16 @@ local rows = {
     raw.status "Generating", raw.status "Rendering Preview", raw.ready() } },
   { name = "Ready inside of a 503", polls = 1,
     poll = { { status = 503, body = raw.ready().body } } },
-  { name = "trouble of every kind on the way", polls = 10, poll = {
+  { name = "trouble of every kind on the way", polls = 11, poll = {
     raw.json(500, { detail = "no" }), pending, page, pending, { drop = true }, pending,
     { status = 200, body = '{"id":"ta', cut = 9 }, pending, { status = 200, body = "{}" },
-    raw.ready() } },
+    { status = 502, body = ("x"):rep(300000) }, raw.ready() } },
   { name = "three in a row that broke off", polls = 4, gaps = { 0.25, 0.5, 1 },
     poll = { { drop = true }, { drop = true }, { drop = true }, raw.ready() } },
   { name = "a 429 on the way", polls = 2,
     poll = { raw.json(429, { detail = "slow down" }, { "Retry-After: 0.5" }), raw.ready() } },
-  { name = "Retry-After on good answers, which asks for nothing", polls = 5, poll = {
+  { name = "Retry-After on good answers, which asks for nothing", polls = 5,
+    params = { timeout = 10 }, poll = {
     raw.json(200, { id = "task-1", status = "Pending" }, { "Retry-After: 30",
       "X-Ratelimit-Remaining: 0", "X-Ratelimit-Reset: 1766006912.67" }),
     pending, pending, pending, raw.ready() } },
@@ -162,8 +163,9 @@ describe("a polling URL", function()
   end)
 
   it("is asked verbatim, with the key on the base's own origin", function()
-    local target = "/case1/v1/get_result?id=task-1&x=%2F+a%20b&id=task-1#f"
-    local job, requests = once { submit = { raw.accepted { polling_url = "$BASE" .. target } } }
+    local target = "/case1/a/../v1/./get_result?id=task-1&x=%2F+a%20b&id=task-1#f"
+    local job, requests = once { submit = { raw.accepted { polling_url = "$BASE" .. target } },
+      more = { ["GET /a/../v1/./get_result"] = { raw.ready() } } }
     assert.equal("ready", job.status)
     assert.equal((target:gsub("#f", "")), requests[2].target)
     assert.equal(raw.key, requests[2].headers["x-key"])

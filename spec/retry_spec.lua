@@ -162,6 +162,9 @@ describe("a poll", function()
       assert.equal("trouble", (retry.judge_poll(event { kind = kind }, 5)))
       assert.equal("trouble", (retry.judge_poll(event { kind = kind, status = 200 }, 5)))
     end
+    for _, code in ipairs { 408, 429, 500, 502 } do
+      assert.equal("trouble", (retry.judge_poll(event { kind = "protocol", status = code }, 5)))
+    end
   end)
 
   it("that no repetition mends is final", function()

@@ -123,10 +123,12 @@ static CURLUcode parse_url(const char *text, const char *base, url_parts *parts)
   CURLU *url = curl_url();
   char *user = NULL;
   CURLUcode code = CURLUE_OUT_OF_MEMORY, whose;
+  /* A signed URL is asked for as it came; a relative one's dots are for the way from its base. */
+  const unsigned flags = CURLU_NON_SUPPORT_SCHEME | (base ? 0 : CURLU_PATH_AS_IS);
 
   if (!url) return code;
   code = base ? curl_url_set(url, CURLUPART_URL, base, CURLU_NON_SUPPORT_SCHEME) : CURLUE_OK;
-  if (!code) code = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
+  if (!code) code = curl_url_set(url, CURLUPART_URL, text, flags);
   if (!code) code = url_part(url, CURLUPART_SCHEME, 0, parts->scheme, sizeof parts->scheme);
   if (!code) code = url_part(url, CURLUPART_HOST, 0, parts->host, sizeof parts->host);
   if (!code) {

@@ -65,7 +65,8 @@ function retry.judge_poll(event, age)
   elseif status == 404 then
     return age < api.limits.lag and "trouble" or "missing", answer
   elseif event.kind then
-    return transient[event.kind] and "trouble" or "final", answer
+    local passes = transient[event.kind] or status >= 500 or passing[status]
+    return passes and "trouble" or "final", answer -- a gateway's page may be as long as it likes
   elseif status >= 300 and status < 400 then
     return "redirect", answer
   elseif status < 300 or status >= 500 or passing[status] then
