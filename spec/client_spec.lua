@@ -4,7 +4,7 @@ local core = require "kontext.core"
 local kontext = require "kontext"
 local pictures = require "spec.support.pictures"
 local raw = require "spec.support.raw"
-local select_ready = require "socket".select
+local socket = require "socket"
 
 local waiting = raw.status "Pending"
 local detail = { detail = "no" }
@@ -103,6 +103,25 @@ describe("a client's options", function()
   end)
 end)
 
+describe("a server that takes no connection", function()
+  it("is given up after connect_timeout, and the edit was not sent", function()
+    local full = assert(socket.bind("127.0.0.1", 0, 0))
+    local _, port = full:getsockname()
+    local queued = {}
+    for i = 1, 4 do -- more than it lets wait
+      queued[i] = socket.tcp()
+      queued[i]:settimeout(0)
+      queued[i]:connect("127.0.0.1", port)
+    end
+    begin { base_url = "http://127.0.0.1:" .. port, connect_timeout = 0.2, timeout = 60 }
+    local _, _, err = edit():wait(20)
+    assert.same({ "timeout", "submit", false, true },
+      { err.kind, err.stage, err.charged, err.retryable })
+    full:close()
+    for i = 1, 4 do queued[i]:close() end
+  end)
+end)
+
 describe("without options", function()
   local script = [[local kontext = require "kontext"
     local job = kontext.edit { prompt = "Change it" }
@@ -113,8 +132,11 @@ describe("without options", function()
 
   it("the environment tells the base and the key to one client for all", function()
     server:script(raw.service({}, ""))
-    local text = child(("BFL_API_KEY=' %s ' BFL_BASE_URL=%s/"):format(raw.key, server.url), script)
+    other:script {}
+    local text = child(("http_proxy=%s BFL_API_KEY=' %s ' BFL_BASE_URL=%s/"):format(other.url,
+      raw.key, server.url), script)
     assert.equal("truer number 1 " .. #raw.picture, text)
+    assert.equal(0, #other:requests()) -- what is on this machine needs no proxy
     assert.equal(raw.key, server:requests("POST")[1].headers["x-key"])
   end)
 
@@ -241,7 +263,7 @@ end)
 
 describe("the descriptor", function()
   local function readable(seconds)
-    return select_ready({ client }, nil, seconds)[1] == client
+    return socket.select({ client }, nil, seconds)[1] == client
   end
 
   local function needs_descriptor()
@@ -288,7 +310,7 @@ describe("the descriptor", function()
     while not job:ended() do
       local timeout = client:timeout()
       assert.is_number(timeout)
-      select_ready(nil, nil, math.min(timeout, 0.02))
+      socket.select(nil, nil, math.min(timeout, 0.02))
       client:step()
     end
     assert.equal("ready", job.status)
@@ -304,7 +326,7 @@ describe("a step", function()
       local begun = core.now()
       client:step()
       worst = math.max(worst, core.now() - begun)
-      select_ready(nil, nil, 0.001)
+      socket.select(nil, nil, 0.001)
     end
     assert.is_true(worst < 0.1, worst)
     assert.equal(3, #jobs)
@@ -320,7 +342,7 @@ describe("a step of the engine", function()
       assert(engine:fetch { url = server.url .. "/", plain = true, direct = true, cap = 100 })
     end
     local function sockets()
-      return tonumber(pictures.output "ls -l /proc/$PPID/fd | grep -c socket")
+      return tonumber(pictures.output "ls -l /proc/$PPID/fd 2>/dev/null | grep -c socket")
     end
     local before = sockets()
     engine:step(0.00005)
@@ -340,9 +362,9 @@ describe("a program that the host starts", function()
     local function inherited()
       local tcp, list = pictures.output "cat /proc/net/tcp", {}
       for name in pictures.output "readlink /proc/self/fd/*":gmatch "[^\n]+" do
-        local socket = name:match "^socket:%[(%d+)%]$"
+        local inode = name:match "^socket:%[(%d+)%]$"
         -- libcurl has a pair of sockets to itself, which lead nowhere.
-        local ours = not socket or tcp:find(" " .. socket .. " ", 1, true)
+        local ours = not inode or tcp:find(" " .. inode .. " ", 1, true)
         if ours and not name:find "^pipe:" then list[#list + 1] = name end
       end
       return list

@@ -188,6 +188,30 @@ describe("a later run", function()
     assert.same({}, resume())
   end)
 
+  it("does not go on with what this one is at, and one edit of a key is enough", function()
+    begin { poll = { waiting } }
+    local job = edit()
+    drive(function() return job.id end)
+    assert.same({}, client:resume { journal = path })
+    client:close()
+    local lines = { "AMBIGUOUS 1 key=twice", "INTENT 2 key=twice", "SENDING 2 key=twice",
+      "SAVED 2 key=twice,path=x.png" }
+    write(lines)
+    assert.same({}, resume())
+    lines[4] = nil
+    write(lines)
+    assert.equal(1, #resume())
+  end)
+
+  it("has nothing left to do when a picture was saved by its holder", function()
+    begin()
+    local image = assert(client:edit({ prompt = "x", key = "one" }):wait(20))
+    assert.equal("INTENT SENDING ACCEPTED", facts())
+    assert(image:save(folder .. "/by-hand.png"))
+    assert.equal("INTENT SENDING ACCEPTED SAVED", facts())
+    assert.same({}, resume())
+  end)
+
   it("has nothing to do with what ended, was not charged, or was never sent", function()
     for _, spoilt in ipairs {
       {}, { poll = { raw.status "Request Moderated" } }, { submit = { raw.json(422, detail) } },

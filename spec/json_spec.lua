@@ -30,6 +30,11 @@ describe("decode", function()
     end
   end)
 
+  it("refuses what is deeper than any answer", function()
+    assert.is_table(json.decode(("["):rep(64) .. ("]"):rep(64)))
+    assert.is_nil((json.decode(("["):rep(65) .. ("]"):rep(65))))
+  end)
+
   it("refuses more than 256 KiB before the decoder sees it", function()
     local most = '"' .. ("a"):rep(262142) .. '"'
     assert.equal(262142, #json.decode(most))

@@ -43,6 +43,8 @@ describe("misuse", function()
     raises("batch takes a list", function() client:batch(5) end)
     raises("item 1 must be a table", function() client:batch { 5 } end)
     raises('unknown key "promt"', function() client:batch { { promt = "x" } } end)
+    local twice = { { prompt = "x", key = "k" }, { prompt = "x" }, { prompt = "y", key = "k" } }
+    raises('items 1 and 3 have the same key "k"', function() client:batch(twice) end)
     raises("max_active must be", function() client:batch({}, { max_active = "x" }) end)
     raises('unknown key "promt"', function() kontext.batch { { promt = "x" } } end, true)
   end)

@@ -205,15 +205,16 @@ describe("an origin", function()
     for _, request in ipairs {
       { url = "file:///etc/hostname", plain = true }, { url = "ftp://127.0.0.1:1/", plain = true },
       { url = "dict://127.0.0.1:1/", plain = true }, { url = "http://127.0.0.1:1/" },
+      { url = "http://user@127.0.0.1:1/", plain = true, code = "CURLE_LOGIN_DENIED" },
     } do
-      request.cap = 1000
-      assert(engine:fetch(request))
+      assert(engine:fetch { url = request.url, plain = request.plain, cap = 1000 })
       local limit, events = core.now() + 10
       repeat
         engine:wait(core.now() + 0.1)
         events = engine:step(1)
       until events or core.now() > limit
-      assert.equal("CURLE_UNSUPPORTED_PROTOCOL", events and events[1].code, request.url)
+      assert.equal(request.code or "CURLE_UNSUPPORTED_PROTOCOL", events and events[1].code,
+        request.url)
       assert.equal("", events[1].body or "")
     end
     engine:close()

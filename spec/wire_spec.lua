@@ -231,6 +231,7 @@ describe("a photograph of 19.5 MB #once", function()
       assert.equal("ready", outcome, said)
       assert.is_true(tonumber(grown) < 2048, grown .. " KiB")
       local post = server:requests("POST")[1]
+      assert.is_nil(post.headers.expect) -- a second, where the server does not know it
       local body = assert(pictures.read(post.file))
       assert.equal(post.length, #body)
       local coded = assert(pictures.output("base64 -w 0 " .. path))
