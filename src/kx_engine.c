@@ -107,13 +107,20 @@ static int on_close(void *data, curl_socket_t fd) {
   return close(fd);
 }
 
-/* curl's CURLMOPT_SOCKETFUNCTION. */
+/* curl's CURLMOPT_SOCKETFUNCTION. A socket that cannot be watched ends its transfer, at the next look
+   at the time-outs: told of it, libcurl 7.88 ends all, and later reads what it has freed. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *of_socket) {
   static const unsigned masks[] = {0, KX_READ, KX_WRITE, KX_READ | KX_WRITE};
   kx_engine *e = (kx_engine *)data;
+  char *transfer = NULL;
 
-  (void)easy, (void)of_socket;
-  return kx_poller_watch(e->poller, fd, what == CURL_POLL_REMOVE ? 0 : masks[what & 3]) ? -1 : 0;
+  (void)of_socket;
+  if (kx_poller_watch(e->poller, fd, what == CURL_POLL_REMOVE ? 0 : masks[what & 3]) != 0) {
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    if (transfer) ((kx_transfer *)(void *)transfer)->unwatched = 1;
+    e->check_due = 0;
+  }
+  return 0;
 }
 
 /* curl's CURLMOPT_TIMERFUNCTION: only noted, for curl may not be called from here. */
@@ -323,7 +330,11 @@ static void check_deadlines(kx_engine *e, int64_t now) {
   for (t = e->active.first; t; t = next) {
     int64_t due = kx_transfer_due(t);
     next = t->next;
-    if (due <= now) {
+    if (t->unwatched) {
+      kx_error_own(&t->error, "network", "CURLE_ABORTED_BY_CALLBACK", "its socket is not watched");
+      t->failed_by_us = 1;
+      end_transfer(e, t, CURLE_ABORTED_BY_CALLBACK);
+    } else if (due <= now) {
       kx_error_own(&t->error, "timeout", "CURLE_OPERATION_TIMEDOUT",
                    due == t->deadline ? "the time for it ran out" : "no byte moved any more");
       t->failed_by_us = 1;

@@ -60,6 +60,7 @@ typedef struct kx_transfer {
   char *values[KX_HEADERS];
   long status; /* HTTP; 0 before the answer */
   kx_error error;
+  int unwatched;    /* the poller could not take its socket */
   int failed_by_us; /* `error` says why a callback ended the transfer */
   int plain, direct, digest, hold;
   char words[CURL_ERROR_SIZE];
