@@ -1,8 +1,10 @@
 /* Linked into core.so with the linker's --wrap, so that exactly what our own objects call may fail:
    the n-th allocation, or it and all after it. Besides malloc's family these are the calls into
-   other libraries that fail when those find no memory. Counts what is held, too.
+   other libraries that fail when those find no memory. Counts what is held, too. Or else the n-th
+   system call fails, or moves half of its bytes.
 
-   luaopen_kontext_starve → {begin(n, onwards), stop() → calls, failed; held() → blocks} */
+   luaopen_kontext_starve → {begin(n, onwards, errno's name or "short", of system calls),
+   stop() → calls, failed; held() → blocks} */
 #include "kx_config.h"
 
 #include "kx_compat.h"
@@ -10,30 +12,39 @@
 #include <curl/curl.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 #include <zlib.h>
 
 KX_EXPORT int luaopen_kontext_starve(lua_State *L);
 
 static long calls, failed, held; /* by every thread: only touched atomically */
 static long fail_at, last;       /* the failing calls' numbers; fail_at is 0 for none */
+static int system_error;         /* 0: it is allocations that fail; -1: half of the bytes */
 
-/* Counts a call; returns 1, with errno, where it is to fail. */
-static int fails(void) {
+/* Counts a call of that kind; returns 1, with errno, where it is to fail. */
+static int fails_as(int of_system) {
   long first = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST), n;
 
-  if (!first) return 0;
+  if (!first || of_system != (system_error != 0)) return 0;
   n = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
   if (n < first || n > __atomic_load_n(&last, __ATOMIC_SEQ_CST)) return 0;
   __atomic_add_fetch(&failed, 1, __ATOMIC_SEQ_CST);
-  errno = ENOMEM;
+  errno = of_system ? system_error : ENOMEM;
   return 1;
 }
+
+static int fails(void) { return fails_as(0); }
 
 static void *took(void *block) {
   if (block) __atomic_add_fetch(&held, 1, __ATOMIC_SEQ_CST);
@@ -138,8 +149,78 @@ CURLMcode __wrap_curl_multi_setopt(CURLM *multi, CURLMoption option, ...) {
   return fails() ? CURLM_OUT_OF_MEMORY : __real_curl_multi_setopt(multi, option, value);
 }
 
+/* A system call; "short" is none that fails. */
+#define SYSTEM(result, name, types, arguments)                                             \
+  DECLARE(result, name, types);                                                            \
+  result __wrap_##name types {                                                             \
+    return system_error >= 0 && fails_as(1) ? (result)-1 : __real_##name arguments;        \
+  }
+
+int __real_fstat64(int fd, struct stat *to);
+
+/* Returns 1 for a file: a pipe of ours neither breaks nor takes half of a byte. */
+static int is_file(int fd) {
+  struct stat st;
+  return __real_fstat64(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* One that moves bytes. */
+#define MOVES(name, types, arguments)                         \
+  DECLARE(ssize_t, name, types);                              \
+  ssize_t __wrap_##name types {                               \
+    if (is_file(fd) && fails_as(1)) {                         \
+      if (system_error >= 0) return -1;                       \
+      if (size > 1) size /= 2;                                \
+    }                                                         \
+    return __real_##name arguments;                           \
+  }
+
+/* One with an argument that not all calls have. */
+#define MAY_TAKE(name, types, named, arguments)                              \
+  DECLARE(int, name, types);                                                 \
+  int __wrap_##name types {                                                  \
+    va_list rest;                                                            \
+    long more;                                                               \
+    va_start(rest, named);                                                   \
+    more = va_arg(rest, long);                                               \
+    va_end(rest);                                                            \
+    return system_error >= 0 && fails_as(1) ? -1 : __real_##name arguments;  \
+  }
+
+MAY_TAKE(open64, (const char *path, int flags, ...), flags, (path, flags, more))
+MAY_TAKE(openat64, (int at, const char *path, int flags, ...), flags, (at, path, flags, more))
+MAY_TAKE(fcntl64, (int fd, int what, ...), what, (fd, what, more))
+MOVES(write, (int fd, const void *p, size_t size), (fd, p, size))
+MOVES(pread64, (int fd, void *p, size_t size, off_t at), (fd, p, size, at))
+SYSTEM(int, fstat64, (int fd, struct stat *to), (fd, to))
+SYSTEM(int, fstatat64, (int at, const char *p, struct stat *to, int f), (at, p, to, f))
+SYSTEM(int, flock, (int fd, int what), (fd, what))
+SYSTEM(int, fsync, (int fd), (fd))
+SYSTEM(int, ftruncate64, (int fd, off_t size), (fd, size))
+SYSTEM(off_t, lseek64, (int fd, off_t to, int from), (fd, to, from))
+SYSTEM(int, renameat, (int a, const char *p, int b, const char *q), (a, p, b, q))
+SYSTEM(int, pipe, (int ends[2]), (ends))
+SYSTEM(int, epoll_create1, (int flags), (flags))
+SYSTEM(int, epoll_ctl, (int e, int what, int fd, struct epoll_event *event), (e, what, fd, event))
+SYSTEM(int, timerfd_create, (int clock, int flags), (clock, flags))
+SYSTEM(int, socket, (int family, int type, int protocol), (family, type, protocol))
+SYSTEM(int, bind, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+SYSTEM(int, listen, (int fd, int backlog), (fd, backlog))
+SYSTEM(int, getsockname, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
+
 static int begin(lua_State *L) {
+  static const struct {
+    const char *name;
+    int number;
+  } errors[] = {{"EIO", EIO}, {"EINTR", EINTR}, {"EMFILE", EMFILE}, {"short", -1}};
+  const char *error = luaL_optstring(L, 3, "");
   long n = (long)luaL_checknumber(L, 1);
+  size_t i;
+
+  system_error = 0;
+  for (i = 0; i < sizeof errors / sizeof *errors; i++) {
+    if (!strcmp(error, errors[i].name)) system_error = errors[i].number;
+  }
 
   __atomic_store_n(&calls, 0, __ATOMIC_SEQ_CST);
   __atomic_store_n(&failed, 0, __ATOMIC_SEQ_CST);

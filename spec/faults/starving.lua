@@ -1,6 +1,6 @@
 -- The scenarios of R5, run in the module that spec/faults/starve.c is linked into: each again and
 -- again, with the n-th allocation of our own objects failing, until n is more than it makes.
--- Arguments: scenario, "onwards" or "once", first n, stride, base URL, key, picture, folder, CA
+-- Arguments: scenario, "onwards", "once" or how system calls are to fail ("EIO"), first n, stride, base URL, key, picture, folder, CA
 -- file. One line of JSON for each n, then {"end": true}.
 
 local cjson = require "cjson"
@@ -292,7 +292,8 @@ end
 
 local function once(fails)
   local outcome = { n = n, prompt = prompt() }
-  starve.begin(fails and n or math.maxinteger >> 1, mode == "onwards")
+  starve.begin(fails and n or math.maxinteger >> 1, mode == "onwards",
+    mode:match "^%u+$" or mode:match "short")
   local fine, value, message, err = pcall(scenarios[name])
   outcome.calls, outcome.failed = starve.stop()
   outcome.well = fine and value and true or false

@@ -85,6 +85,7 @@ end
 
 --- Makes the connection TLS. Returns true, or nil and why.
 function Wire:starttls(context, timeout)
+  if not self.sock then return nil, "closed" end
   local fine, ok, code = pcall(self.sock.starttls, self.sock, context, timeout or 5)
   if fine and ok then return true end
   return nil, fine and named(code) or "closed"

@@ -1,6 +1,7 @@
--- What memory that ran out in C once led to, tried at every allocation (spec/faults/r5.lua).
-describe("memory that runs out in C #once", function()
+-- What memory or system calls that failed in C once led to: tried at every one (spec/faults/r5.lua).
+describe("what fails in C #once", function()
   local promises = {
+    path = "does not crash or hang when a socket cannot be watched",
     thread = "does not keep for good a picture that is being made to fit",
     again = "does not try a download again without end",
     proxy = "does not send past the proxy that was asked for",
