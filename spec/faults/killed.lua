@@ -1,5 +1,6 @@
 -- A batch over a journal, to be killed at any moment and run again. Arguments: base URL, key,
--- journal, folder for pictures, image, how many. One line for each result, then "end".
+-- journal, folder for pictures, image, how many, how many at once. One line for each result, then
+-- "end".
 
 local kontext = require "kontext"
 
@@ -11,7 +12,7 @@ for i = 1, tonumber(count) do
   list[i] = { key = "edit " .. i, prompt = "edit " .. i, input_image = image,
               output_format = "png", save_as = ("%s/%d.png"):format(folder, i) }
 end
-for result in client:batch(list):results() do
+for result in client:batch(list, { max_active = tonumber(arg[7]) }):results() do
   local err = result.error
   io.stdout:write(result.index, "\t", err and err.kind or "saved", "\t",
     err and err.job_id and err.polling_url and "recoverable" or "-", "\t",

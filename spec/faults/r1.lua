@@ -2,10 +2,12 @@
 --
 -- Each answer is cut, reset and stalled at its bytes, and the upload at 64 points, with one and
 -- with eight idle connections, over HTTP and HTTPS. The submit's connection is spoiled by the
--- proxy, on the wire, handshake and TLS records included; polls and downloads by the server.
+-- proxy, on the wire, handshake and TLS records included; polls and downloads by the server. Last,
+-- the answer to a submit ends in every bad way of endings.lua.
 
 local campaign = require "faults.campaign"
 local certs = require "faults.certs"
+local endings = require "faults.endings"
 local picture = require "faults.picture"
 local proxy = require "faults.proxy"
 local server = require "faults.server"
@@ -47,7 +49,7 @@ end
 local function request(case, base)
   return {
     new = { base_url = base, api_key = campaign.key, poll_interval = 0.02, stall_timeout = STALL,
-            timeout = 30, ca_file = case.tls and certs.bundle() or nil },
+            timeout = case.timeout or 30, ca_file = case.tls and certs.bundle() or nil },
     warm = case.warm,
     edit = { prompt = "case", input_image = case.picture, output_format = "png" },
   }
@@ -162,6 +164,44 @@ local function later_cases(cases, tls, route, length, stride)
   end
 end
 
+local function ending_cases(cases, tls)
+  for _, ending in ipairs(endings) do
+    for _, warm in ipairs { 1, 8 } do
+      cases[#cases + 1] = {
+        name = ("%s: %s, %d idle"):format(tls and "https" or "http", ending.name, warm),
+        tls = tls, warm = warm, picture = small, ending = ending, timeout = 5,
+        spoil = function(conn, _, route, bytes)
+          if route ~= "submit" then return nil end
+          ending.act(conn, bytes)
+          return false
+        end,
+      }
+    end
+  end
+end
+
+-- An ending's error is known by its kind, and the server's status by its number.
+local function judge_ending(case, back, outcome)
+  local ending, told = case.ending, campaign.told(outcome)
+  local posts, kind = server.submits(back.ledger), outcome.error and outcome.error.kind
+  if posts ~= (ending.posts or 1) then return ("%d submits; told: %s"):format(posts, told) end
+  if kind ~= ending.kind then return ("told %s, not %s"):format(told, ending.kind or "ready") end
+  if not kind then return outcome.status ~= "ready" and "told " .. told or nil end
+  if kind == "ambiguous" and outcome.error.retryable then return "it is called retryable" end
+  if outcome.error.status ~= ending.status then
+    return ("status %s, not %s; told %s"):format(outcome.error.status, ending.status, told)
+  end
+end
+
+local function try_ending(case, client)
+  local back, front, base = world(case, function() return nil end)
+  local outcome = client:run(request(case, base))
+  local wrong = run:sane(outcome) or judge_ending(case, back, outcome)
+  front:close(true)
+  back:close(true)
+  return wrong
+end
+
 run:run(function()
   write(small, picture.png(24, 16))
   write(large, picture.png(24, 16, 6000000))
@@ -176,4 +216,8 @@ run:run(function()
     later_cases(cases, tls, "sample", #service.result + 150, campaign.size(307, 41, 1))
   end
   run:each(cases, try)
+  cases = {}
+  for _, tls in ipairs { false, true } do ending_cases(cases, tls) end
+  run:each(cases, try_ending)
+  run.notes = { ("%d of them bad endings of %d kinds"):format(#cases, #endings) }
 end)

@@ -1,6 +1,7 @@
 -- R2: kill -9 at random moments and at each call that writes, syncs, renames or sends, in the
 -- middle of a batch; then the batch again, until it ends. Nothing accepted is lost, nothing is paid
--- for twice, no picture is torn; in doubt is only what was under way when the kill came.
+-- for twice, no picture is torn; in doubt is only what was under way when the kill came. And forty
+-- kills of one batch while no submit is under way leave no doubt at all: every picture is there.
 
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
@@ -76,7 +77,7 @@ end
 -- Runs the batch once; returns its results, whether it came to its end, and when it died.
 local function once(place, how)
   local pid, fd = assert(sys.spawn({ "lua5.4", "spec/faults/killed.lua", place.base, campaign.key,
-    place.journal, place.folder, image, tostring(ITEMS) }, how.env,
+    place.journal, place.folder, image, tostring(ITEMS), place.at_once }, how.env,
     { stderr = run.temporary .. "/stderr" }))
   local pipe = socket.fdopen(fd)
   pipe:setmode("b", "bn")
@@ -85,8 +86,7 @@ local function once(place, how)
   if how.seconds then
     run.loop:wrap(function()
       cqueues.sleep(how.seconds)
-      if not how.dead then
-        sys.kill(pid, 9)
+      if not how.dead and (how.kill or sys.kill)(pid, 9, how) then
         how.killed = cqueues.monotime()
       end
     end)
@@ -182,7 +182,83 @@ local function try(case)
   return wrong
 end
 
+-- Whether an edit of the journal has begun to be sent, and what came of it is not noted.
+local function in_doubt(journal)
+  local sending = {}
+  for fact, number in journal:gmatch "%x+ (%u+) (%d+) [^\n]*\n" do
+    sending[number] = fact == "SENDING" or nil
+  end
+  return next(sending) ~= nil
+end
+
+-- Kills the batch where nothing is in doubt: it is halted, looked at, and goes on if something is.
+local function kill_undoubted(place)
+  return function(pid, signal, how)
+    local patience = cqueues.monotime() + 5 -- no doubt lasts longer than a submit
+    while not how.dead do
+      sys.kill(pid, 19) -- SIGSTOP
+      repeat cqueues.sleep(0.001)
+      until how.dead or (read("/proc/" .. pid .. "/stat") or ") T"):find "%) [TZ]"
+      if cqueues.monotime() > patience or not in_doubt(read(place.journal) or "") then
+        return sys.kill(pid, signal)
+      end
+      sys.kill(pid, 18) -- SIGCONT
+      cqueues.sleep(0.002 + roll(10) / 1000)
+    end
+  end
+end
+
+-- One batch, four edits at once, killed forty times; the service is as slow as the kills are many.
+local function forty(round)
+  local place = { folder = ("%s/forty%d"):format(run.temporary, round), at_once = "4" }
+  place.journal = place.folder .. ".journal"
+  os.execute("mkdir " .. place.folder)
+  local kills = 0
+  local script, state = service.script {
+    keep = true,
+    spoil = function(_, _, route)
+      if route == "submit" then cqueues.sleep(roll(40) / 1000) end
+    end,
+    answers = { poll = function(it, id)
+      local item = tonumber(it.ids[id].body:match '"edit (%d+)"')
+      if kills >= item * ROUND_KILLS / ITEMS then return service.answers.poll(it, id) end
+      return "200 OK", {}, ('{"id":"%s","status":"Pending","progress":0.5}'):format(id)
+    end },
+  }
+  local back = server.start(run.loop, script)
+  state.base = "http://127.0.0.1:" .. back.port
+  place.base = state.base
+  local wrong, results, done
+  while kills < ROUND_KILLS and not wrong do
+    local how = { seconds = 0.05 + roll(200) / 1000, kill = kill_undoubted(place) }
+    local _, _, _, manner, number = once(place, how)
+    wrong = torn(place)
+    if manner == "signal" and number == 9 then kills = kills + 1
+    else wrong = wrong or ("after %d kills it ended by itself"):format(kills) end
+  end
+  if not wrong then results, done = once(place, {}) end
+  if not wrong and not done then wrong = "it never came to its end" end
+  local paid = {}
+  for _, entry in ipairs(back.ledger) do
+    local item = entry.method == "POST" and tonumber(entry.body:match '"edit (%d+)"')
+    if item then paid[item] = (paid[item] or 0) + 1 end
+  end
+  for item = 1, wrong and 0 or ITEMS do
+    local result = results[item] or { kind = "nothing" }
+    if paid[item] ~= 1 then
+      wrong = ("edit %d was paid %d times (%s)"):format(item, paid[item] or 0, result.kind)
+    elseif read(("%s/%d.png"):format(place.folder, item)) ~= service.result then
+      wrong = ("edit %d: %s %s"):format(item, result.kind, result.text or "no picture")
+    end
+  end
+  back:close(true)
+  os.execute("rm -rf " .. place.folder .. "*")
+  run.cases, run.undoubted = run.cases + 1, run.undoubted + kills
+  if wrong then run:violation("forty kills", wrong) end
+end
+
 run:run(function()
+  run.undoubted = 0
   run.kills, run.doubts, run.unsent = 0, 0, 0
   local file = assert(io.open(image, "wb"))
   file:write(picture.png(24, 16))
@@ -201,7 +277,9 @@ run:run(function()
       running = running - 1
     end)
   end
+  for round = 1, campaign.size(0, 2, 10) do forty(round) end
   while running > 0 do cqueues.sleep(0.05) end
-  run.notes = { ("%d kills, %d edits in doubt (%d of them never sent)"):format(run.kills,
-    run.doubts, run.unsent) }
+  run.notes = { ("%d kills, %d edits in doubt (%d of them never sent); %d kills of %d-picture "
+    .. "batches with none in doubt"):format(run.kills, run.doubts, run.unsent, run.undoubted, ITEMS)
+  }
 end)
