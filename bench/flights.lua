@@ -7,7 +7,7 @@ local flights = {}
 local function run(client, server, size, count, takes)
   server:ledger(takes)
   local used = lab.measure(("%s %s %s %d 24 %g %s"):format(client.command, server.url, size.path,
-    count, takes > 0 and takes / 20 or 0.001, server.ca_file or ""), 300)
+    count, takes > 0 and takes / 40 or 0.001, server.ca_file or ""), 300)
   local seen = server:ledger(0)
   assert(seen.downloads == count, client.name .. " did not do its edits")
   return { rate = count / used.wall, cpu = used.cpu / count, rss = used.rss, seen = seen }

@@ -41,13 +41,15 @@ local function judge(r)
   goal("one more in a warm process, 0.3 MB", "≤ 1.15 × C", ("%s; %s of careful C"):format(
     times(small.more_ratio), times(small.more / careful.more)), small.more_ratio <= 1.15)
   for _, name in ipairs { "0.3 MB", "4.8 MB" } do
-    local flight = r.flights[name][0].kontext
-    goal("200 edits of " .. name .. ", 24 in flight, edits/s", "≥ 0.9 × C", times(flight.ratio),
-      flight.ratio >= 0.9)
+    local flight = r.flights[name][0]
+    goal("200 edits of " .. name .. ", 24 in flight, edits/s", "≥ 0.9 × C",
+      ("%s; %s of careful C"):format(times(flight.kontext.ratio),
+        times(flight.kontext.rate / flight["careful C"].rate)), flight.kontext.ratio >= 0.9)
   end
-  local share = r.flights["0.3 MB"][0.2].kontext.rate / (24 / 0.2)
-  goal("24 in flight at 200 ms, of 24 / 0.2 s", "≥ 90 %", ("%.0f %%"):format(share * 100),
-    share >= 0.9)
+  local slow = r.flights["0.3 MB"][0.2]
+  local share = slow.kontext.rate / (24 / 0.2)
+  goal("24 in flight at 200 ms, of 24 / 0.2 s", "≥ 90 %", ("%.0f %%; C %.0f %%"):format(
+    share * 100, slow.C.rate / (24 / 0.2) * 100), share >= 0.9)
   local worst = 0
   for _, size in pairs(r.edits) do
     worst = math.max(worst, size.kontext.rss - r.idle.kontext.rss)
@@ -156,7 +158,9 @@ local function write_flights(r)
   table_of({ "picture, server's time", "client", "edits/s", "of C", "quartiles", "CPU an edit, ms",
     "peak RSS, MiB" }, rows)
   write("The answers' pictures stay in memory until they are looked at, as a program would keep "
-    .. "them; saved as they come, kontext's peak is %.1f MiB (TLS %.1f) with pictures of 4.8 MB.\n",
+    .. "them; saved as they come, kontext's peak is %.1f MiB (TLS %.1f) with pictures of 4.8 MB. "
+    .. "At 200 ms, 200 edits are nine rounds of 24, the last of which has eight: nobody reaches "
+    .. "more than 93 %% of 24 / 0.2 s.\n",
     r.flights["4.8 MB"][0].saved_rss / 1024, r.tls_flight.saved_rss / 1024)
 end
 
