@@ -225,8 +225,7 @@ uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
   return t->id;
 }
 
-uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const char *path, const char *bytes,
-                       size_t size) {
+uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture) {
   kx_task *task;
   kx_transfer *t;
   int error;
@@ -241,7 +240,7 @@ uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const char *path, const 
       return 0;
     }
   }
-  task = kx_task_new(e->last_id + 1, fit, path, bytes, size);
+  task = kx_task_new(e->last_id + 1, fit, picture);
   t = task ? kx_transfer_made(task->id) : NULL;
   if (!t) {
     kx_task_free(task);

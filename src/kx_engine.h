@@ -26,8 +26,7 @@ uint64_t kx_engine_start(kx_engine *engine, const kx_request *request, int hold)
 
 /* Queues a picture for the worker, from a path or from bytes that are copied; it ends like a transfer
    whose sink has the fitted picture. Returns the id, or 0 with errno. */
-uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const char *path, const char *bytes,
-                       size_t size);
+uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const kx_piece *picture);
 
 /* Returns a held transfer that has ended, or NULL. */
 kx_transfer *kx_engine_held(kx_engine *engine, uint64_t id);

@@ -24,6 +24,13 @@
 
 KX_EXPORT int luaopen_kontext_core(lua_State *L);
 
+/* Sets what tells a file's state in the table on top. */
+static void set_stamp(lua_State *L, const kx_source *source) {
+  if (source->memory) lua_pushnil(L);
+  else lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
+  lua_setfield(L, -2, "stamp");
+}
+
 /* Pushes what is known of a picture that will do: into the table at `into`, or a new one for 0. */
 static int push_good(lua_State *L, const kx_source *source, const kx_image_info *info, int into) {
   if (into) lua_pushvalue(L, into);
@@ -33,9 +40,7 @@ static int push_good(lua_State *L, const kx_source *source, const kx_image_info 
   kx_lua_set_integer(L, "height", info->height);
   kx_lua_set_integer(L, "bytes", source->size);
   kx_lua_set_integer(L, "orientation", (uint64_t)info->orientation);
-  if (source->memory) lua_pushnil(L);
-  else lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
-  lua_setfield(L, -2, "stamp");
+  set_stamp(L, source);
   return 1;
 }
 
@@ -52,6 +57,7 @@ static int push_check(lua_State *L, const kx_source *source, kx_image_status sta
   if (info->width > 0) kx_lua_set_integer(L, "width", info->width);
   if (info->height > 0) kx_lua_set_integer(L, "height", info->height);
   kx_lua_set_string(L, "why", info->why);
+  if (status == KX_IMAGE_FOREIGN) set_stamp(L, source); /* it may be made to fit */
   if (status == KX_IMAGE_UNREADABLE) {
     kx_lua_set_string(L, "code", kx_errno_name(info->error));
     kx_lua_set_string(L, "why", strerror(info->error));

@@ -219,21 +219,24 @@ static int engine_fetch(lua_State *L) {
   return 1;
 }
 
-/* engine:fit{path= or bytes=, width=, height=, quality=, memory=} → id, or nil, message, code; its
-   event's body is the fitted picture. */
+/* engine:fit{path=, stamp= or bytes=, width=, height=, quality=, memory=} → id, or nil, message,
+   code; its event's body is the fitted picture. */
 static int engine_fit(lua_State *L) {
   kx_engine *engine = to_engine(L);
-  const char *text;
-  size_t size;
+  kx_piece picture;
+  kx_stamp stamp;
   kx_fit fit;
   uint64_t id;
-  int kind = kx_lua_source(L, 2, &text, &size);
 
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  memset(&picture, 0, sizeof picture);
+  read_piece(L, &picture, &stamp);
   fit.width = (int)kx_lua_number(L, 2, "width", 0);
   fit.height = (int)kx_lua_number(L, 2, "height", 0);
   fit.quality = (int)kx_lua_number(L, 2, "quality", 0);
   fit.memory = (uint64_t)kx_lua_number(L, 2, "memory", 0);
-  id = kx_engine_fit(engine, &fit, kind == KX_PATH ? text : NULL, text, size);
+  id = kx_engine_fit(engine, &fit, &picture);
   if (!id) return kx_lua_failed(L, errno, "the picture");
   lua_pushinteger(L, (lua_Integer)id);
   return 1;

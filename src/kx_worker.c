@@ -21,20 +21,21 @@ struct kx_worker {
   int tell[2];   /* a pipe: the thread writes a byte for each task that has ended */
 };
 
-kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const char *path, const char *bytes,
-                     size_t size) {
+kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const kx_piece *picture) {
   kx_task *task = (kx_task *)calloc(1, sizeof *task);
 
   if (!task) return NULL;
   task->id = id;
   task->fit = *fit;
-  task->size = size;
+  task->size = picture->size;
   task->out = kx_sink_memory(RESULT_MAX);
-  if (path) {
-    task->path = strdup(path);
+  task->stamped = picture->stamp != NULL;
+  if (task->stamped) task->stamp = *picture->stamp;
+  if (picture->kind == KX_PATH) {
+    task->path = strdup(picture->text);
   } else {
-    task->bytes = (char *)malloc(size + 1);
-    if (task->bytes) memcpy(task->bytes, bytes, size);
+    task->bytes = (char *)malloc(picture->size + 1);
+    if (task->bytes) memcpy(task->bytes, picture->text, picture->size);
   }
   if (task->out && (task->path || task->bytes)) return task;
   kx_task_free(task);
@@ -73,18 +74,27 @@ static kx_task *take(kx_task **list, uint64_t id) {
   return task;
 }
 
-static void run(kx_task *task) {
-  kx_source source;
+/* Opens the task's picture as it was checked; returns 0 or an errno. */
+static int open_picture(const kx_task *task, kx_source *source) {
   int error = 0;
 
-  if (task->path) error = kx_source_open(&source, task->path);
-  else kx_source_memory(&source, task->bytes, task->size);
-  if (error) {
-    kx_error_file(&task->error, error, task->path);
-    return;
+  if (task->path) error = kx_source_open(source, task->path);
+  else kx_source_memory(source, task->bytes, task->size);
+  if (error || !task->stamped || kx_stamp_equal(&task->stamp, &source->stamp)) return error;
+  kx_source_close(source);
+  return ESTALE;
+}
+
+static void run(kx_task *task) {
+  kx_source source;
+  int error = open_picture(task, &source);
+
+  if (!error) {
+    (void)kx_fit_picture(&task->fit, &source, task->out, &task->error);
+    if (kx_source_changed(&source)) error = ESTALE; /* whatever was made of it */
+    kx_source_close(&source);
   }
-  (void)kx_fit_picture(&task->fit, &source, task->out, &task->error);
-  kx_source_close(&source);
+  if (error) kx_error_file(&task->error, error, task->path);
 }
 
 static void destroy(kx_worker *worker) {

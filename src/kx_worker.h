@@ -2,6 +2,7 @@
 #ifndef KX_WORKER_H
 #define KX_WORKER_H
 
+#include "kx_body.h"
 #include "kx_fit.h"
 
 /* A picture to be fitted, and what came of it. */
@@ -10,6 +11,8 @@ typedef struct kx_task {
   kx_fit fit;
   char *path, *bytes; /* one of them, the task's own */
   size_t size;        /* of the bytes */
+  kx_stamp stamp;     /* of the file when it was checked */
+  int stamped;        /* it was */
   kx_sink *out;
   kx_error error;
   struct kx_task *next;
@@ -18,8 +21,7 @@ typedef struct kx_task {
 typedef struct kx_worker kx_worker;
 
 /* Returns a task with copies of what it is given, or NULL. */
-kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const char *path, const char *bytes,
-                     size_t size);
+kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const kx_piece *picture);
 
 void kx_task_free(kx_task *task);
 

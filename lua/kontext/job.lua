@@ -176,7 +176,8 @@ function Job:_time_out()
     message = ("%s (its last status was %q); it goes on at the service: resume it with "
       .. "kontext.resume(job:token())"):format(message, self._status or "unknown")
   end
-  local stage = self.id and (self.status == "downloading" and "download" or "poll") or "submit"
+  local stage = self.status == "downloading" and "download" or (self.id or self._asks) and "poll"
+    or self._intended and "submit" or "check"
   self:_fail { kind = "timeout", message = message, stage = stage, retryable = not self.id }
 end
 

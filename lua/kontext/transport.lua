@@ -127,8 +127,8 @@ end
 -- Job: makes a picture fit. Returns true, or nil, message and code.
 function transport:_make_fit(of, source, plan)
   local id, message, code = self._engine:fit {
-    path = source.path, bytes = source.bytes, width = plan.width, height = plan.height,
-    quality = plan.quality, memory = plan.memory,
+    path = source.path, bytes = source.bytes, stamp = source.stamp, width = plan.width,
+    height = plan.height, quality = plan.quality, memory = plan.memory,
   }
   if not id then return nil, message, code end
   self._transfers[id], of._transfer = of, id
