@@ -195,7 +195,7 @@ end
 function batch.new(client, list, options)
   options = options or {}
   local wrong = misuse(list, options)
-  if wrong then error(wrong, 3) end
+  if wrong then error(wrong, 3 + client._depth) end
   local self = setmetatable({
     total = #list, done = 0, failed = 0,
     _client = client, _list = list, _begun = 0, _jobs = {}, _results = {}, _arrived = {}, _told = 0,
@@ -203,7 +203,7 @@ function batch.new(client, list, options)
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
     _retry_ambiguous = options.retry_ambiguous,
   }, Batch)
-  for _, item in ipairs(list) do params.refuse_misuse(item, 3) end
+  for _, item in ipairs(list) do params.refuse_misuse(item, 3 + client._depth) end
   start(self)
   return self
 end

@@ -18,6 +18,8 @@ local client = {}
 local Client = { __name = "kontext.client" }
 Client.__index = Client
 
+Client._depth = 0 -- calls of ours above a method: the default client has one, which errors skip
+
 for _, part in ipairs { queue, transport } do
   for name, method in pairs(part) do Client[name] = method end
 end
@@ -147,7 +149,8 @@ end
 ---@param edit_params table see docs/reference.md
 ---@return kontext.Job
 function Client:edit(edit_params)
-  local begun = self:_edit(edit_params, 2) -- no tail call: errors blame the caller's line
+  -- No tail call, here and below: errors blame the caller's line.
+  local begun = self:_edit(edit_params, 2 + self._depth)
   return begun
 end
 
@@ -159,7 +162,7 @@ function Client:resume(from)
   if type(from) == "table" and type(from.journal) == "string" and next(from, "journal") == nil then
     return require("kontext.resume").journal(self, from.journal)
   elseif type(from) ~= "string" then
-    error("resume takes a token or {journal = path}, not " .. type(from), 2)
+    error("resume takes a token or {journal = path}, not " .. type(from), 2 + self._depth)
   end
   return (require("kontext.resume").token(self, from))
 end
@@ -267,7 +270,7 @@ end
 ---@return integer open the number of jobs that have not ended
 function Client:poll(seconds)
   if seconds ~= nil and type(seconds) ~= "number" then
-    error("seconds must be a number, not " .. type(seconds), 2)
+    error("seconds must be a number, not " .. type(seconds), 2 + self._depth)
   end
   alive(self, 1)
   if seconds and self._engine and self._open > 0 then
@@ -310,7 +313,7 @@ end
 function Client:notify(event)
   alive(self, 1)
   if type(event) ~= "table" or type(event.id) ~= "string" then
-    error("event must be one of webhook.verify", 2)
+    error("event must be one of webhook.verify", 2 + self._depth)
   end
   for running in pairs(self._active) do
     if running.id == event.id and running._next == "_poll" then

@@ -21,8 +21,12 @@ local default -- made on first use
 for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", "poll", "pollfd",
   "getfd", "events", "timeout" } do
   kontext[name] = function(...)
-    default = default or client.new()
-    return default[name](default, ...)
+    if not default then
+      default = client.new()
+      default._depth = 1
+    end
+    local result = default[name](default, ...) -- of a tail call Lua 5.1 cannot tell the line
+    return result
   end
 end
 
