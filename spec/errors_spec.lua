@@ -83,6 +83,15 @@ describe("no error shows", function()
     hidden("e-s3cret", [[{"input":"th\"e-s3cret\\ of\/it"}]], { [[th"e-s3cret\ of/it]] })
   end)
 
+  it("a short secret where it is a word, and leaves other words whole", function()
+    local err = errors.new({ kind = "http", message = "a cat sat: cat, [cat] catalogue",
+      body = [[{"detail":"x\/cat\"y"}]] }, { "cat", "a", '"y' })
+    assert.equal("[hidden] [hidden] sat: [hidden], [[hidden]] catalogue", err.message)
+    assert.equal([[{"detail":"x\/[hidden][hidden]"}]], err.body)
+    assert.equal("[hidden]", errors.new({ kind = "http", message = "s_1" }, { "s_1" }).message)
+    assert.equal("([hidden])", errors.new({ kind = "http", message = "(-x-)" }, { "-x-" }).message)
+  end)
+
   it("any of several secrets", function()
     hidden("second-secret", "first-secret second-secret", { "first-secret", "second-secret" })
   end)

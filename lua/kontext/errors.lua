@@ -22,9 +22,14 @@ end
 
 local body_shown = 2048 -- bytes of an answer
 
+local short = 6 -- characters: a shorter secret is hidden where it is a word, or no word were left
+
 -- Returns the pattern that finds a secret, with the backslashes of an answer's JSON too.
 local function pattern_of(secret)
-  return (secret:gsub(".", function(char) return "\\?" .. char:gsub("%W", "%%%0") end))
+  local pattern = secret:gsub(".", function(char) return "\\?" .. char:gsub("%W", "%%%0") end)
+  if #secret >= short then return pattern end
+  if secret:find "^[%w_]" then pattern = "%f[%w_]" .. pattern:sub(3) end -- which JSON leaves alone
+  return secret:find "[%w_]$" and pattern .. "%f[^%w_]" or pattern
 end
 
 -- Returns the text without the secrets and without what signs a URL.

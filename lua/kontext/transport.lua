@@ -11,7 +11,6 @@ local transport = {}
 local keys = setmetatable({}, { __mode = "k" })
 
 local picture_cap = 64 * 1024 * 1024 -- bytes of a download; a picture of 1 MP has 1 to 3 MB
-local shortest_secret = 6 -- characters; shorter ones would hide half of every sentence
 
 -- Makes the engine; without one no job can begin.
 function transport:_open_engine(options)
@@ -48,8 +47,9 @@ end
 function transport:_secrets(of)
   local secrets = {}
   for _, secret in pairs { keys[self] or false, of._params.webhook_secret or false } do
-    if secret and #secret >= shortest_secret then secrets[#secrets + 1] = secret end
+    if secret and secret ~= "" then secrets[#secrets + 1] = secret end
   end
+  table.sort(secrets, function(a, b) return #a > #b end) -- one may be a part of the other
   return secrets
 end
 
