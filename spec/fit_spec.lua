@@ -270,7 +270,7 @@ describe("fit", function()
     assert.equal(4, #server:requests "POST")
   end)
 
-  it("ends an edit whose time is over while its picture is made to fit", function()
+  it("ends an edit whose time is over while its picture is made to fit #plain", function()
     local began = core.now()
     local _, _, err = begin({ bytes = grey(10000, 8000) }, { timeout = 0.05 }):wait(30)
     assert.is_true(core.now() - began < 0.25)
@@ -281,7 +281,7 @@ describe("fit", function()
     assert.equal(0, #server:requests "POST")
   end)
 
-  it("lets go at once of a picture that is being decoded, and of its descriptors", function()
+  it("lets go at once of a picture that is being decoded, and of its descriptors #plain", function()
     for _, how in ipairs { "cancel", "close" } do
       client:close()
       client = kontext.new { base_url = server.url, api_key = raw.key }
