@@ -236,18 +236,24 @@ function Client:_step(budget)
     self:_notify_host()
     return self._open
   end
-  local stop = core.now() + budget
+  local now = core.now()
+  local stop = now + budget
   self._stepping, self._working = true, true
-  local events, moved = self._engine:step(budget)
-  if events then self:_deliver(events) end
-  self._moved = self._moved or moved
+  repeat -- what this begins is sent in the same step
+    self._began = false
+    local events, moved = self._engine:step(stop - now)
+    if events then self:_deliver(events) end
+    self._moved = self._moved or moved
+    now = core.now()
+    if self._due <= now then
+      self:_do_due(stop)
+      while self:_begin_queued() and core.now() < stop do end -- luacheck: ignore 542
+      now = core.now()
+    end
+  until not self._began or now >= stop
   if self._moved and stop > self._shown + progress_interval then
     self:_show_progress()
     self._moved, self._shown = false, stop
-  end
-  if self._due <= core.now() then
-    self:_do_due(stop)
-    while self:_begin_queued() and core.now() < stop do end -- luacheck: ignore 542
   end
   self._working = false
   self._engine:alarm(self:_next_due())

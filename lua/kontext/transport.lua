@@ -80,7 +80,7 @@ function transport:_upload(of, pieces)
     direct = self._base.loopback and not self._proxy,
   }
   if not id then return nil, message, code end
-  self._transfers[id], of._transfer = of, id
+  self._transfers[id], of._transfer, self._began = of, id, true
   return true
 end
 
@@ -120,7 +120,7 @@ function transport:_fetch(of, url, base, picture)
     continue = picture and picture.continue,
   }
   if not id then return nil, wrong, code end
-  self._transfers[id], of._transfer = of, id
+  self._transfers[id], of._transfer, self._began = of, id, true
   return id, target.url
 end
 
@@ -131,7 +131,7 @@ function transport:_make_fit(of, source, plan)
     height = plan.height, quality = plan.quality, memory = plan.memory,
   }
   if not id then return nil, message, code end
-  self._transfers[id], of._transfer = of, id
+  self._transfers[id], of._transfer, self._began = of, id, true
   return true
 end
 
