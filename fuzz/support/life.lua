@@ -32,6 +32,7 @@ local function read(text)
     detail = kind and (told.detail or "it broke"):gsub("[%z\1-\31\127]", "?"),
     sent = math.tointeger(tonumber(sent)) or 100, total = math.tointeger(tonumber(total)) or 100,
     headers = told, body = body or "", received = #(body or ""), picture = told.picture,
+    md5 = told.md5,
   }
 end
 
@@ -92,9 +93,9 @@ function Engine:step()
   if not request.edit then event.sent, event.total = 0, 0 end
   if request.hold then event.body = (event.status or 0) // 100 ~= 2 and event.body or nil end
   if request.edit then self.edits[#self.edits + 1] = event end
-  self.sent_on = not request.edit and not event.kind and (event.status or 0) // 100 == 3
-    and event.headers.location and event.body == ""
-  self.picture = event.picture
+  self.sent_on = not request.edit and not self.asks_credits and not event.kind
+    and (event.status or 0) // 100 == 3 and event.headers.location and event.body == ""
+  self.picture, self.last = event.picture, event
   return { event }, true
 end
 
@@ -123,10 +124,10 @@ end
 
 local clients = { loopback = client_of "loopback", service = client_of "service" }
 
---- Leads an edit through its life against answers that lines of "----" part; the last one is given
+--- Leads a job through its life against answers that lines of "----" part; the last one is given
 --- again and again.
 ---@param text string
----@param begin fun(client): table begins the job
+---@param begin fun(client, told): table begins the job, knowing the first answer's lines
 ---@param on_edit fun(engine) is called before each upload
 ---@return table job
 ---@return table engine with what it was asked
@@ -136,9 +137,10 @@ function life.lead(text, begin, on_edit)
     engine.answers[#engine.answers + 1] = read(part)
   end
   engine.base = engine.answers[1].headers.base == "loopback" and "loopback" or "service"
+  engine.asks_credits = engine.answers[1].headers.credits -- of the same URL, wherever it is sent
   local client = clients[engine.base]
   client._engine = engine
-  local job = begin(client)
+  local job = begin(client, engine.answers[1].headers)
   while not job:ended() and engine.asked < requests do
     client:step()
     if not engine.pending and not job:ended() then
