@@ -1,6 +1,7 @@
 -- Runs a campaign: hands its cases to client processes, many at once, lets the campaign judge each
 -- outcome against what its servers saw, watches all output for secrets, and prints the figures.
 
+local canary = require "faults.canary"
 local cjson = require "cjson"
 local condition = require "cqueues.condition"
 local cqueues = require "cqueues"
@@ -17,11 +18,8 @@ function campaign.sanitized()
     .. "ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "
 end
 
---- What must never be seen in any output or file: given to every client as its key, secret, and
---- (in the fault services' URLs) signature.
-campaign.key = "kx-canary-key-7f3a9c51"
-campaign.secret = "kx-canary-secret-20b7e4"
-campaign.signature = "kxCanarySignature9d1"
+campaign.key, campaign.secret = canary.key, canary.secret
+campaign.signature = canary.signature
 
 campaign.full = os.getenv "FULL" == "1"
 campaign.quick = os.getenv "QUICK" == "1" -- the share that `make test` runs
@@ -44,7 +42,7 @@ function campaign.new(options)
     id = options.id, title = options.title, at_once = options.at_once or 32,
     limit = options.limit or 30, env = options.env, script = options.script,
     interpreter = options.interpreter or { "lua5.4" },
-    loop = cqueues.new(), cases = 0, violations = {}, leaks = 0, worst = {}, notes = {},
+    loop = cqueues.new(), cases = 0, violations = {}, leaks = 0, swept = 0, worst = {}, notes = {},
     waiting = {}, begun = cqueues.monotime(),
     -- In memory where that can be: these campaigns are about order, not about the disk's patience.
     temporary = sys.mkdtemp("/dev/shm/kontext-" .. options.id:lower() .. "-")
@@ -64,20 +62,81 @@ function Campaign:latency(name, seconds)
   if seconds and seconds > (self.worst[name] or 0) then self.worst[name] = seconds end
 end
 
---- Looks for secrets in `text`; the signature may stand where `signed` says so.
-function Campaign:scan(text, where, signed)
-  for _, secret in ipairs { campaign.key, campaign.secret, not signed and campaign.signature } do
-    if secret and text:find(secret, 1, true) then
+--- Looks for secrets in `text`; what signs the polling URL may stand in a journal.
+function Campaign:scan(text, where, journal)
+  for name, secret in pairs(canary) do
+    local at = not (journal and name == "poll") and text:find(secret, 1, true)
+    if at then
       self.leaks = self.leaks + 1
-      self:violation(where, "S2: it shows", secret, "in:", text:sub(1, 400))
+      self:violation(where, "S2: it shows the", name, "in:",
+        text:sub(math.max(1, at - 200), at + 99))
     end
   end
+end
+
+--- Looks for secrets in every file below a folder, hidden and left over ones too, or in one file.
+function Campaign:sweep(path)
+  local kind = (sys.stat(path) or {}).kind
+  if kind == "directory" then
+    for _, name in ipairs(sys.list(path) or {}) do self:sweep(path .. "/" .. name) end
+  end
+  local file = kind == "file" and io.open(path, "rb")
+  if not file then return end
+  local bytes = file:read "a"
+  file:close()
+  self.swept = self.swept + 1
+  self:scan(bytes, path, bytes:find "^%x%x%x%x%x%x%x%x %u+ %d+ ")
+end
+
+--- Sweeps and removes what has this path, and all that has it with an extension.
+function Campaign:clear(path)
+  local folder, name = path:match "^(.*)/([^/]+)$"
+  for _, found in ipairs(sys.list(folder) or {}) do
+    if found == name or found:sub(1, #name + 1) == name .. "." then
+      self:sweep(folder .. "/" .. found)
+      os.execute(("rm -rf '%s/%s'"):format(folder, found))
+    end
+  end
+end
+
+-- Plants every canary where a client might leave it; the sweep has to find them all, and no more.
+local function prove_sweep(self)
+  local folder, planted = self.temporary .. "/planted", 0
+  os.execute(("mkdir -p '%s/deep/.hidden'"):format(folder))
+  for name, secret in pairs(canary) do
+    for _, path in ipairs { "/" .. name, "/deep/.hidden/.kontext-" .. name } do
+      local file = assert(io.open(folder .. path, "wb"))
+      file:write(("\0\255"):rep(40000), secret, ("\0\n"):rep(40000))
+      file:close()
+      planted = planted + 1
+    end
+  end
+  local journal = assert(io.open(folder .. "/journal", "wb"))
+  journal:write("01234567 ACCEPTED 1 polling_url=", canary.poll, "\n")
+  journal:close()
+  local probe = setmetatable({ leaks = 0, swept = 0, violations = {} }, Campaign)
+  probe:sweep(folder)
+  if probe.leaks ~= planted then
+    self:violation(nil, ("S2: the sweep found %d of %d canaries"):format(probe.leaks, planted))
+  end
+  os.execute(("rm -rf '%s'"):format(folder))
 end
 
 --- An outcome in words.
 function campaign.told(outcome)
   if not outcome then return "nothing" end
   return (outcome.status or "?") .. (outcome.error and " (" .. outcome.error.text .. ")" or "")
+end
+
+-- All of an outcome but what may tell the polling URL.
+local function said(outcome)
+  local token, url = outcome.token, outcome.error and outcome.error.polling_url
+  outcome.token = nil
+  if url then outcome.error.polling_url = nil end
+  local text = cjson.encode(outcome)
+  outcome.token = token
+  if url then outcome.error.polling_url = url end
+  return text
 end
 
 -- One client process and the cases that wait for its word.
@@ -99,8 +158,8 @@ function Campaign:client(options)
   local made = setmetatable({ pid = pid, pipe = pipe, pending = {}, campaign = self }, Client)
   self.loop:wrap(function()
     for line in pipe:lines "*l" do
-      self:scan(line, "client's word")
       local fine, outcome = pcall(cjson.decode, line)
+      self:scan(fine and said(outcome) or line, "client's word")
       local waiting = fine and made.pending[outcome.id]
       if waiting then
         waiting.outcome = outcome
@@ -127,6 +186,9 @@ function Client:run(request)
   local waiting = { ready = condition.new() }
   self.campaign.serial = (self.campaign.serial or 0) + 1
   request.id = self.campaign.serial
+  if request.edit then
+    request.edit.webhook_secret = request.edit.webhook_secret or canary.secret
+  end
   self.pending[request.id] = waiting
   if self.gone then return nil end
   self.pipe:write(cjson.encode(request), "\n")
@@ -224,9 +286,10 @@ function Campaign:finish()
   if stderr then
     local text = stderr:read "a"
     stderr:close()
-    self:scan(text, "stderr")
     if #text > 0 then io.stderr:write(text:sub(1, 4000), "\n") end
   end
+  prove_sweep(self)
+  self:sweep(self.temporary)
   local seconds = cqueues.monotime() - self.begun
   local longest = latencies(self.worst)
   local line = ("%-3s %6d cases, %d violations%s%s, %.0f s"):format(self.id, self.cases,
@@ -234,8 +297,9 @@ function Campaign:finish()
     #self.notes > 0 and "; " .. table.concat(self.notes, ", ") or "", seconds)
   local report = assert(io.open(campaign.folder .. "/" .. self.id .. ".json", "w"))
   report:write(cjson.encode { id = self.id, title = self.title, cases = self.cases, line = line,
-    violations = #self.violations, leaks = self.leaks, worst = longest, seconds = seconds,
-    notes = table.concat(self.notes, "; "), size = campaign.size("quick", "usual", "full") }, "\n")
+    violations = #self.violations, leaks = self.leaks, swept = self.swept, worst = longest,
+    seconds = seconds, notes = table.concat(self.notes, "; "),
+    size = campaign.size("quick", "usual", "full") }, "\n")
   report:close()
   for i = 1, math.min(20, #self.violations) do io.stderr:write("  ", self.violations[i], "\n") end
   io.stdout:write(line, "\n"):flush()

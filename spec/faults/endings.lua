@@ -2,6 +2,7 @@
 -- what the client is to say of it: `kind` of the error, none where the id came through, so that the
 -- picture has to; `status`, the server's; `posts`, how many may come, all but one of them refused.
 
+local cjson = require "cjson"
 local cqueues = require "cqueues"
 
 local LONG = 30 -- seconds; the client has gone before
@@ -85,6 +86,18 @@ return {
   { name = "a 504 in HTML", kind = A, status = 504, act = says(page "504 Gateway Timeout") },
   { name = "a 500 in JSON", kind = A, status = 500,
     act = says(whole("500 Internal Server Error", '{"detail":"no"}')) },
+  { name = "a 500 that repeats what it was sent", kind = A, status = 500,
+    act = function(conn, _, entry)
+      conn:send(whole("500 Internal Server Error", cjson.encode { detail = entry.head,
+        input = entry.body })())
+      conn:finish()
+    end },
+  { name = "a 422 that repeats what it was sent", kind = "invalid", status = 422,
+    act = function(conn, _, entry)
+      conn:send(whole("422 Unprocessable Entity", cjson.encode { detail = entry.body,
+        input = entry.head })())
+      conn:finish()
+    end },
   { name = "an empty 200", kind = A, status = 200, act = says(whole("200 OK", "")) },
   { name = "a 204", kind = A, status = 204,
     act = says(function() return head "204 No Content" .. "\r\n" end) },

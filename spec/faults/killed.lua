@@ -2,6 +2,7 @@
 -- journal, folder for pictures, image, how many, how many at once. One line for each result, then
 -- "end".
 
+local canary = require "faults.canary"
 local kontext = require "kontext"
 
 local base, key, journal, folder, image, count = arg[1], arg[2], arg[3], arg[4], arg[5], arg[6]
@@ -10,7 +11,8 @@ local client = kontext.new { base_url = base, api_key = key, poll_interval = 0.0
 local list = {}
 for i = 1, tonumber(count) do
   list[i] = { key = "edit " .. i, prompt = "edit " .. i, input_image = image,
-              output_format = "png", save_as = ("%s/%d.png"):format(folder, i) }
+              output_format = "png", webhook_secret = canary.secret,
+              save_as = ("%s/%d.png"):format(folder, i) }
 end
 for result in client:batch(list, { max_active = tonumber(arg[7]) }):results() do
   local err = result.error

@@ -5,6 +5,7 @@
 local group, base, key, folder, bundle, first, stride, round = ...
 
 local unpack = table.unpack or unpack -- luacheck: ignore
+local canary = require "faults.canary"
 local kontext = require "kontext"
 local core = require "kontext.core"
 
@@ -61,7 +62,7 @@ local reached = {
 reached.saving, reached.saved = reached.downloading, reached.ready
 
 local function params(state, more)
-  local given = { output_format = "png" }
+  local given = { output_format = "png", webhook_secret = canary.secret }
   for name, value in pairs(states[state]) do given[name] = value end
   for name, value in pairs(more or {}) do given[name] = value end
   return given

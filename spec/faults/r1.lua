@@ -170,9 +170,9 @@ local function ending_cases(cases, tls)
       cases[#cases + 1] = {
         name = ("%s: %s, %d idle"):format(tls and "https" or "http", ending.name, warm),
         tls = tls, warm = warm, picture = small, ending = ending, timeout = 5,
-        spoil = function(conn, _, route, bytes)
+        spoil = function(conn, entry, route, bytes)
           if route ~= "submit" then return nil end
-          ending.act(conn, bytes)
+          ending.act(conn, bytes, entry)
           return false
         end,
       }

@@ -69,8 +69,7 @@ local function try(case)
   local file = io.open(said)
   local words = file and file:read "a" or ""
   if file then file:close() end
-  os.execute("rm -rf " .. folder .. "*")
-  run:scan(words, "stderr")
+  run:clear(folder)
   if how ~= "exit" or number ~= 0 then return ("%s %d: %s"):format(how, number, words:sub(-500)) end
   local tried, masked, bad, leaked, fds, sources = (line or ""):match
     "^tried=(%d+) masked=(%d+) bad=(%d+) leaked=(%-?%d+) fds=(%-?%d+) sources=(%-?%d+)"

@@ -127,8 +127,7 @@ local function try(case)
   local file = io.open(said)
   local words = file and file:read "a" or ""
   if file then file:close() end
-  os.execute("rm -rf " .. folder .. "*")
-  run:scan(words, "stderr")
+  run:clear(folder)
   if wrong then return wrong end
   if how ~= "exit" or number ~= 0 or not ended then
     return ("%s %d: %s"):format(how, number, words:sub(1, 1500))

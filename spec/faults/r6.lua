@@ -107,9 +107,8 @@ local function try(case)
       wrong = ("edit %d: %s %s"):format(item, one.kind, one.text or "")
     end
   end
-  run:scan(read(place.journal) or "", "the journal")
   back:close(true)
-  if not case.folder then os.execute("rm -rf " .. place.folder) end
+  if not case.folder then run:clear(place.folder) end
   return wrong
 end
 

@@ -100,6 +100,7 @@ local function try(case)
   pipe:onerror(function(_, _, code) return code end)
   local cases = 0
   for line in pipe:lines "*l" do
+    run:scan(line, "a case")
     cases = cases + (tonumber(line:match "^cases=(%d+)$") or 0)
   end
   pipe:close()
@@ -109,8 +110,7 @@ local function try(case)
   local file = io.open(said)
   local words = file and file:read "a" or ""
   if file then file:close() end
-  run:scan(words, "stderr")
-  os.execute("rm -rf " .. folder .. "*")
+  run:clear(folder)
   run.tried = run.tried + cases
   if how ~= "exit" or code ~= 0 or words ~= "" then
     return ("%s %s: %s"):format(tostring(how), tostring(code), words:sub(1, 3000))

@@ -19,13 +19,13 @@ local out = {
   "| id | what is shown | size | cases | violations | longest call | told besides |",
   "|---|---|---|---|---|---|---|",
 }
-local passed, failed, leaks = 0, 0, 0
+local passed, failed, leaks, swept = 0, 0, 0, 0
 table.sort(arg)
 for _, id in ipairs(arg) do
   local text = read(("%s/%s.json"):format(FOLDER, id))
   if text then
     local one = cjson.decode(text)
-    leaks = leaks + one.leaks
+    leaks, swept = leaks + one.leaks, swept + one.swept
     if one.violations == 0 then passed = passed + 1 else failed = failed + 1 end
     print(one.line)
     out[#out + 1] = ("| %s | %s | %s | %d | %d | %s | %s |"):format(one.id, one.title, one.size,
@@ -37,7 +37,7 @@ for _, id in ipairs(arg) do
   end
 end
 out[#out + 1] = ("\nS2: a key, a secret or a signature was seen %d times in all that these runs "
-  .. "said or wrote.\n\n%s"):format(leaks, END)
+  .. "said, and in the %d files that they left.\n\n%s"):format(leaks, swept, END)
 
 local page = read(PAGE)
 local first, last = page:find(BEGIN, 1, true), select(2, page:find(END, 1, true))

@@ -159,7 +159,7 @@ local function try_gap(case, client)
   wrong = look_at_error(outcome, case.way)
     or look_around(place, case.way, outcome, case.decoy.of_folder and case.nth <= 1)
   if outcome.saved then run.saved = run.saved + 1 else run.refused = run.refused + 1 end
-  shell("rm -rf", place.root)
+  run:clear(place.root)
   return wrong
 end
 
@@ -223,7 +223,7 @@ local function try_hopeless(case, client)
   if outcome.saved then wrong = "it was saved" end
   if (before and before.kind) ~= (after and after.kind) then wrong = "what stood there is gone" end
   wrong = wrong or look_at_error(outcome, case.way) or look_around(place, case.way, outcome)
-  shell("rm -rf", place.root)
+  run:clear(place.root)
   return wrong
 end
 
@@ -276,7 +276,7 @@ local function modes()
         wrong = ("its mode is %o, not %o"):format(stat.mode, expected)
       end
       wrong = wrong or look_around(place, case.way, outcome)
-      shell("rm -rf", place.root)
+      run:clear(place.root)
       return wrong
     end)
     client:stop()
@@ -343,14 +343,14 @@ local function race(name, way, decoy, times, watched)
   run.looks = run.looks + (seen and seen.times or 0)
   run.saved = run.saved + (outcome.saved or 0)
   run.refused = run.refused + times - (outcome.saved or 0)
-  shell("rm -rf", place.root)
+  run:clear(place.root)
 end
 
 -- A picture that was saved, and a FIFO in its place: its bytes are gone, and nobody waits for them.
 local function try_read(_, client)
   local place = make_place("save_as", decoys[5])
   local outcome, wrong = ask(client, "read", place, { decoy = place.decoy })
-  shell("rm -rf", place.root)
+  run:clear(place.root)
   return wrong or outcome.read ~= false and "something was read" or nil
 end
 

@@ -6,6 +6,7 @@
 --   files; times: how often, with the pictures "old" and "new" in turn
 --   swap: a, b, and watch: whole (paths of what may be seen): until the file `stop` is there
 
+local canary = require "faults.canary"
 local cjson = require "cjson"
 local core = require "kontext.core"
 local kontext = require "kontext"
@@ -25,7 +26,8 @@ end
 
 local function image_of(request, prompt)
   local name = request.base .. prompt
-  images[name] = images[name] or assert(client_of(request):edit { prompt = prompt }:wait())
+  images[name] = images[name] or assert(client_of(request):edit {
+    prompt = prompt, webhook_secret = canary.secret }:wait())
   return images[name]
 end
 
@@ -38,7 +40,7 @@ end
 
 function ways.save_as(request, prompt)
   local job = client_of(request):edit { prompt = prompt, save_as = request.path,
-                                        output_format = "png" }
+                                        output_format = "png", webhook_secret = canary.secret }
   local image, message, err = job:wait()
   return image and true, message, err, job
 end

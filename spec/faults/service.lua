@@ -2,6 +2,7 @@
 -- same bytes each time, so that a campaign can spoil each of them. What it was asked for, and what
 -- was paid for, stands in the server's ledger.
 
+local canary = require "faults.canary"
 local digest = require "openssl.digest"
 local picture = require "faults.picture"
 
@@ -32,8 +33,8 @@ local JSON = "Content-Type: application/json"
 --- replaces single ones through `options.answers`.
 service.answers = {
   submit = function(state, id)
-    return "200 OK", { JSON }, ('{"id":"%s","polling_url":"%s/v1/get_result?id=%s","cost":4.0,'
-      .. '"input_mp":0.01,"output_mp":1.05}'):format(id, state.base, id)
+    return "200 OK", { JSON }, ('{"id":"%s","polling_url":"%s/v1/get_result?id=%s&sig=%s",'
+      .. '"cost":4.0,"input_mp":0.01,"output_mp":1.05}'):format(id, state.base, id, canary.poll)
   end,
   poll = function(state, id)
     return "200 OK", { JSON, "Retry-After: 1", "X-Ratelimit-Limit: 1200" },
@@ -78,7 +79,7 @@ end
 --- itself and returns true; false ends the connection), `pace` (as Conn:request has it).
 function service.script(options)
   options = options or {}
-  local state = { base = options.base, signature = "c2lnbmF0dXJl", jobs = 0, ids = {} }
+  local state = { base = options.base, signature = canary.signature, jobs = 0, ids = {} }
   local answers = setmetatable(options.answers or {}, { __index = service.answers })
   return function(conn)
     while true do

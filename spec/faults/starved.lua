@@ -2,6 +2,8 @@
 -- allocation and all after it. Arguments: n, scenario, base URL, key, image, folder.
 -- Returns the scenario, which tells whether all went well, and what comes after it.
 
+local canary = require "faults.canary"
+
 local n, name, base, key, image, folder = ...
 
 local scenarios, after = {}, {}
@@ -15,7 +17,8 @@ local function options(more)
 end
 
 local function params(more)
-  local all = { prompt = name .. " " .. n, input_image = image, output_format = "png" }
+  local all = { prompt = name .. " " .. n, input_image = image, output_format = "png",
+                webhook_secret = canary.secret }
   for k, v in pairs(more or {}) do all[k] = v end
   return all
 end
