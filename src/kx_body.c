@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define CHUNK ((size_t)48 * 1024) /* bytes of an image coded at once: a multiple of three */
+#define PAGE 4096
+#define LINE 64 /* of the processor's cache */
 
 typedef struct body_part {
   char *text; /* NULL for an image */
@@ -127,6 +129,14 @@ static size_t read_text(kx_body *body, const body_part *part, char *buffer, size
   return size;
 }
 
+/* Returns 1 where a file's page is copied slowly: AMD's Zen takes four times as long when a byte's
+   place in its page moves up by less than a line. */
+static int copies_slowly(const char *to, uint64_t offset) {
+  size_t up = ((size_t)(uintptr_t)to - (size_t)offset) % PAGE;
+
+  return up > 0 && up < LINE;
+}
+
 /* Codes bytes that are left in the image; returns how many characters it wrote, or -1 with errno. */
 static ssize_t read_image(kx_body *body, const body_part *part, char *buffer, size_t size) {
   size_t want = size / 4 * 3;
@@ -135,6 +145,8 @@ static ssize_t read_image(kx_body *body, const body_part *part, char *buffer, si
   ssize_t got;
 
   if (want > CHUNK) want = CHUNK;
+  /* A line lower; from then on the file's offsets are others too. */
+  if (want == CHUNK && copies_slowly(buffer + want / 3, body->offset)) want -= (size_t)3 * LINE;
   /* The end of the characters' own room: coding overtakes its input only where both end. */
   if (want > 0) bytes = (unsigned char *)buffer + want / 3;
   else want = sizeof few; /* what does not fit goes through quad */
@@ -171,7 +183,7 @@ ssize_t kx_body_read(kx_body *body, char *buffer, size_t size) {
     } else if (part->text && body->offset < part->length) {
       done += read_text(body, part, buffer + done, size - done);
     } else if (!part->text && body->offset < part->source.size) {
-      if (done > 0 && size - done < 4) break; /* the next call has room for more than a few */
+      if (done > 0 && size - done <= (size_t)4 * LINE) break; /* the next call has more room */
       ssize_t n = read_image(body, part, buffer + done, size - done);
       if (n < 0) return -1;
       done += (size_t)n;

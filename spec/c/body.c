@@ -138,8 +138,34 @@ static void test_mark(void) {
   kx_body_free(body);
 }
 
+/* A file read to each place in a page: the same bytes, and one piece is shorter by a line where they
+   would all be copied slowly. */
+static void test_places(const char *image, size_t size) {
+  static char expected[ROOM], got[ROOM], pages[65536 + 2 * 4096];
+  char *page = pages + (4096 - (size_t)(uintptr_t)pages % 4096);
+  size_t place, which, length = kx_base64_encode(expected, image, size);
+  kx_piece piece = {KX_PATH, path, 0, NULL};
+
+  write_file(image, size);
+  for (place = 0; place < 4096; place += 16) {
+    kx_body *body = kx_body_new(&piece, 1, &which);
+    size_t done = 0, pieces[4] = {0, 0, 0, 0}, count = 0;
+    ssize_t n;
+    while (body && count < 4 && (n = kx_body_read(body, page + place, 65536)) > 0) {
+      memcpy(got + done, page + place, (size_t)n);
+      done += (size_t)n;
+      pieces[count++] = (size_t)n;
+    }
+    CHECK("a body is the same bytes at any place", done == length && !memcmp(got, expected, done));
+    CHECK("the first piece is where copies are fast",
+          pieces[0] == (place > 0 && place < 64 ? 65536 - 256 : 65536));
+    CHECK("the others are", pieces[1] == 65536);
+    kx_body_free(body);
+  }
+}
+
 int main(void) {
-  static char image[30001];
+  static char image[150000];
   static const size_t sizes[] = {0, 1, 2, 3, 4, 5, 6, 7, 12287, 12288, 12289, 24577, 30000};
   size_t i;
   int fd = mkstemp(path);
@@ -150,6 +176,7 @@ int main(void) {
   for (i = 0; i < sizeof sizes / sizeof *sizes; i++) test_sizes(image, sizes[i]);
   test_changes(image);
   test_mark();
+  test_places(image, sizeof image);
   unlink(path);
   return report();
 }
