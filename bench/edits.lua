@@ -30,7 +30,7 @@ function edits.measure(server, sizes, rounds, others)
     local samples = {}
     for round = 1, rounds do
       for _, client in ipairs(clients) do
-        if client.fast or (others or size.bytes < 1e6) and round <= math.max(1, rounds // 4) then
+        if client.fast or (others or size.bytes < 1e6) and round <= math.max(1, rounds // 7) then
           local of = samples[client.name] or {}
           samples[client.name] = of
           local count = client.fast and others and further or 10
