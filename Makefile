@@ -212,13 +212,10 @@ lint: deps-lint
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
 
-# How much of src/ the specs and the C programs reach, by line and by branch.
-coverage: deps-check deps-test
-	@rm -f build/coverage-5.4/*.gcda
-	@$(MAKE) -j2 $(luas:%=module-%)
-	-@$(MAKE) -k VARIANT=coverage SPECS="$(SPECS)" spec run-units
-	@for by in "" --branches; do \
-	  gcovr --root . --filter src/ --object-directory build/coverage-5.4 $$by --txt; done
+# How much of src/ the C programs, the specs and campaign R5 reach, by line and by branch.
+coverage: deps-check deps-test campaign-Q1
+	@for by in "" --branches; do gcovr --root . --filter src/ --exclude src/kx_stb.c \
+	  --object-directory build/coverage-5.4 $$by --txt; done
 
 # Each fuzzer for FUZZ_SECONDS, two at a time.
 FUZZ_SECONDS = 60

@@ -14,8 +14,10 @@ local sys = require "faults.sys"
 local MASKED = 0.05 -- of the failures that last: a single one may well be made up for
 local PATIENCE = 120 -- seconds for one try, on any machine
 
-local run = campaign.new { id = "R5", title = "any allocation and system call of C fails",
-                           at_once = 2 }
+local only = os.getenv "SCENARIOS" -- "name;name;" or "all": all n of these, without sanitizers
+
+local run = campaign.new { id = only and "R5-part" or "R5", at_once = 2,
+                           title = "any allocation and system call of C fails" }
 
 -- Those that allocate most stand first. With sanitizers every 7th n is tried, times the number.
 local scenarios = {
@@ -27,7 +29,6 @@ local scenarios = {
   { "file", 1 }, { "log", 1 }, { "thread", 1 },
 }
 
-local only = os.getenv "SCENARIOS" -- "name; name;": all n of these, without sanitizers
 local modes = { "onwards", "once", "EIO", "EINTR", "short" }
 local over_tls = { tls = true, warm = true, proxy = true }
 local module = os.getenv "KX_STARVED" or "build/5.4" -- another build: build/coverage-5.4
@@ -153,7 +154,7 @@ run:run(function()
     for _, one in ipairs(scenarios) do
       for _, mode in ipairs(modes) do
         local stride = only and 1 or campaign.size(7, asan and 7 * one[2] or 1, 1)
-        if not only or only:find(one[1] .. ";", 1, true) then
+        if not only or only == "all" or only:find(one[1] .. ";", 1, true) then
           cases[#cases + 1] = { scenario = one[1], mode = mode, stride = stride, asan = asan,
             name = ("%s, %s%s"):format(one[1], mode, asan and ", sanitized" or "") }
         end
@@ -163,7 +164,9 @@ run:run(function()
   run:each(cases, function(case) return try(case) end)
   local shares = {}
   for mode, felt in pairs(run.felt) do shares[mode] = run.masked[mode] / math.max(1, felt) end
-  if not only and shares.onwards >= MASKED then run:violation(nil, "too many failures are masked") end
+  if not only and shares.onwards >= MASKED then
+    run:violation(nil, "too many failures are masked")
+  end
   run.notes = { ("%d scenarios; masked: %.1f %% of allocations' failures that last, %.1f %% of "
     .. "single ones, %.1f %% of system calls'"):format(#scenarios, shares.onwards * 100,
     shares.once * 100, shares.EIO * 100) }

@@ -1,7 +1,7 @@
 -- The scenarios of R5, run in the module that spec/faults/starve.c is linked into: each again and
 -- again, with the n-th allocation of our own objects failing, until n is more than it makes.
--- Arguments: scenario, "onwards", "once" or how system calls are to fail ("EIO"), first n, stride, base URL, key, picture, folder, CA
--- file. One line of JSON for each n, then {"end": true}.
+-- Arguments: scenario, "onwards", "once" or how system calls are to fail ("EIO"), first n, stride,
+-- base URL, key, picture, folder, CA file. One line of JSON for each n, then {"end": true}.
 
 local cjson = require "cjson"
 local core = require "kontext.core"
@@ -57,6 +57,7 @@ local function file_of(suffix, content)
 end
 
 local map_path, jpeg_path = file_of("map.bmp", map), file_of("turned.jpg", turned)
+local alpha_path = file_of("alpha.png", alpha)
 
 local function prompt() return ("%s %s %d"):format(name, mode, n) end
 
@@ -176,8 +177,13 @@ scenarios.warm = scenarios.new
 local webp = "RIFF\26\0\0\0WEBPVP8L\13\0\0\0\47\1\64" .. ("\0"):rep(11)
 local checked = { bytes, jpeg, turned, map, alpha, webp }
 
+local checked_paths = {}
+for i, content in ipairs(checked) do checked_paths[i] = file_of("checked" .. i, content) end
+
 function scenarios.check()
-  for _, content in ipairs(checked) do
+  for i, content in ipairs(checked) do
+    local found, why, what = kontext.check { path = checked_paths[i] }
+    if not found and (content ~= map or what.kind ~= "image") then return nil, why, what end
     local known, message, err = kontext.check { bytes = content }
     if not known and content ~= map then return nil, message, err end
   end
@@ -200,7 +206,9 @@ function scenarios.thumbnail()
       calls[#calls + 1] = function() return core.thumbnail({ bytes = content }, 9, 7, format) end
     end
   end
-  calls[#calls + 1] = function() return core.thumbnail({ path = jpeg_path }, 60, 7, "png") end
+  for _, path in ipairs { jpeg_path, alpha_path, map_path } do
+    calls[#calls + 1] = function() return core.thumbnail({ path = path }, 60, 7, "png") end
+  end
   return all(table.unpack(calls))
 end
 

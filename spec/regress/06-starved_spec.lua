@@ -1,4 +1,4 @@
--- What memory or system calls that failed in C once led to: tried at every one (spec/faults/r5.lua).
+-- What memory or system calls that failed in C once led to, each failed in turn by campaign R5.
 describe("what fails in C #once", function()
   local promises = {
     path = "does not crash or hang when a socket cannot be watched",
