@@ -114,7 +114,7 @@ describe("a server that takes no connection", function()
       queued[i]:connect("127.0.0.1", port)
     end
     begin { base_url = "http://127.0.0.1:" .. port, connect_timeout = 0.2, timeout = 60 }
-    local _, _, err = edit():wait(20)
+    local _, _, err = edit():wait(10)
     assert.same({ "timeout", "submit", false, true },
       { err.kind, err.stage, err.charged, err.retryable })
     full:close()
@@ -235,7 +235,7 @@ describe("the queue", function()
       poll = { waiting, waiting, waiting, waiting, raw.ready() } })
     local begun = core.now()
     local jobs = { edit(), edit() }
-    for _, job in ipairs(jobs) do assert(job:wait(20)) end
+    for _, job in ipairs(jobs) do assert(job:wait(10)) end
     assert.is_true(core.now() - begun < 5)
     assert.equal(3, #server:requests("POST"))
   end)
@@ -334,7 +334,7 @@ describe("a step", function()
   end)
 end)
 
-describe("a step of the engine", function()
+describe("the engine's step", function()
   it("begins no more than there is time for", function()
     server:script { ["GET /"] = { { hang = true } } }
     local engine, count = core.engine {}, 200
@@ -350,6 +350,24 @@ describe("a step of the engine", function()
     local limit = core.now() + 20
     while sockets() - before < count and core.now() < limit do engine:step(0.01) end
     assert.equal(count, sockets() - before)
+    engine:close()
+  end)
+
+  it("takes no more of an answer than its cap, of an error 256 KiB", function()
+    server:script { ["GET /200"] = { { status = 200, body = ("x"):rep(1001) } },
+      ["GET /404"] = { { status = 404, body = ("x"):rep(262145) } } }
+    local engine = core.engine {}
+    for _, status in ipairs { 200, 404 } do
+      assert(engine:fetch { url = ("%s/%d"):format(server.url, status), plain = true,
+        direct = true, cap = 1000 })
+      local limit, events = core.now() + 10
+      repeat
+        engine:wait(core.now() + 0.1)
+        events = engine:step(0.01)
+      until events or core.now() > limit
+      assert.same({ status, "protocol", "CURLE_FILESIZE_EXCEEDED" },
+        { events[1].status, events[1].kind, events[1].code })
+    end
     engine:close()
   end)
 end)

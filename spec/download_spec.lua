@@ -173,6 +173,19 @@ describe("a picture with save_as that", function()
   end)
 end)
 
+describe("a picture larger than any", function()
+  it("is given up at 64 MiB, each time", function()
+    local row = { sample = { { times = 65, body = ("x"):rep(1048576),
+      raw = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\137PNG" } } }
+    server:rehearse { row }
+    row.client:close()
+    local err = row.job.error
+    assert.same({ "protocol", "download", "CURLE_FILESIZE_EXCEEDED" },
+      { err.kind, err.stage, err.code })
+    assert.equal(3, raw.count(row, "GET", "sample"))
+  end)
+end)
+
 describe("a picture that cannot be saved", function()
   -- Edits once with this save_as.
   local function save(path)

@@ -99,7 +99,7 @@ teardown(function()
 end)
 
 describe("a task whose polls meet", function()
-  setup(function() server:rehearse(rows) end)
+  setup(function() server:rehearse(rows, { timeout = 15 }) end)
   teardown(function()
     for _, row in ipairs(rows) do row.client:close() end
   end)

@@ -4,6 +4,7 @@
 -- A script maps "METHOD /path" to a list of answers, taken in turn; the last one stays. An answer:
 --   status, headers (lines), body    a whole answer: Content-Length is added
 --   raw                              these bytes instead
+--   times = N                        after them N times `body`
 --   cut = N                          only the first N bytes of the body, then the end
 --   read = N                         only about N bytes of the request's body are read
 --   delay = seconds, hang = true     before it; nothing at all
@@ -102,7 +103,13 @@ local function give(conn, answer, entry)
   if answer.delay then cqueues.sleep(answer.delay) end
   if answer.hang then cqueues.sleep(60) end
   if answer.drop or answer.hang then return false end
-  if answer.raw then return send(conn, filled(answer.raw, entry)) and answer.keep end
+  if answer.raw then
+    send(conn, filled(answer.raw, entry))
+    for _ = 1, answer.times or 0 do
+      if not send(conn, answer.body) then break end
+    end
+    return answer.keep
+  end
   local body = filled(answer.body or "", entry)
   local lines = { ("HTTP/1.1 %d Said"):format(answer.status), "Content-Length: " .. #body }
   for _, line in ipairs(answer.headers or {}) do lines[#lines + 1] = filled(line, entry) end
