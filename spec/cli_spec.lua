@@ -149,7 +149,8 @@ describe("the command #once", function()
   it("finds a name that no file has where none is given", function()
     assert.equal("car-edit.jpg\n", done("edit", "car.jpg", "p"))
     assert.equal("car-edit-2.jpg\n", done("edit", "car.jpg", "p"))
-    assert.equal("car-edit.png\n", done("edit", "car.jpg", "p", "--format", "png"))
+    sandbox.shell "mkfifo car-edit.png"
+    assert.equal("car-edit-2.png\n", done("edit", "car.jpg", "p", "--format", "png"))
   end)
 
   it("reads standard input and writes standard output", function()

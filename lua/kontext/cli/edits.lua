@@ -1,4 +1,5 @@
 --- The commands that edit: one picture, many, or what was begun before.
+local core = require "kontext.core"
 local json = require "kontext.json"
 local kontext = require "kontext"
 local params = require "kontext.params"
@@ -48,10 +49,11 @@ local function given(options)
   }
 end
 
+local others = { ENOTSUP = true, EISDIR = true } -- a FIFO, which nobody is to wait for; a folder
+
 local function exists(path)
-  local file = io.open(path, "rb")
-  if file then file:close() end
-  return file ~= nil
+  local _, outcome, known = core.check { path = path }
+  return outcome ~= "file" or others[known.code] == true
 end
 
 -- Returns a name in `directory` (default: the picture's own) that no file has and none will have
