@@ -239,7 +239,7 @@ function Client:_step(budget)
   local now = core.now()
   local stop = now + budget
   self._stepping, self._working = true, true
-  repeat -- what this begins is sent in the same step
+  repeat -- what this begins is sent in the same step, but who watches is shown each status
     self._began = false
     local events, moved = self._engine:step(stop - now)
     if events then self:_deliver(events) end
@@ -250,7 +250,7 @@ function Client:_step(budget)
       while self:_begin_queued() and core.now() < stop do end -- luacheck: ignore 542
       now = core.now()
     end
-  until not self._began or now >= stop
+  until not self._began or now >= stop or self._notices.first <= self._notices.last
   if self._moved and stop > self._shown + progress_interval then
     self:_show_progress()
     self._moved, self._shown = false, stop
