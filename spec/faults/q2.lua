@@ -161,6 +161,7 @@ run:run(function()
       return wrong
     end)
   end
+  os.execute("rm -rf " .. whole) -- before the sweep for secrets: the sources have those of tests
   run.notes = { ("%d killed"):format(killed),
     campaign.full and run.by_core .. " by the core specs alone" or nil }
 end)
