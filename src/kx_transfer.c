@@ -337,7 +337,8 @@ void kx_transfer_end(kx_transfer *t, CURLcode code) {
     curl_easy_cleanup(t->easy);
     t->easy = NULL;
   }
-  if (t->status < 100 || t->status > 999) { /* libcurl is content with 000, -99 and 1000 */
+  /* libcurl is content with 000, -99 and 1000; and 1xx comes before an answer, it is none. */
+  if (t->status < 200 || t->status > 999) {
     t->status = 0;
     if (code == CURLE_OK) code = CURLE_WEIRD_SERVER_REPLY;
   }

@@ -105,7 +105,7 @@ return {
   { name = "a list in place of an object", kind = A, status = 200,
     act = says(function(body) return whole("200 OK", "[" .. body .. "]")() end) },
   { name = "no HTTP at all", kind = A, act = says(function() return "SSH-2.0-x\r\n\r\n" end) },
-  { name = "1xx without end", kind = A, status = 100,
+  { name = "1xx without end", kind = A,
     act = forever(("HTTP/1.1 100 Continue\r\n\r\n"):rep(100)) },
   { name = "headers without end", kind = A, status = 200,
     act = forever(("X-More: %s\r\n"):format(("x"):rep(4000)):rep(10), head "200 OK") },
