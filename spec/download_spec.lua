@@ -197,7 +197,7 @@ describe("a picture that cannot be saved", function()
 
   it("is in job.image all the same, and nothing is paid or fetched again", function()
     for path, code in pairs {
-      [folder .. "/no/such.png"] = "ENOENT", [folder .. "/"] = "EISDIR", ["/dev/null"] = "ENOTSUP",
+      [folder .. "/no/such.png"] = "ENOENT", [folder .. "/"] = "EISDIR", ["/dev/full"] = "ENOTSUP",
     } do
       local job, row = save(path)
       assert.equal("failed", job.status)

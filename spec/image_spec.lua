@@ -46,7 +46,7 @@ describe("an image", function()
 
   it("that cannot be saved leaves the old file, and says why", function()
     for path, code in pairs {
-      [folder .. "/no/such.png"] = "ENOENT", [folder] = "EISDIR", ["/dev/null"] = "ENOTSUP",
+      [folder .. "/no/such.png"] = "ENOENT", [folder] = "EISDIR", ["/dev/full"] = "ENOTSUP",
       [folder .. "/" .. ("x"):rep(300)] = "ENAMETOOLONG", [""] = "EISDIR",
     } do
       local saved, message, err = image:save(path)

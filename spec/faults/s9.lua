@@ -189,7 +189,7 @@ local hopeless = {
   { name = "a link to a folder", decoy = decoys[3] },
   { name = "a FIFO", decoy = decoys[5] },
   { name = "a device", decoy = decoys[6] },
-  { name = "the null device", path = function() return "/dev/null" end },
+  { name = "a device of the system", path = function() return "/dev/full" end },
   { name = "a link to itself", path = function(place)
     shell("ln -s", place.root .. "/loop", place.root .. "/loop")
     return place.root .. "/loop"
