@@ -1,0 +1,16 @@
+local kontext = require "kontext"
+
+describe("kontext.info", function()
+  it("tells the versions of what it is made of", function()
+    local info = kontext.info()
+    assert.equal(require "kontext.version", info.module)
+    assert.equal(_VERSION, info.lua)
+    assert.matches("^%d+%.%d+", info.libcurl)
+    assert.matches("%d", info.tls)
+    assert.matches("^%d+%.%d+$", info.stb)
+    assert.is_true(info.jpeg:find "^libjpeg" ~= nil or info.jpeg == "stb_image")
+    assert.is_true(info.resolver == "asynchronous" or info.resolver == "blocking")
+    assert.is_true(info.poller == "epoll" or info.poller == "poll")
+    assert.is_string(info.json)
+  end)
+end)
