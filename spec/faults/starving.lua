@@ -127,26 +127,31 @@ end
 
 function scenarios.batch() return batch(("%s/batch-%s-%d"):format(folder, mode, n)) end
 
+-- The outcome of what was to end this way, if it had not ended before.
+local function stopped(kind)
+  local err = held.job.error
+  return held.job.status == "ready" or err.kind == kind, tostring(err), err
+end
+
 function scenarios.cancel()
   held.job = new():edit(params())
   while held.job.status ~= "pending" and not held.job:ended() do held.client:poll(0.01) end
   held.job:cancel()
-  return held.job.status == "cancelled", held.job.error.message, held.job.error
+  return stopped "cancelled"
 end
 
 function scenarios.close()
   held.job = new():edit(params())
   while held.job.status == "waiting" do held.client:poll(0.01) end
   held.client:close()
-  return held.job.error.kind == "closed", held.job.error.message, held.job.error
+  return stopped "closed"
 end
 
 function scenarios.close_fit()
   held.job = new():edit(params { input_image = { path = map_path }, fit = true })
   for _ = 1, 3 do held.client:poll(0.001) end
   held.client:close()
-  return held.job.error and held.job.error.kind == "closed", tostring(held.job.error),
-    held.job.error
+  return stopped "closed"
 end
 
 function scenarios.resume()
