@@ -30,7 +30,7 @@ end
 ---
 --- port (0: any free one), host ("127.0.0.1"), tls (false), ca_file (where the certificate is
 --- written; a temporary file), ready_after (seconds to a picture: 0.5), max_active (24), seed
---- (any), link_life (seconds: 600), credits (1,000,000), threads (that paint: 2), ledger_size
+--- (any), link_life (seconds: 600), credits (1,000,000), threads (that paint: 1), ledger_size
 --- (entries kept: 5000), webhook_signature (false: true also signs with X-BFL-Signature),
 --- with_parent (false: true also stops when the process that started this one has ended)
 ---@param options? table
