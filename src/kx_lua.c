@@ -127,7 +127,7 @@ static CURLUcode url_part(CURLU *url, CURLUPart part, unsigned flags, char *to, 
 /* Parses `text`, seen from `base` where that is given; returns curl's code. */
 static CURLUcode parse_url(const char *text, const char *base, url_parts *parts) {
   CURLU *url = curl_url();
-  char *user = NULL;
+  char *user = NULL, *again = NULL;
   CURLUcode code = CURLUE_OUT_OF_MEMORY, whose;
   /* A signed URL is asked for as it came; a relative one's dots are for the way from its base. */
   const unsigned flags = CURLU_NON_SUPPORT_SCHEME | (base ? 0 : CURLU_PATH_AS_IS);
@@ -144,6 +144,11 @@ static CURLUcode parse_url(const char *text, const char *base, url_parts *parts)
   whose = curl_url_get(url, CURLUPART_USER, &user, 0);
   parts->user = whose == CURLUE_OK;
   if (!code && whose != CURLUE_OK && whose != CURLUE_NO_USER) code = whose;
+  /* A transfer reads it again, and "0%36" read once is "06", which read again is 0.0.0.6. */
+  if (!code) code = curl_url_set(url, CURLUPART_URL, parts->url, flags | CURLU_PATH_AS_IS);
+  if (!code) code = curl_url_get(url, CURLUPART_URL, &again, 0);
+  if (!code && strcmp(again, parts->url) != 0) code = CURLUE_MALFORMED_INPUT;
+  curl_free(again);
   curl_free(user);
   curl_url_cleanup(url);
   return code;

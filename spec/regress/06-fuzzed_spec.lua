@@ -34,6 +34,16 @@ describe("a host without a name before .bfl.ai", function()
   end)
 end)
 
+describe("a host that reads otherwise when it is read again", function()
+  it("is asked for nothing: it would not be the one that was judged", function()
+    for _, url in ipairs { "https://0%36/", "https:/0%36", "https://0%2536/", "https://%30x7f.1/" } do
+      assert.is_nil((origin.read(url, false)), url)
+    end
+    assert.equal("127.0.0.1", origin.read("https://0x7f.1/", false).host)
+    assert.equal("api.bfl.ai", origin.read("https://api.%62fl.ai/", false).host)
+  end)
+end)
+
 describe("an answer", function()
   it("whose status line has no status ends the edit as ambiguous, and raises nothing", function()
     for _, status in ipairs { "000", "-99", "061" } do
