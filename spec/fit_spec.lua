@@ -301,7 +301,7 @@ describe("fit", function()
     assert.equal(0, #server:requests "POST")
   end)
 
-  it("holds up no host", function()
+  it("holds up no host #plain", function()
     local steps, longest
     for _ = 1, 3 do -- a step that the system let wait is not ours
       steps, longest = 0, 0

@@ -76,10 +76,10 @@ local rows = {
   { name = "Ready without a link, twice", polls = 2, kind = "protocol", charged = true,
     resumable = true, poll = { raw.status("Ready", { result = { seed = 7 } }) } },
   { name = "a status that no document names, to the end of its time", kind = "timeout",
-    poll = { raw.status "Dreaming" }, params = { timeout = 0.3 }, resumable = true,
+    poll = { raw.status "Dreaming" }, params = { timeout = 2 }, resumable = true,
     options = { poll_interval = 0.1 }, says = '"Dreaming"' },
   { name = "no answer in its time", polls = 1, kind = "timeout", poll = { { hang = true } },
-    params = { timeout = 0.3 }, resumable = true },
+    params = { timeout = 2 }, resumable = true },
 }
 for i, row in ipairs(rows) do
   for _, answer in ipairs(row.poll or {}) do
