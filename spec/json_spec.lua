@@ -21,13 +21,18 @@ describe("decode", function()
   it("never raises, and says what is wrong", function()
     for _, text in ipairs {
       "", " ", "null", "{", "[1,", "nope", '{"a":}', "<html>", "\0\0", '"\\ud800"',
-      ("["):rep(100000),
-      '{"a":NaN}', "[Infinity]", "[-Infinity]", "[1e999]", '{"a":{"b":[-1e999]}}',
+      ("["):rep(100000), "1e999", "-1e999",
     } do
       local value, message = json.decode(text)
       assert.is_nil(value, text)
       assert.is_string(message, text)
     end
+  end)
+
+  it("loses nothing else for a number that is not finite", function()
+    assert.same({ id = "x" }, json.decode '{"cost":1e999,"id":"x"}')
+    assert.same({ id = "x" }, json.decode '{"cost":NaN,"id":"x"}')
+    assert.same({ { b = { false, 1 } } }, json.decode '[{"b":[-1e999,1]}]')
   end)
 
   it("refuses what is deeper than any answer", function()

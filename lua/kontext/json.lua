@@ -21,14 +21,13 @@ json.name = found and ("lua-cjson " .. tostring(codec._VERSION)) or "vim.json"
 local exact = 2 ^ 53 -- a double holds each integer up to it
 local tointeger = math.tointeger or function(n) return n end -- luacheck: ignore 143
 
--- Returns `value` as answers are handed on: no field is null (in a list null becomes false, so that
--- a list keeps its length), a whole number is an integer where Lua has them, and none is endless.
+-- Returns `value` as answers are handed on: no field is null or an endless number, for which a paid
+-- task's other fields must not be lost (in a list they become false, so that it keeps its length),
+-- and a whole number is an integer where Lua has them.
 local function tidy(value)
   if value == null then return nil end
   if type(value) == "number" then
-    if value ~= value or value == math.huge or value == -math.huge then
-      error("a number is not finite", 0)
-    end
+    if value ~= value or value == math.huge or value == -math.huge then return nil end
     return value % 1 == 0 and math.abs(value) < exact and tointeger(value) or value
   end
   if type(value) == "table" then
@@ -41,7 +40,8 @@ local function tidy(value)
   return value
 end
 
---- Reads a JSON text, and never raises. A field that is null is absent; null in a list is false.
+--- Reads a JSON text, and never raises. A field that is null or no finite number is absent; in a
+--- list it is false.
 ---@param text string
 ---@return any value or nil
 ---@return string? message
@@ -51,8 +51,8 @@ function json.decode(text)
       #text, api.limits.answer)
   end
   local done, value, message = pcall(codec.decode, text)
-  if done and value ~= nil then done, value = pcall(tidy, value) end
   if not done then value, message = nil, value end
+  value = tidy(value)
   if value == nil then return nil, tostring(message or "the text is null") end
   return value
 end
