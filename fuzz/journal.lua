@@ -61,7 +61,8 @@ end
 local function same(a, b)
   for number, entry in pairs(a) do
     local other = assert(b[number], "an edit is lost")
-    assert(other.state == entry.state and other.line == entry.line and other.token == entry.token)
+    assert(other.state == entry.state and other.line == entry.line)
+    assert(entry.state ~= "accepted" or other.token == entry.token) -- else nobody asks for it
   end
 end
 
