@@ -299,7 +299,7 @@ function Campaign:finish()
   report:write(cjson.encode { id = self.id, title = self.title, cases = self.cases, line = line,
     violations = #self.violations, leaks = self.leaks, swept = self.swept, worst = longest,
     seconds = seconds, notes = table.concat(self.notes, "; "),
-    size = campaign.size("quick", "usual", "full") }, "\n")
+    size = campaign.size("quick", "CI", "full") }, "\n")
   report:close()
   for i = 1, math.min(20, #self.violations) do io.stderr:write("  ", self.violations[i], "\n") end
   io.stdout:write(line, "\n"):flush()
