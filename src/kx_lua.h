@@ -1,4 +1,4 @@
-/* What the files of the binding share. */
+/* What the files of the binding share: they, kx_lua.c and kx_lua_*.c, alone include Lua. */
 #ifndef KX_LUA_H
 #define KX_LUA_H
 

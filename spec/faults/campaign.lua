@@ -30,6 +30,15 @@ function campaign.size(quick, usual, full)
   return campaign.full and full or campaign.quick and quick or usual
 end
 
+--- Returns a file's bytes, or nil where it cannot be opened.
+function campaign.read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local bytes = file:read "a"
+  file:close()
+  return bytes
+end
+
 local Campaign = {}
 Campaign.__index = Campaign
 

@@ -105,18 +105,10 @@ local function once(place, how)
   return results, ended and manner == "exit" and number == 0, died, manner, number
 end
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "a"
-  file:close()
-  return bytes
-end
-
 -- What is wrong with the files that are there, at any moment.
 local function torn(place)
   for _, name in ipairs(sys.list(place.folder)) do
-    if name:find "^%d" and read(place.folder .. "/" .. name) ~= service.result then
+    if name:find "^%d" and campaign.read(place.folder .. "/" .. name) ~= service.result then
       return "torn picture " .. name
     end
   end
@@ -157,7 +149,7 @@ local function try(case)
     if one.posts > 1 then
       wrong = ("edit %d PAID %d TIMES (%s)"):format(item, one.posts, result.kind)
     elseif result.kind == "saved" then
-      if one.posts ~= 1 or not read(("%s/%d.png"):format(place.folder, item)) then
+      if one.posts ~= 1 or not campaign.read(("%s/%d.png"):format(place.folder, item)) then
         wrong = ("edit %d is called saved: %d submits"):format(item, one.posts)
       end
     elseif result.kind == "ambiguous" then
@@ -197,8 +189,8 @@ local function kill_undoubted(place)
     while not how.dead do
       sys.kill(pid, 19) -- SIGSTOP
       repeat cqueues.sleep(0.001)
-      until how.dead or (read("/proc/" .. pid .. "/stat") or ") T"):find "%) [TZ]"
-      if cqueues.monotime() > patience or not in_doubt(read(place.journal) or "") then
+      until how.dead or (campaign.read("/proc/" .. pid .. "/stat") or ") T"):find "%) [TZ]"
+      if cqueues.monotime() > patience or not in_doubt(campaign.read(place.journal) or "") then
         return sys.kill(pid, signal)
       end
       sys.kill(pid, 18) -- SIGCONT
@@ -246,7 +238,7 @@ local function forty(round)
     local result = results[item] or { kind = "nothing" }
     if paid[item] ~= 1 then
       wrong = ("edit %d was paid %d times (%s)"):format(item, paid[item] or 0, result.kind)
-    elseif read(("%s/%d.png"):format(place.folder, item)) ~= service.result then
+    elseif campaign.read(("%s/%d.png"):format(place.folder, item)) ~= service.result then
       wrong = ("edit %d: %s %s"):format(item, result.kind, result.text or "no picture")
     end
   end

@@ -21,14 +21,6 @@ local run = campaign.new { id = "R6", title = "every file operation fails", at_o
 
 local image = run.temporary .. "/small.png"
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "a"
-  file:close()
-  return bytes
-end
-
 -- Runs the batch once; returns the results by item, and how it ended.
 local function once(place, env, limits)
   limits.stderr = run.temporary .. "/said" -- a failing interpreter may say what it likes
@@ -63,7 +55,7 @@ local function try(case)
   place.base = state.base
   if case.before then case.before(place) end
   local first, ended, how, code = once(place, case.env, case.limits or {})
-  local journal = read(place.journal) or ""
+  local journal = campaign.read(place.journal) or ""
   local posts = server.submits(back.ledger)
   local wrong
   if how == "signal" and code ~= 9 and code ~= 25 then -- 25: SIGXFSZ, the host's own choice
@@ -87,7 +79,7 @@ local function try(case)
   for item = 1, ITEMS do
     if wrong then break end
     local one, before = second[item] or { kind = "nothing" }, first[item]
-    local bytes = read(("%s/%d.png"):format(place.folder, item))
+    local bytes = campaign.read(("%s/%d.png"):format(place.folder, item))
     if (paid[item] or 0) > 1 then
       wrong = ("edit %d PAID %d TIMES; first %s, then %s"):format(item, paid[item],
         before and before.text or "nothing", one.kind)
@@ -129,7 +121,7 @@ local function calls()
   local case = { env = { "LD_PRELOAD=" .. os.getenv "PWD" .. "/build/faults/inject.so",
                          "KX_INJECT=file:0:EIO", "KX_INJECT_COUNT=" .. count } }
   assert(not try(case))
-  return (string.unpack("<I8", read(count)))
+  return (string.unpack("<I8", campaign.read(count)))
 end
 
 -- A disk of its own, with so many bytes left.

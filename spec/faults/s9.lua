@@ -33,14 +33,6 @@ local function write(path, bytes)
   file:close()
 end
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "a"
-  file:close()
-  return bytes
-end
-
 -- So many outlived lines that opening the journal compacts it.
 local function outlived()
   local lines = {}
@@ -94,7 +86,7 @@ local function files_of(folder, files, others)
   for _, name in ipairs(sys.list(folder) or {}) do
     local path = folder .. "/" .. name
     local kind = sys.stat(path).kind
-    if kind == "file" then files[path] = read(path)
+    if kind == "file" then files[path] = campaign.read(path)
     elseif kind == "directory" then files_of(path, files, others)
     else others[#others + 1] = path end
   end
