@@ -16,4 +16,4 @@ local image = assert(kontext.edit {
   end,
 }:wait())
 
-print(("%s: %d x %d, seed %s"):format(output, image.width, image.height, tostring(image.seed)))
+print(("%s: %d x %d, seed %s"):format(output, image.width, image.height, image.seed or "not told"))

@@ -33,7 +33,9 @@ describe("the example #once", function()
   it("edit.lua edits a picture once and tells its progress", function()
     local output, submits = run("edit.lua", "car.jpg", "Make it red", "red.jpg")
     assert.equal(1, #submits)
-    assert.matches("uploading.*pending.*downloading.*red.jpg: 1248 x 832, seed %d+", output)
+    local seed = output:match "uploading.*pending.*downloading.*red.jpg: 1248 x 832, seed (.*)\n"
+    -- The service tells the seed in some answers only, and the emulator does as it does.
+    assert.is_true(seed == "not told" or tonumber(seed) ~= nil, output)
     assert.equal("1248x832", size_of "red.jpg")
   end)
 
