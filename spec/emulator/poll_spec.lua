@@ -169,6 +169,21 @@ describe("the emulator's seed", function()
     local id = ("%x"):rep(8) .. "%-" .. "[%x-]*"
     assert.not_equal(first:gsub(id, "ID"), other:gsub(id, "ID"))
   end)
+
+  it("decides on what endings leave out, however often was polled before", function()
+    local function run(pause)
+      local server, said = support.start { seed = 11, ready_after = 0.3 }, {}
+      for i, words in ipairs { "", "[emulate: failed]", "[emulate: slow 0.5]" } do
+        local url, names = server:submit { prompt = "A castle " .. words }.json.polling_url, {}
+        os.execute("sleep " .. pause)
+        for name in server:await(url).body:gmatch '"([%w_]+)":' do names[#names + 1] = name end
+        said[i] = table.concat(names, " ")
+      end
+      server:stop()
+      return said
+    end
+    assert.same(run(0), run(0.6))
+  end)
 end)
 
 describe("the emulator's link to a picture", function()

@@ -146,11 +146,13 @@ end
 function methods:stop() self.process:stop() end
 
 --- Starts an emulator with emulator.start's options; $KONTEXT_EMULATOR_LUA names the interpreter,
---- whichever Lua runs the spec.
+--- whichever Lua runs the spec. It leaves out the same in every run, unless $KONTEXT_EMULATOR_SEED
+--- says otherwise.
 ---@param options? table
 function support.start(options)
   options = options or {}
   options.ready_after = options.ready_after or 0.2
+  options.seed = options.seed or tonumber(os.getenv "KONTEXT_EMULATOR_SEED") or 1
   options.lua = options.lua or os.getenv "KONTEXT_EMULATOR_LUA"
   local process = assert(emulator.start(options))
   return setmetatable({

@@ -216,11 +216,11 @@ function service:poll(request)
     task.entry.polls, request.entry.task = task.polls, id
     status, answer = status_of(task)
     if answer then return answer end
-    if status == "Ready" then
-      task.ready_polls = task.ready_polls + 1
-      said.result, said.cost = self.tasks:result(task), random(2) == 1 and task.cost or nil
-    elseif status == task.outcome.status then
-      said.details = task.outcome.details
+    if status == task.outcome.status then
+      task.end_polls = task.end_polls + 1
+      random, said.details = tasks.chance(task), task.outcome.details
+      said.result = self.tasks:result(task, random)
+      said.cost = status == "Ready" and random(2) == 1 and task.cost or nil
     elseif status ~= "Task not found" then
       said.progress = self.tasks:progress(task)
     end

@@ -95,7 +95,7 @@ function tasks:accept(order)
     seed = order.seed or params.seed and ("%.0f"):format(params.seed)
       or tostring(random(2147483646)),
     created = options.now(), duration = options.ready_after, outcome = { status = "Ready" },
-    polls = 0, ready_polls = 0, cost = MODELS[order.model].cost,
+    polls = 0, end_polls = 0, cost = MODELS[order.model].cost,
   }
   for _, it in ipairs(task.rehearsals) do
     if it.row.delay then task.duration = it.row.delay(it.number) end
@@ -151,7 +151,9 @@ function tasks:live(task)
   task.ended, task.outcome, task.entry.status = options.now(), outcome, outcome.status
   self:set_active(task, -1)
   if outcome.refund then self:charge(task, -task.cost) end
-  if task.params.webhook_url then options.webhooks:deliver(task, self:result(task)) end
+  if task.params.webhook_url then
+    options.webhooks:deliver(task, self:result(task, tasks.chance(task)))
+  end
 end
 
 --- How far an active task is: 0.1 … 1.0, and nil in the end.
@@ -170,15 +172,21 @@ function tasks:expiry(task, life)
   return expires
 end
 
+--- Chance for the next to tell of a task's end: how often it was polled before does not matter.
+---@param task table
+---@return fun(n?: integer): number
+function tasks.chance(task) return generator(("end %s %d"):format(task.id, task.end_polls)) end
+
 --- The result of an ended task, or nil where it has none. All but the sample may be missing; null
 --- they are on demand only, since the most used SDK takes no null there.
 ---@param task table
+---@param random fun(n?: integer): number
 ---@return table? object
-function tasks:result(task)
+function tasks:result(task, random)
   if not task.path then return nil end
-  local result, random = { has_sample = true, life = self.options.link_life }, task.random
+  local result = { has_sample = true, life = self.options.link_life }
   for _, it in ipairs(task.rehearsals) do
-    if it.row.result then it.row.result(result, task.ready_polls) end
+    if it.row.result then it.row.result(result, task.end_polls) end
   end
   local sample = result.has_sample and task.origin
     .. self.options.delivery:link(task.path, self:expiry(task, result.life)) or nil
