@@ -193,7 +193,7 @@ local function complete(options)
 end
 
 --- Listens, and returns the server: its `url`, and `pem` when it speaks TLS. Nothing is answered
---- until `run`.
+--- until `run`, which is also when SIGINT and SIGTERM are heeded again.
 ---@param options table as emulator.serve's
 ---@return table? server, string? message
 function server.new(options)
@@ -230,6 +230,7 @@ function server.new(options)
   local _, host, port = self.http:localname()
   if host:find(":", 1, true) then host = "[" .. host .. "]" end
   self.url = ("%s://%s:%d"):format(options.tls and "https" or "http", host, port)
+  signal.block(signal.SIGINT, signal.SIGTERM) -- who knows the URL may send one already
   return self
 end
 
@@ -252,7 +253,6 @@ end
 --- Answers until SIGINT or SIGTERM comes, or the parent has ended where that is asked for.
 ---@param with_parent boolean?
 function server:run(with_parent)
-  signal.block(signal.SIGINT, signal.SIGTERM)
   local stop = signal.listen(signal.SIGINT, signal.SIGTERM)
   local stopped, starter = false, with_parent and parent()
   self.controller:wrap(function()
