@@ -310,8 +310,11 @@ describe("the emulator's limits", function()
 
   it("allow 24 active tasks, and more as soon as they end", function()
     assert.same({ [200] = 24, [429] = 2 }, submits(26))
-    os.execute "sleep 2.2"
-    assert.same({ [200] = 1 }, submits(1))
+    for _ = 1, 100 do
+      os.execute "sleep 0.1"
+      if submits(1)[200] then return end
+    end
+    error "they never end"
   end)
 
   it("allow 6 active tasks of the larger model", function()
