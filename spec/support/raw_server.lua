@@ -21,7 +21,7 @@ local socket = require "cqueues.socket"
 local WHOLE = 65536 -- bytes of a body that the ledger shows; larger ones are put into a file
 
 local loop = cqueues.new()
-local script, ledger, connections, base = {}, {}, 0, nil
+local script, ledger, connections, heads, base = {}, {}, 0, 0, nil
 
 local function listen()
   local listener = assert(socket.listen { host = "127.0.0.1", port = 0, nodelay = true })
@@ -78,7 +78,7 @@ local function note(head, connection)
   end
   entry.path = (entry.target or ""):match "^[^?]*"
   entry.length = tonumber(entry.headers["content-length"]) or 0
-  ledger[#ledger + 1] = entry
+  ledger[#ledger + 1], heads = entry, heads + 1
   return entry
 end
 
@@ -134,10 +134,23 @@ local function serve(conn, number)
   conn:close() -- with a part of the request unread this is a reset
 end
 
+-- Lets in what was sent before an order: a ledger lacks none of it, and begins with none of it.
+local function settle()
+  local before, turns = nil, 0
+  for _ = 1, 1000 do
+    cqueues.sleep(0)
+    local now = connections + heads
+    turns = now == before and turns + 1 or 0
+    if turns == 10 then return end
+    before = now
+  end
+end
+
 -- Obeys one order of the test.
 local function obey(order)
   local told = true
   if order.stop then os.exit(0) end
+  settle()
   if order.script then script, ledger = order.script, {} end
   if order.ledger then told = { entries = ledger, connections = connections } end
   return cjson.encode(told) .. "\n"
