@@ -130,7 +130,7 @@ describe("a batch", function()
   it("that is cancelled sends nothing more", function()
     begin { poll = { waiting } }
     local batch = client:batch(list(6), { max_active = 2 })
-    drive(function() return #server:requests "GET" >= 2 end)
+    drive(function() return posts() == 2 end)
     batch:cancel()
     local results = assert(batch:wait(20))
     for _, result in ipairs(results) do assert.equal("cancelled", result.error.kind) end
@@ -173,7 +173,9 @@ describe("a batch that is run again", function()
     local items = list(2, { key = "edit %d", save_as = folder .. "/%d.png" })
     begin_again({}, { poll = { waiting } })
     local batch = client:batch(items)
-    drive(function() return #server:requests "GET" >= 2 end)
+    drive(function() -- until both were accepted
+      return select(2, pictures.read(folder .. "/journal"):gsub(" ACCEPTED ", "")) == 2
+    end)
     client:close()
     assert.equal(2, posts())
     assert.is_true(batch:ended())
