@@ -60,7 +60,7 @@ local rows = {
   { name = "has a link to plain HTTP elsewhere", gets = 0, kind = "protocol",
     poll = { raw.ready { sample = "http://evil.test/x.png" } } },
   { name = "stalls past the job's time", gets = 1, kind = "timeout", sample = { { hang = true } },
-    params = { timeout = 0.5 } },
+    params = { timeout = 2 } },
 }
 for i, row in ipairs(rows) do
   for _, answers in pairs(row.more or {}) do

@@ -179,7 +179,7 @@ describe("a later run", function()
 
   it("goes on with what was accepted, also when its time had run out", function()
     begin { poll = { waiting } }
-    assert.equal("timeout", select(3, edit { timeout = 0.3 }:wait(20)).kind)
+    assert.equal("timeout", select(3, edit { timeout = 0.8 }:wait(20)).kind)
     assert.equal(1, posts())
     local jobs = resume()
     assert.same({ 1, "ready" }, { #jobs, jobs[1] and jobs[1].status })

@@ -43,7 +43,7 @@ local rows = {
   { name = "a server that nobody runs", posts = 0, kind = "network", retryable = true,
     charged = false, options = { base_url = "http://127.0.0.1:1" } },
   { name = "a body that could not be sent in its time", posts = 1, whole = 0, large = true,
-    submit = { { read = 1000, hang = true } }, params = { timeout = 0.5 },
+    submit = { { read = 1000, hang = true } }, params = { timeout = 2 },
     kind = "timeout", retryable = true },
 
   { name = "a 413 in the middle of the body", posts = 1, whole = 0, large = true,
@@ -69,7 +69,7 @@ local rows = {
     status = 408 },
   { name = "no answer", posts = 1, submit = { { drop = true } }, kind = "ambiguous" },
   { name = "no answer in its time", posts = 1, submit = { { hang = true } },
-    params = { timeout = 0.5 }, kind = "ambiguous" },
+    params = { timeout = 2 }, kind = "ambiguous" },
   { name = "an answer that broke off", posts = 1, kind = "ambiguous", status = 200,
     submit = { { status = 200, body = id, cut = 40 } }, job_id = "task-1" },
   { name = "an answer that broke off in its head", posts = 1, kind = "ambiguous", status = 200,
