@@ -63,13 +63,26 @@ function queue:_next_due()
   return self._due
 end
 
--- Does what is due of the active jobs until `stop`, and finds when the next is.
+-- Returns when something of an active job is due: its next call, or the end of its time, which of
+-- an upload the engine tells, with how much of it was sent.
+local function due_of(running)
+  local due = running.status == "uploading" and math.huge or running._deadline
+  return running._next and running._due < due and running._due or due
+end
+
+local function sooner(a, b) return due_of(a) < due_of(b) end
+
+-- Does what is due of the active jobs until `stop`, and finds when the next is. What is due longest
+-- comes first: where time is short, the others would wait for good.
 function queue:_do_due(stop)
-  local now = core.now()
-  self._due = math.huge
+  local now, list = core.now(), {}
   for running in pairs(self._active) do
+    if due_of(running) <= now then list[#list + 1] = running end
+  end
+  table.sort(list, sooner)
+  for _, running in ipairs(list) do
     if running._deadline <= now and running.status ~= "uploading" then
-      running:_time_out() -- of an upload the engine tells, with how much of it was sent
+      running:_time_out()
     elseif running._next and running._due <= now then
       local name = running._next
       running._next = nil
@@ -77,10 +90,9 @@ function queue:_do_due(stop)
       if core.now() >= stop then break end
     end
   end
+  self._due = math.huge
   for running in pairs(self._active) do
-    local due = running.status == "uploading" and math.huge or running._deadline
-    if running._next and running._due < due then due = running._due end
-    if due < self._due then self._due = due end
+    self._due = math.min(self._due, due_of(running))
   end
 end
 

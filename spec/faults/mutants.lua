@@ -108,6 +108,10 @@ of("src/kx_engine.c", {
   { name = "a step does all there is to do",
     old = "while (e->more && now < end)", new = "while (e->more && end)",
     by = "spec/client_spec.lua" },
+  { name = "all uploads begin at once, and end with the last",
+    old = "now - e->begun > PATIENCE", new = "now > PATIENCE", by = "spec/c/engine.c" },
+  { name = "what is begun keeps the others waiting without end",
+    old = "now - e->begun > PATIENCE", new = "e->begun > now", by = "spec/c/engine.c" },
   { name = "the host's child processes get the sockets",
     old = "  type |= SOCK_CLOEXEC;", new = "", by = "spec/client_spec.lua" },
 })
@@ -331,6 +335,9 @@ of("lua/kontext/queue.lua", {
     old = "if running._deadline <= now and", new = "if false and", by = "spec/client_spec.lua" },
   { name = "a limited submit waits though an edit of ours has ended",
     old = "      waiting._due = 0\n", new = "", by = "spec/client_spec.lua" },
+  { name = "the same few jobs have all the turns",
+    old = "table.sort(list, sooner)", new = "table.sort(list, function() return sooner == nil end)",
+    by = "spec/regress/10-turns_spec.lua" },
 })
 
 of("lua/kontext/client.lua", {

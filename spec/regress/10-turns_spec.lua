@@ -1,0 +1,44 @@
+local kontext = require "kontext"
+local raw = require "spec.support.raw"
+
+-- Where steps are short and much is due, the same few jobs once had all the turns.
+describe("polls", function()
+  it("take turns where more is due than is done", function()
+    local server, accepted, tasks = raw.start(), {}, 12
+    local pending = raw.status "Pending"
+    pending.keep = true
+    for i = 1, tasks do
+      accepted[i] = raw.accepted { polling_url = "$HERE/v1/get_result?id=task-" .. i }
+    end
+    server:script(raw.service({}, "", { submit = accepted, poll = { pending } }))
+    local client = kontext.new { base_url = server.url, api_key = raw.key,
+      poll_interval = 0.00001 }
+    local jobs, polls = {}
+    for i = 1, tasks do jobs[i] = client:edit { prompt = "x", input_image = raw.picture } end
+    local function all_wait()
+      for _, job in ipairs(jobs) do
+        if job.status ~= "pending" then return false end
+      end
+      return true
+    end
+    while not all_wait() do client:poll(0.01) end
+    local before = #server:requests("GET", "get_result")
+    repeat
+      for _ = 1, 500 do client:step() end
+      local seen = server:requests("GET", "get_result")
+      polls = {}
+      for at = before + 1, #seen do
+        local id = seen[at].target:match "id=(.*)$"
+        polls[id] = (polls[id] or 0) + 1
+      end
+    until #seen > before + 40 * tasks
+    local least, most = math.huge, 0
+    for i = 1, tasks do
+      local count = polls["task-" .. i] or 0
+      least, most = math.min(least, count), math.max(most, count)
+    end
+    assert.is_true(least > 0 and most <= 2 * least, ("%d to %d polls"):format(least, most))
+    client:close()
+    server:stop()
+  end)
+end)
