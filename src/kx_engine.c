@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define TICK INT64_C(10000000) /* 10 ms: how often a host without a descriptor ticks */
+#define PATIENCE INT64_C(10000000) /* 10 ms: how long what is begun may keep the next waiting */
 #define CONNECTIONS 32L        /* over that, 24 uploads included, none is kept for the next poll */
 
 typedef struct list {
@@ -31,6 +32,7 @@ struct kx_engine {
   list fitting;      /* what the worker has: made before, since its end must not be lost */
   kx_worker *worker; /* NULL before the first picture that is to fit */
   int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
+  int64_t begun;                         /* when the last transfer was */
   int more;                              /* the last step left work behind */
   int *sockets;                          /* open ones: a forked child has to close them */
   size_t socket_count, socket_room;
@@ -306,6 +308,7 @@ static void begin_transfer(kx_engine *e) {
   kx_transfer *t = list_remove(&e->waiting, e->waiting.first->id);
   int failed = kx_transfer_prepare(t);
 
+  e->begun = kx_now();
   list_append(&e->active, t);
   if (!failed && curl_multi_add_handle(e->multi, t->easy) != CURLM_OK) {
     kx_error_curl(&t->error, CURLE_OUT_OF_MEMORY, "");
@@ -318,7 +321,7 @@ static void begin_transfer(kx_engine *e) {
     end_transfer(e, t, CURLE_FAILED_INIT);
     return;
   }
-  look_again(e, t, kx_now());
+  look_again(e, t, e->begun);
 }
 
 /* Ends what is over its deadline or stalls. `check_due` may be early: activity moves the truth. */
@@ -371,8 +374,8 @@ static void collect_fitted(kx_engine *e) {
   }
 }
 
-/* Does one thing that is due; returns 0 when there is none. What has begun is kicked before the next
-   begins: curl's time-out handles all at once. */
+/* Does one thing that is due; returns 0 when there is none. What has begun goes first: 24 uploads that
+   begin together all end with the last. */
 static int step_once(kx_engine *e, int64_t now) {
   static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
                               CURL_CSELECT_IN | CURL_CSELECT_OUT};
@@ -383,10 +386,11 @@ static int step_once(kx_engine *e, int64_t now) {
   if (e->curl_due <= now) {
     e->curl_due = KX_NEVER;
     curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-  } else if (e->waiting.first) {
+  } else if (e->waiting.first && now - e->begun > PATIENCE) {
     begin_transfer(e);
   } else if (!kx_poller_next(e->poller, &fd, &what)) {
-    return 0;
+    if (!e->waiting.first) return 0;
+    begin_transfer(e);
   } else if (e->worker && fd == kx_worker_fd(e->worker)) {
     collect_fitted(e);
   } else {

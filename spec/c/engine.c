@@ -1,4 +1,5 @@
-/* An engine and its worker in a forked child: they are let go of, and go on in the parent. */
+/* An engine's turns; and an engine and its worker in a forked child: they are let go of, and go on in
+   the parent. */
 #include "kx_config.h"
 
 #include "check.h"
@@ -6,11 +7,15 @@
 #include "kx_poller.h"
 #include "kx_repaint.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,8 +62,12 @@ static int ends(kx_engine *engine, uint64_t id) {
 static void test_fork(kx_engine *engine) {
   uint64_t id = begin(engine);
   int fd = kx_engine_fd(engine), status;
-  pid_t child = fork();
+  pid_t child;
 
+  /* A leak checker's locks must not be held by the worker's thread when the child gets a copy. */
+  kx_engine_wait(engine, kx_now() + 10 * SECOND);
+  usleep(50000);
+  child = fork();
   if (child == 0) {
     int known = kx_engine_forked(engine);
     kx_engine_free(engine);
@@ -90,6 +99,100 @@ static void test_due(kx_engine *engine) {
   CHECK("and then nothing is", !KX_EPOLL || kx_engine_due(engine) == KX_NEVER);
 }
 
+/* Reads all that comes on any connection, and answers nothing; ends with its parent at the latest. */
+static void swallow(int listener) {
+  static char bytes[262144];
+  struct pollfd fds[32] = {{listener, POLLIN, 0}};
+  nfds_t count = 1, i;
+  pid_t parent = getppid();
+
+  while (getppid() == parent) {
+    (void)poll(fds, count, 100);
+    for (i = 1; i < count; i++) {
+      if (fds[i].revents && read(fds[i].fd, bytes, sizeof bytes) <= 0) fds[i].events = 0;
+    }
+    if ((fds[0].revents & POLLIN) && count < 32) {
+      fds[count].fd = accept(listener, NULL, NULL);
+      fds[count++].events = POLLIN;
+    }
+  }
+}
+
+/* Starts a server that swallows; returns its process, and its URL in `url`. */
+static pid_t serve(char *url, size_t room) {
+  struct sockaddr_in address;
+  socklen_t size = sizeof address;
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  pid_t child;
+
+  memset(&address, 0, sizeof address);
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(listener, (struct sockaddr *)&address, size) != 0 || listen(listener, 32) != 0) abort();
+  if (getsockname(listener, (struct sockaddr *)&address, &size) != 0) abort();
+  snprintf(url, room, "http://127.0.0.1:%d/", ntohs(address.sin_port));
+  child = fork();
+  if (child == 0) {
+    swallow(listener);
+    _exit(0);
+  }
+  close(listener);
+  return child;
+}
+
+/* Uploads `count` times `size` bytes at once, in steps with a pause of so many microseconds; returns how
+   many have sent something when the first is sent whole, or -1 when none was within ten seconds. */
+static int begun_at_first_end(kx_engine *engine, const char *url, int count, size_t size,
+                              useconds_t pause) {
+  int64_t limit = kx_now() + 10 * SECOND;
+  char *bytes = (char *)calloc(1, size);
+  kx_piece piece = {KX_BYTES, bytes, size, NULL};
+  uint64_t first = kx_engine_next_id(engine);
+  const char *no_wait = "Expect:";
+  int i, whole = 0, begun = -1;
+  size_t which;
+
+  for (i = 0; i < count; i++) {
+    kx_request request;
+    memset(&request, 0, sizeof request);
+    request.url = url;
+    request.headers = &no_wait;
+    request.header_count = 1;
+    request.deadline = KX_NEVER;
+    request.plain = request.direct = 1;
+    request.body = kx_body_new(&piece, 1, &which);
+    request.sink = kx_sink_memory(1024);
+    if (!kx_engine_start(engine, &request, 0)) abort();
+  }
+  while (!whole && kx_now() < limit) {
+    kx_transfer *t;
+    kx_engine_wait(engine, kx_now() + SECOND / 100);
+    kx_engine_step(engine, 1);
+    if (pause > 0) usleep(pause);
+    begun = 0;
+    for (t = kx_engine_active(engine); t; t = t->next) {
+      uint64_t total, sent = kx_transfer_sent(t, &total);
+      begun += sent > 0;
+      whole |= sent == total;
+    }
+  }
+  for (i = 0; i < count; i++) kx_engine_cancel(engine, first + (uint64_t)i);
+  free(bytes);
+  return whole ? begun : -1;
+}
+
+static void test_turns(kx_engine *engine) {
+  char url[64];
+  pid_t server = serve(url, sizeof url);
+  int small = begun_at_first_end(engine, url, 24, 100000, 0);
+  int large = begun_at_first_end(engine, url, 3, 4000000, 2000);
+
+  CHECK("what is begun goes first", small >= 1 && small <= 12);
+  CHECK("but keeps nobody waiting for long where steps are few", large == 3);
+  kill(server, SIGKILL);
+  waitpid(server, NULL, 0);
+}
+
 /* Waits for the end of the worker's thread, which a leak checker cannot look into while it ends. */
 static void settle(void) {
   int turn, threads = 0;
@@ -114,6 +217,7 @@ int main(void) {
   test_fork(engine);
   test_cancel(engine);
   test_due(engine);
+  test_turns(engine);
   kx_engine_free(engine);
   kx_engine_free(NULL);
   settle();
