@@ -337,7 +337,7 @@ of("lua/kontext/queue.lua", {
     old = "      waiting._due = 0\n", new = "", by = "spec/client_spec.lua" },
   { name = "the same few jobs have all the turns",
     old = "table.sort(list, sooner)", new = "table.sort(list, function() return sooner == nil end)",
-    by = "spec/regress/10-turns_spec.lua" },
+    by = "spec/regress/11-turns_spec.lua" },
 })
 
 of("lua/kontext/client.lua", {
