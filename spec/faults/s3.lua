@@ -54,8 +54,9 @@ local function try(case, client)
   state.base = "https://127.0.0.1:" .. good.port
   local base = case.phase == "submit" and there or "https://127.0.0.1:" .. good.port
   local outcome = client:run {
-    new = { base_url = base, api_key = campaign.key, timeout = 2, poll_interval = 0.05,
-            ca_file = bad.bundle or certs.bundle() },
+    -- A refused submit ends by itself; a refused poll or download is tried until the time is over.
+    new = { base_url = base, api_key = campaign.key, timeout = case.phase == "submit" and 20 or 3,
+            poll_interval = 0.05, ca_file = bad.bundle or certs.bundle() },
     edit = { prompt = "case", input_image = image, output_format = "png" },
   }
   suspect:close(true)
