@@ -11,7 +11,8 @@ local function passed_over()
   return tonumber(text:match "^%d+ (%d+)" or 0) / 1e9
 end
 
---- Calls a function; returns the seconds that it took and what it returned first.
+--- Calls a function; returns the seconds that it took, less those in which the system ran others
+--- in its place, and what it returned first. What waits for a time may so seem to take less.
 ---@param fn function
 ---@return number seconds, any result
 return function(fn, ...)
