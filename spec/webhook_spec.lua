@@ -83,6 +83,7 @@ describe("verify", function()
   it("takes a signature of the body, and of no other body", function()
     assert.is_nil(refused { ["X-BFL-Signature"] = signature })
     assert.is_nil(refused { ["x-bfl-signature"] = { signature } })
+    assert.is_nil(refused { ["X-BFL-Signature"] = "sha256=" .. signature:sub(8):upper() })
     local signed = { ["X-BFL-Signature"] = signature }
     for i = 1, #body do
       local altered = body:sub(1, i - 1) .. string.char(body:byte(i) % 255 + 1) .. body:sub(i + 1)

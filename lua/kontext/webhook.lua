@@ -80,6 +80,7 @@ end
 local function distrust(headers, body, secret)
   local plain = values(headers, "X-Webhook-Secret")
   local signed = values(headers, "X-BFL-Signature")
+  if type(signed[1]) == "string" then signed[1] = signed[1]:lower() end -- hexadecimal digits
   if #plain == 0 and #signed == 0 then
     return "neither X-Webhook-Secret nor X-BFL-Signature is there: this is not the service's call"
   elseif #plain > 0 and not matches(plain, secret) then
