@@ -7,6 +7,7 @@ describe("what an answer says of an error", function()
       { details = "why" }, { detail = { message = "why" } }, { detail = { msg = "why" } },
       { error = { message = "why" } }, { details = { error = "why" } }, { errors = { "why" } },
       { detail = { { msg = "why" } } }, { detail = { { message = "why" } } },
+      { error = { message = "why", code = 17 } },
     } do
       assert.equal(": why", wording.said(answer))
     end
@@ -18,6 +19,19 @@ describe("what an answer says of an error", function()
       { loc = { "body", "prompt" }, msg = "too long" } } })
     assert.equal(": 0: bad", wording.said { detail = { { loc = { "body", 0 }, msg = "bad" } } })
     assert.equal(": ?", wording.said { detail = { {} } })
+  end)
+
+  it("is an object's members where none of them is a sentence", function()
+    assert.equal(": code: 17; reason: odd",
+      wording.said { detail = { reason = "odd", code = 17, nothing = {} } })
+    assert.equal(": prompt: too long; seed: type: int",
+      wording.said { errors = { seed = { type = "int" }, prompt = { "too long" } } })
+  end)
+
+  it("is the raw text where no member of the answer is known to say anything", function()
+    assert.equal(': {"title":"no"}', wording.said({ title = "no" }, '{"title":"no"}'))
+    assert.equal(': ["no"]', wording.said({ "no" }, '["no"]'))
+    assert.equal(': {"detail":null}', wording.said({}, '{"detail":null}'))
   end)
 
   it("is nothing where it says nothing", function()

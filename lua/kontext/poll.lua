@@ -17,18 +17,18 @@ local moderators = {
 
 local endings = {}
 
-function endings.moderated(job, _, answer, class)
+function endings.moderated(job, event, answer, class)
   local reasons = type(answer.details) == "table" and answer.details["Moderation Reasons"] or {}
   if type(reasons) ~= "table" then reasons = { reasons } end
   for i, reason in ipairs(reasons) do reasons[i] = tostring(reason) end
-  job:_fail { kind = "moderated", stage = class.stage, charged = false, reasons = reasons,
-    message = moderators[class.stage]
+  job:_fail { kind = "moderated", stage = class.stage, status = event.status, charged = false,
+    reasons = reasons, body = event.body, message = moderators[class.stage]
       .. (#reasons > 0 and ": " .. table.concat(reasons, ", ") or "")
       .. "; it is not charged: change the prompt or the picture" }
 end
 
 function endings.failed(job, event, answer)
-  job:_fail { kind = "failed", stage = "poll", body = event.body,
+  job:_fail { kind = "failed", stage = "poll", status = event.status, body = event.body,
     message = "the service could not make the picture" .. wording.said(answer) }
 end
 
@@ -66,7 +66,8 @@ function endings.ready(job, event, answer)
   }
   if type(result.sample) == "string" then return job:_deliver(result.sample) end
   if job._asked_again then
-    return job:_fail { kind = "protocol", stage = "poll", charged = true, body = event.body,
+    return job:_fail { kind = "protocol", stage = "poll", status = event.status, charged = true,
+      body = event.body,
       message = "the service says that the picture is ready, but gives no link to it" .. resume }
   end
   job._asked_again = true

@@ -16,21 +16,33 @@ local function listed(list)
   return table.concat(parts, "; ")
 end
 
+-- Returns the members of an object as one text.
+local function named(object)
+  local parts = {}
+  for name, value in pairs(object) do
+    if type(value) == "table" then value = #value > 0 and listed(value) or named(value) end
+    if value ~= "" then parts[#parts + 1] = ("%s: %s"):format(name, tostring(value)) end
+  end
+  table.sort(parts)
+  return table.concat(parts, "; ")
+end
+
 --- Returns what an answer says of an error, to stand behind a sentence; "" where it says nothing.
 ---@param answer table? the decoded body
----@param body string? the body, shown where it is no JSON
+---@param body string? the body, shown where nothing else says what is wrong
 ---@return string
 function wording.said(answer, body)
   local text
   if answer then
     text = answer.detail or answer.message or answer.error or answer.errors or answer.details
     if type(text) == "table" then
-      text = #text > 0 and listed(text) or text.message or text.msg or text.error
+      local sentence = text.message or text.msg or text.error
+      text = #text > 0 and listed(text) or type(sentence) == "string" and sentence or named(text)
     end
-  else
+  end
+  if type(text) ~= "string" or not text:find "%S" then
     text = (body or ""):gsub("<[^>]*>", " ")
   end
-  if type(text) ~= "string" then return "" end
   text = text:gsub("[%c%s]+", " "):gsub("^ ", ""):gsub(" $", "")
   if #text > shown then text = text:sub(1, shown):gsub("[\192-\255][\128-\191]*$", "") end
   return #text > 0 and ": " .. text or ""
