@@ -38,10 +38,11 @@ describe("emulator.start", function()
 
   it("tells when it cannot start", function()
     local first = assert(emulator.start {})
-    local second, message = emulator.start { port = tonumber(first.url:match "%d+$") }
+    local second, message, err = emulator.start { port = tonumber(first.url:match "%d+$") }
     first:stop()
     assert.is_nil(second)
     assert.matches("cannot listen on 127.0.0.1, port %d+: Address already in use", message)
+    assert.same({ "network", message }, { err.kind, err.message })
   end)
 end)
 

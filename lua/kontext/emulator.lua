@@ -1,5 +1,6 @@
 --- The API on a loopback port: the same requests and answers, with no key, no network and no cost.
 
+local errors = require "kontext.errors"
 local rehearsals = require "kontext.emulator.rehearsals"
 
 local emulator = {}
@@ -25,6 +26,11 @@ local function check_options(options, more)
   end
 end
 
+-- Returns nil, the message and an error.
+local function failed(message)
+  return errors.result(errors.new { kind = "network", message = message })
+end
+
 --- Serves until SIGINT or SIGTERM, in this process. The first line printed is the base URL; with
 --- `tls` the second names the file with the certificate to trust.
 ---
@@ -34,18 +40,18 @@ end
 --- (entries kept: 5000), webhook_signature (false: true also signs with X-BFL-Signature),
 --- with_parent (false: true also stops when the process that started this one has ended)
 ---@param options? table
----@return true? stopped, string? message
+---@return true? stopped, string? message, kontext.Error? err
 function emulator.serve(options)
   options = options or {}
   check_options(options)
   local found, module = pcall(require, "kontext.emulator.server")
-  if not found then return nil, module end
+  if not found then return failed(module) end
   local server, message = module.new(options)
-  if not server then return nil, message end
+  if not server then return failed(message) end
   local ca_file = server.pem and (options.ca_file or os.tmpname())
   if ca_file then
     local file, why = io.open(ca_file, "w")
-    if not file then return nil, why end
+    if not file then return failed(why) end
     file:write(server.pem)
     file:close()
   end
@@ -114,18 +120,19 @@ end
 ---@param options? table
 ---@return { url: string, ca_file?: string, pid: integer, stop: fun(self) }? emulator
 ---@return string? message
+---@return kontext.Error? err
 function emulator.start(options)
   options = options or {}
   check_options(options, { lua = "string" })
   -- The shell tells its number and becomes the interpreter: the number stays.
   local pipe, message = io.popen(("echo $$; exec %s -e %s")
     :format(quote(options.lua or interpreter()), quote(program(options))), "r")
-  if not pipe then return nil, message end
+  if not pipe then return failed(message) end
   local self = setmetatable({ pipe = pipe, pid = tonumber(pipe:read "*l") }, running)
   self.url = pipe:read "*l" or "the emulator did not start: standard error tells why"
   if not self.url:match "^https?://" then
     self:stop()
-    return nil, self.url
+    return failed(self.url)
   end
   started[#started + 1] = at_end(function() self:stop() end)
   if options.tls then self.ca_file = pipe:read "*l":match "^certificate: (.*)$" end
