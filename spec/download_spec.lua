@@ -53,7 +53,7 @@ local rows = {
     sample = { raw.json(503, "{}") } },
   { name = "has a link that expired, and so has the next", gets = 2, polls = 2, kind = "expired",
     status = 403, sample = { xml } },
-  { name = "is behind redirects without end", gets = 18, kind = "http", status = 302,
+  { name = "is behind redirects without end", gets = 6, kind = "http", status = 302,
     sample = { moved "sample.png" } },
   { name = "has a link into our files", gets = 0, kind = "protocol",
     poll = { raw.ready { sample = "file:///etc/passwd" } } },

@@ -89,6 +89,7 @@ function download:_downloaded(event)
   end
   local fields = { kind = event.kind or "http", status = event.status, code = event.code,
     body = event.body, message = "the picture cannot be downloaded: " .. wording.what(event) }
+  if verdict == "redirect" then self._downloads = retry.download_tries end -- it would be again
   if verdict == "expired" then
     fields.kind, self._downloads = "expired", retry.download_tries
     fields.message = "the picture's link has expired (it lives 10 minutes), and no new one came"
