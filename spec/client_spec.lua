@@ -141,7 +141,7 @@ describe("without options", function()
   end)
 
   it("and without a key nothing is sent, in a sentence that tells what to do", function()
-    for _, variables in ipairs { "", "BFL_API_KEY=", "BFL_API_KEY='  '" } do
+    for _, variables in ipairs { "", "BFL_API_KEY=", "BFL_API_KEY='  '", "BFL_BASE_URL=" } do
       assert.matches("auth: there is no API key: set BFL_API_KEY", child(variables, script), 1,
         true)
     end

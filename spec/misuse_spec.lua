@@ -29,6 +29,8 @@ describe("misuse", function()
     raises("base_url", function() kontext.new { base_url = "ftp://a" } end)
     raises("region must be", function() kontext.new { region = "mars" } end)
     raises("model must be", function() kontext.new { model = "flux" } end)
+    raises('loop must be a function, "yield" or', function() kontext.new { loop = "callbacks" } end)
+    raises('not "nonsense"', function() kontext.new { loop = "nonsense" } end)
     raises("resume takes", function() client:resume(5) end)
     raises("resume takes", function() kontext.resume(5) end)
     raises("seconds must be", function() client:poll "x" end)
@@ -69,6 +71,7 @@ describe("misuse", function()
       function() closed:credits() end, function() closed:step() end, function() closed:poll() end,
       function() closed:pollfd() end, function() closed:getfd() end,
       function() closed:timeout() end, function() closed:batch {} end,
+      function() closed:events() end,
       function() closed:notify { id = "x" } end,
     } do
       raises("the client is closed", use)

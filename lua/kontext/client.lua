@@ -301,7 +301,8 @@ end
 
 --- Returns what the descriptor is to be watched for.
 ---@return "r"
-function Client:events() -- luacheck: no self
+function Client:events()
+  alive(self, 1)
   return "r"
 end
 

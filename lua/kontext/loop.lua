@@ -16,6 +16,15 @@ local function adapter(name)
   return adapters[name]
 end
 
+--- Tells whether a client may have this name for its `loop`.
+---@param name string
+---@return boolean
+function loop.is_known(name)
+  if name == "yield" then return true end
+  local found, one = pcall(adapter, name)
+  return found and type(one) == "table"
+end
+
 -- Tells whether the caller runs in a coroutine that may be yielded.
 local function in_coroutine()
   local co, main = coroutine.running()

@@ -1,10 +1,17 @@
 --- The options of kontext.new: one table of names and types, and what they are when absent.
 local api = require "kontext.api"
+local loop = require "kontext.loop"
 local origin = require "kontext.origin"
 local params = require "kontext.params"
 local version = require "kontext.version"
 
 local options = {}
+
+-- Returns an environment variable that is set to something.
+local function environment(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
 
 local text, number = { string = true }, { number = true }
 
@@ -30,6 +37,9 @@ local function misuse(given)
     return ('region must be "eu" or "us", not %q'):format(given.region)
   elseif given.model and not api.endpoints[given.model] then
     return ('model must be "flux-kontext-pro" or "flux-kontext-max", not %q'):format(given.model)
+  elseif type(given.loop) == "string" and not loop.is_known(given.loop) then
+    return ('loop must be a function, "yield" or the name of a loop such as "uv", not %q'):format(
+      given.loop)
   end
   local base, message = origin.read(given.base_url or api.bases["global"], true)
   if not base then return "base_url " .. message end
@@ -46,7 +56,7 @@ function options.check(given, level)
   return {
     api_key = given.api_key,
     base_url = given.base_url or given.region and api.bases[given.region]
-      or os.getenv "BFL_BASE_URL" or api.bases["global"],
+      or environment "BFL_BASE_URL" or api.bases["global"],
     model = given.model or api.default_model,
     timeout = given.timeout or 300,
     connect_timeout = given.connect_timeout or 10,
