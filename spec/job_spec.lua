@@ -215,8 +215,8 @@ describe("on_progress", function()
     local job = edit {
       input_image = { bytes = raw.picture .. ("\0"):rep(8e6) },
       on_progress = function(job)
-        if job.status == "uploading" then sent[#sent + 1] = job.sent end
-        total = job.total or total
+        if job.status ~= "uploading" then return end
+        sent[#sent + 1], total = job.sent, job.total
       end,
     }
     assert(job:wait(10))
@@ -224,6 +224,21 @@ describe("on_progress", function()
     for i = 2, #sent do assert.is_true(sent[i] >= sent[i - 1]) end
     assert.equal(server:requests("POST")[1].length, total)
     assert.equal(total, job.sent)
+  end)
+
+  it("shows how much of a download has come, and how much there is", function()
+    local picture = raw.picture .. ("\0"):rep(100000)
+    local head = ("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"):format(#picture)
+    local half = { raw = head .. picture:sub(1, 50000), drain = true }
+    begin { sample = { half } }
+    local job = edit()
+    drive(function() return job.status == "downloading" and job.received == 50000 end)
+    assert.equal(#picture, job.total)
+    job:cancel()
+    begin {}
+    job = edit()
+    assert(job:wait(10))
+    assert.same({ #raw.picture, #raw.picture }, { job.received, job.total })
   end)
 
   it("that raises reaches the caller of step, and the edit loses nothing by it", function()

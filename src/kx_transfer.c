@@ -57,7 +57,10 @@ static void prepare_sink(kx_transfer *t) {
   curl_off_t length = -1;
 
   curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-  if (length > 0) kx_sink_expect(t->sink, kx_sink_size(t->sink) + (uint64_t)length);
+  if (length > 0) {
+    t->announced = kx_sink_size(t->sink) + (uint64_t)length;
+    kx_sink_expect(t->sink, t->announced);
+  }
   /* MD5 costs more than all else of a download: only where there is something to compare with. */
   if ((t->digest || t->values[KX_CONTENT_MD5]) && kx_sink_size(t->sink) == 0) {
     (void)kx_sink_digest(t->sink, KX_MD5);
@@ -321,7 +324,7 @@ int kx_transfer_prepare(kx_transfer *t) {
 uint64_t kx_transfer_sent(const kx_transfer *t, uint64_t *total) {
   curl_off_t sent = 0;
 
-  *total = t->body ? kx_body_length(t->body) : 0;
+  *total = t->body ? kx_body_length(t->body) : t->announced;
   if (!t->body) return 0;
   if (!t->easy) return t->body_read;
   curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent);

@@ -55,6 +55,7 @@ typedef struct kx_transfer {
   kx_sink *sink, *note; /* a good answer's bytes; any other's, for what they say of the error */
   int64_t deadline, active;
   uint64_t resumed_at; /* bytes that the sink had from an earlier transfer */
+  uint64_t announced; /* bytes that the sink will have, as a good answer's headers tell; or 0 */
   uint64_t body_read, moved;
   size_t header_bytes;
   char *values[KX_HEADERS];
@@ -86,7 +87,8 @@ void kx_transfer_end(kx_transfer *transfer, CURLcode code);
 /* Returns when the transfer is to be ended for its deadline or a stall. */
 int64_t kx_transfer_due(const kx_transfer *transfer);
 
-/* Returns how many bytes of the body went to the socket, and in `total` how many there are. */
+/* Returns how many bytes of the body went to the socket, and in `total` how many there are: of a
+   GET those of the answer, 0 where they are not known. */
 uint64_t kx_transfer_sent(const kx_transfer *transfer, uint64_t *total);
 
 /* Returns a kept header's name in lower case. */

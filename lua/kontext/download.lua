@@ -56,7 +56,7 @@ local function arrived(job, event)
   if not bytes then return unsaved(job, message, code) end
   if bytes == true then job._made.path = job._params.save_as else job._made.bytes = bytes end
   job.image = image.new(job._made, job)
-  job.received = event.received
+  job.received, job.total = event.received, event.received
   if job._save_error then return job:_fail(job._save_error) end
   if job._made.path then
     local kept

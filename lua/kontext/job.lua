@@ -17,7 +17,7 @@ local job = {}
 ---@field progress number? 0 … 1, as the service tells it
 ---@field sent integer bytes of the upload
 ---@field received integer bytes of the download
----@field total integer? bytes of the upload that is under way
+---@field total integer? bytes of the one that is under way, where they are known
 ---@field polling_url string?
 ---@field cost number? credits
 ---@field image kontext.Image?

@@ -186,7 +186,7 @@ function transport:_show_progress()
       of.sent, of.total = sent, total
       self:_changed(of)
     elseif sent and of.status == "downloading" and received ~= of.received then
-      of.received = received
+      of.received, of.total = received, total > 0 and total or nil
       self:_changed(of)
     end
   end
