@@ -112,6 +112,14 @@ describe("a batch", function()
     assert.same({ "ready", "invalid", "ready" }, kinds)
   end)
 
+  it("gets on also where it is waited for no time", function()
+    begin {}
+    local batch, limit = client:batch(list(3)), core.now() + 10
+    local results
+    repeat results = batch:wait(0) until results or core.now() > limit
+    assert.equal(3, #assert(results))
+  end)
+
   it("goes on after an error, unless stop_on_error says otherwise", function()
     for _, stop in ipairs { false, true } do
       begin { submit = { raw.accepted(), raw.json(422, detail), raw.accepted() } }

@@ -79,6 +79,16 @@ describe("wait", function()
     end)
   end
 
+  it("of no time gets on too, as often as it is called", function()
+    begin {}
+    local job, limit = edit(), core.now() + 10
+    local image, err
+    repeat
+      image, err = job:wait(0), job.error
+    until image or err or core.now() > limit
+    assert.equal(raw.picture, assert(image, err).bytes)
+  end)
+
   it("drives the other jobs too", function()
     begin({}, { max_active = 2 })
     local jobs = { edit(), edit(), edit(), edit() }

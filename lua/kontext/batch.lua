@@ -224,6 +224,7 @@ local function wait_for(self, seconds, over)
   local deadline = seconds and core.now() + seconds
   local waitable = { ended = over }
   self._waitables[waitable] = true
+  if seconds and seconds <= 0 and not over() then self._client:step() end
   while not over() do
     local left = deadline and deadline - core.now()
     if left and left <= 0 then break end

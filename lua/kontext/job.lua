@@ -73,6 +73,7 @@ function Job:wait(seconds)
     error("seconds must be a number, not " .. type(seconds), 2)
   end
   local deadline = seconds and core.now() + seconds
+  if seconds and seconds <= 0 then self:poll() end -- who waits so in a loop gets on too
   while not self:ended() do
     local left = deadline and deadline - core.now()
     if left and left <= 0 then
