@@ -128,6 +128,9 @@ describe("poll", function()
   end)
 end)
 
+local stages = { waiting = "submit", uploading = "submit", pending = "poll",
+  downloading = "download" }
+
 describe("cancel", function()
   for state in pairs(states) do
     it("ends a job that is " .. state .. ", at once and for good", function()
@@ -135,7 +138,7 @@ describe("cancel", function()
       assert.is_true(clock(job.cancel, job) < 0.05)
       assert.equal("cancelled", job.status)
       local err = job.error
-      assert.equal("cancelled", err.kind)
+      assert.same({ "cancelled", stages[state] }, { err.kind, err.stage })
       job:cancel()
       assert.equal(err, job.error)
       assert.equal(err, select(3, job:wait()))

@@ -158,6 +158,12 @@ function Job:_fail(fields)
   self:_finish(fields.kind == "cancelled" and "cancelled" or "failed")
 end
 
+-- Returns the stage that the job is at.
+local function stage(self)
+  return self.status == "downloading" and "download" or (self.id or self._asks) and "poll"
+    or self._intended and "submit" or "check"
+end
+
 -- Ends the job for a reason that is not the service's.
 function Job:_stop(kind, message)
   if self:ended() then return end
@@ -167,7 +173,8 @@ function Job:_stop(kind, message)
   elseif sent then
     message = message .. " when it was sent whole: it may have been paid for"
   end
-  self:_fail { kind = kind, message = message, retryable = not self.id and not sent }
+  self:_fail { kind = kind, message = message, stage = stage(self),
+    retryable = not self.id and not sent }
 end
 
 -- Ends the job because its time is over. What was accepted is not lost with it.
@@ -177,9 +184,7 @@ function Job:_time_out()
     message = ("%s (its last status was %q); it goes on at the service: resume it with "
       .. "kontext.resume(job:token())"):format(message, self._status or "unknown")
   end
-  local stage = self.status == "downloading" and "download" or (self.id or self._asks) and "poll"
-    or self._intended and "submit" or "check"
-  self:_fail { kind = "timeout", message = message, stage = stage, retryable = not self.id }
+  self:_fail { kind = "timeout", message = message, stage = stage(self), retryable = not self.id }
 end
 
 return job
