@@ -135,6 +135,20 @@ describe("a batch", function()
     end
   end)
 
+  it("sends nothing more once the key is refused or the credits are spent", function()
+    for status, kind in pairs { [401] = "auth", [402] = "credits", [403] = "auth" } do
+      begin { submit = { raw.accepted(), raw.json(status, detail), raw.accepted() } }
+      local results = assert(client:batch(list(5), { max_active = 1 }):wait(20))
+      assert.equal(2, posts())
+      assert.is_nil(results[1].error)
+      for i = 2, 5 do
+        local err = results[i].error
+        assert.same({ kind, status, results[2].error.message },
+          { err.kind, err.status, err.message })
+      end
+    end
+  end)
+
   it("that is cancelled sends nothing more", function()
     begin { poll = { waiting } }
     local batch = client:batch(list(6), { max_active = 2 })

@@ -95,6 +95,9 @@ local function tell(self)
   end
 end
 
+-- After a submit that ended like this the next would end the same way, as in the client's queue.
+local stopping = { auth = true, credits = true }
+
 -- Takes one item's result.
 local function settle(self, result)
   self._results[result.index] = result
@@ -102,6 +105,8 @@ local function settle(self, result)
   self.done = self.done + 1
   if result.error then
     self.failed = self.failed + 1
+    local err = result.error
+    if err.stage == "submit" and err.status and stopping[err.kind] then self._refused = err end
     if self._stop_on_error then self._stopped = true end
   end
   if self._on_progress then
@@ -136,6 +141,8 @@ local function begin(self, item, key)
     return resume.entry(client, known, item)
   elseif known and known.state == "ambiguous" and not self._retry_ambiguous then
     return nil, refusal("ambiguous", ambiguous, key)
+  elseif self._refused then
+    return nil, { error = errors.new(errors.copy(self._refused)) }
   end
   local given = {}
   for name, value in pairs(item) do given[name] = value end
