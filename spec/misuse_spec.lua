@@ -33,6 +33,11 @@ describe("misuse", function()
     raises('not "nonsense"', function() kontext.new { loop = "nonsense" } end)
     raises("resume takes", function() client:resume(5) end)
     raises("resume takes", function() kontext.resume(5) end)
+    raises("journal must be a string, not nil", function() client:resume {} end)
+    for _, name in ipairs { "a", "b", "c", "d", "e", "f", "g", "h" } do -- whichever comes first
+      local from = { journal = "/nonexistent/journal", [name] = 1 }
+      raises(('unknown key "%s"'):format(name), function() client:resume(from) end)
+    end
     raises("seconds must be", function() client:poll "x" end)
     raises("event must be", function() client:notify(1) end)
     raises("seconds must be", function() kontext.poll "x" end)

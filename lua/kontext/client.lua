@@ -154,15 +154,28 @@ function Client:edit(edit_params)
   return begun
 end
 
+-- Returns what is misused in what `resume` was given, or nil.
+local function misuse(from)
+  if type(from) == "string" then return nil end
+  if type(from) ~= "table" then
+    return "resume takes a token or {journal = path}, not " .. type(from)
+  end
+  for name in pairs(from) do
+    if name ~= "journal" then return params.unknown(name, { journal = true }) end
+  end
+  if type(from.journal) == "string" then return nil end
+  return "journal must be a string, not " .. type(from.journal)
+end
+
 --- Goes on with a job of another process, or with all unfinished ones of a journal.
 ---@param from string|table the token, or {journal = path}
 ---@return kontext.Job|kontext.Job[] job for a token a job, for a journal an array of them
 function Client:resume(from)
   alive(self, 1)
-  if type(from) == "table" and type(from.journal) == "string" and next(from, "journal") == nil then
+  local wrong = misuse(from)
+  if wrong then error(wrong, 2 + self._depth) end
+  if type(from) == "table" then
     return require("kontext.resume").journal(self, from.journal)
-  elseif type(from) ~= "string" then
-    error("resume takes a token or {journal = path}, not " .. type(from), 2 + self._depth)
   end
   return (require("kontext.resume").token(self, from))
 end
