@@ -336,9 +336,13 @@ function Client:notify(event)
     error("event must be one of webhook.verify", 2 + self._depth)
   end
   for running in pairs(self._active) do
-    if running.id == event.id and running._next == "_poll" then
-      running._due = 0
-      self:_schedule(0)
+    if running.id == event.id and running.status == "pending" then
+      if running._next == "_poll" then
+        running._due = 0
+        self:_schedule(0)
+      else
+        running._woken = true -- the poll under way may bring what was so before
+      end
       return true
     end
   end

@@ -104,7 +104,8 @@ function poll:_polled(event)
   if endings[verdict] then return endings[verdict](self, event, answer, class) end
   if verdict == "progress" then self._unended = core.now() - self._watched_at end
   self._client:_changed(self)
-  self:_later(gap(self, verdict, event), "_poll")
+  self:_later(self._woken and 0 or gap(self, verdict, event), "_poll")
+  self._woken = nil
 end
 
 -- Asks for the task's status, or follows an earlier answer's redirect.
