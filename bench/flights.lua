@@ -4,13 +4,20 @@ local lab = require "bench.lab"
 
 local flights = {}
 
-local function run(client, server, size, count, takes)
+local function run(client, server, size, count, takes, in_flight)
   server:ledger(takes)
-  local used = lab.measure(("%s %s %s %d 24 %g %s"):format(client.command, server.url, size.path,
-    count, takes > 0 and takes / 40 or 0.001, server.ca_file or ""), 300)
+  local used = lab.measure(("%s %s %s %d %d %g %s"):format(client.command, server.url, size.path,
+    count, in_flight or 24, takes > 0 and takes / 100 or 0.001, server.ca_file or ""), 300)
   local seen = server:ledger(0)
   assert(seen.downloads == count, client.name .. " did not do its edits")
-  return { rate = count / used.wall, cpu = used.cpu / count, rss = used.rss, seen = seen }
+  return { rate = count / used.wall, cpu = used.cpu / count, rss = used.rss, seen = seen,
+    wall = used.wall }
+end
+
+-- Returns the seconds that an edit takes with no other in flight.
+local function latency(client, server, size, takes)
+  return (run(client, server, size, 6, takes, 1).wall
+    - run(client, server, size, 1, takes, 1).wall) / 5
 end
 
 --- Measures C, kontext and, if asked for, the peers that can have several in flight.
@@ -20,8 +27,8 @@ end
 ---@param count integer
 ---@param rounds integer
 ---@param others boolean
----@return table results [client] → {rate = edits/s, cpu, rss, ratio = of C's rate}; saved_rss, of
---- kontext when it saves the pictures instead of keeping them
+---@return table results [client] → {rate = edits/s, cpu, rss, ratio = of C's rate}; of kontext
+--- saved_rss, when it saves the pictures instead of keeping them, and latency, of an edit alone
 function flights.measure(server, size, takes, count, rounds, others)
   local samples, results = {}, {}
   for round = 1, rounds do
@@ -46,6 +53,7 @@ function flights.measure(server, size, takes, count, rounds, others)
   local saved = lab.measure(("env SAVE=%s/saved- %s %s %s %d 24 0.001 %s"):format(lab.folder,
     lab.find(clients, "kontext").command, server.url, size.path, count, server.ca_file or ""))
   results.saved_rss = saved.rss
+  results.latency = latency(lab.find(clients, "kontext"), server, size, takes)
   server:ledger(0)
   lab.say("%s, %g s: %.0f edits/s, %.2f of C", size.name, takes, results.kontext.rate,
     results.kontext.ratio)
