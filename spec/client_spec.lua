@@ -140,6 +140,16 @@ describe("without options", function()
     assert.equal(raw.key, server:requests("POST")[1].headers["x-key"])
   end)
 
+  it("and is closed by close, after which the next call makes another", function()
+    local text = child("BFL_API_KEY=k BFL_BASE_URL=https://127.0.0.1:1", [[
+      local kontext = require "kontext"
+      kontext.close()
+      local job = kontext.edit { prompt = "Change it" }
+      kontext.close()
+      io.write(job.error.kind, " ", kontext.step(), " ", kontext.edit { prompt = "x" }.status)]])
+    assert.equal("closed 0 waiting", text)
+  end)
+
   it("and without a key nothing is sent, in a sentence that tells what to do", function()
     for _, variables in ipairs { "", "BFL_API_KEY=", "BFL_API_KEY='  '", "BFL_BASE_URL=" } do
       assert.matches("auth: there is no API key: set BFL_API_KEY", child(variables, script), 1,

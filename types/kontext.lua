@@ -331,6 +331,9 @@ function kontext.events() end
 ---@return number? seconds
 function kontext.timeout() end
 
+---Closes the default client, where there is one; the next call makes another.
+function kontext.close() end
+
 ---@class kontext.webhook
 local webhook = {}
 

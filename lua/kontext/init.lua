@@ -30,6 +30,13 @@ for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", 
   end
 end
 
+--- Closes the default client, where there is one; the next call makes another.
+function kontext.close()
+  local closing = default
+  default = nil
+  if closing then closing:close() end
+end
+
 --- Tells the versions of the module and of what it stands on.
 ---@return table info {module, lua, libcurl, tls, resolver, poller, json, stb, jpeg}
 function kontext.info()

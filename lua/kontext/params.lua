@@ -59,15 +59,9 @@ local function safety(value, given)
     tostring(value), max, max == limit.with_image and " with an input image" or "")
 end
 
-local function output_format(value, given)
+local function output_format(value)
   if not api.output_formats[value] then
     return nil, ('is %s: it must be "jpeg" or "png"'):format(shown(value))
-  end
-  local extension = type(given.save_as) == "string" and given.save_as:match("%.(%w+)$")
-  local format = extension and api.extensions[extension:lower()]
-  if format and format ~= value then
-    return nil, ('is "%s", but save_as %s is the name of a %s: change one of them'):format(
-      value, shown(given.save_as), format:upper())
   end
   return value
 end
@@ -300,30 +294,24 @@ end
 ---@param checked table from `params.check`
 ---@return (string|table)[] pieces
 function params.body(checked)
-  local pieces, buffer = {}, {}
-  local function write(...)
-    for i = 1, select("#", ...) do buffer[#buffer + 1] = (select(i, ...)) end
-  end
-  local separator = "{"
+  local pieces, written, before = {}, "", '{"'
   for _, field in ipairs(fields) do
     local value = checked[field.name]
-    if field.api and value ~= nil then
-      write(separator, '"', field.name, '":')
-      separator = ","
+    if value ~= nil and field.api then
+      written = written .. before .. field.name .. '":'
+      before = ',"'
       if field.api ~= "image" then
-        write(field.api(value))
+        written = written .. field.api(value)
       elseif value.url then
-        write(json.string(value.url))
+        written = written .. json.string(value.url)
       else
-        write('"')
-        pieces[#pieces + 1] = table.concat(buffer)
+        pieces[#pieces + 1] = written .. '"'
         pieces[#pieces + 1] = value
-        buffer = { '"' }
+        written = '"'
       end
     end
   end
-  write("}")
-  pieces[#pieces + 1] = table.concat(buffer)
+  pieces[#pieces + 1] = written .. "}"
   return pieces
 end
 
