@@ -32,9 +32,11 @@ local function tidy(value)
   end
   if type(value) == "table" then
     for key, item in pairs(value) do
-      item = tidy(item)
-      if item == nil and type(key) == "number" then item = false end
-      value[key] = item
+      if type(item) ~= "string" then
+        item = tidy(item)
+        if item == nil and type(key) == "number" then item = false end
+        value[key] = item
+      end
     end
   end
   return value

@@ -21,7 +21,7 @@ function resume.token(client, text)
   fields._params = { model = api.endpoints[values.model] and values.model or client._model,
     save_as = values.save_as, key = values.key, output_format = values.output_format }
   if client._broken then return client:_refuse(fields, errors.copy(client._broken)) end
-  fields.polling_url = client:_polling_url(values.polling_url, values.id)
+  fields.polling_url = client:_polling_url(fields, values.polling_url, values.id)
   fields._accepted_at, fields._first = -math.huge, "_resumed"
   return client:_queue(job.new(client, fields), true)
 end

@@ -47,7 +47,7 @@ local function accepted(job, answer)
   local client = job._client
   job.id = answer.id
   job.cost = type(answer.cost) == "number" and answer.cost or nil
-  job.polling_url = client:_polling_url(answer.polling_url, answer.id)
+  job.polling_url = client:_polling_url(job, answer.polling_url, answer.id)
   job._accepted_at = core.now()
   local kept, message, code = client:_record(job, "ACCEPTED")
   if not kept then

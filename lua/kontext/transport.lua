@@ -53,9 +53,13 @@ function transport:_secrets(of)
   return secrets
 end
 
--- Job: the URL that the task is polled at.
-function transport:_polling_url(url, id)
-  if origin.read(url, self._plain) then return url end
+-- Job: the URL that the task is polled at; its origin is looked up once, for all polls.
+function transport:_polling_url(of, url, id)
+  of._poll_origin = origin.read(url, self._plain)
+  if of._poll_origin then
+    of._poll_url = url
+    return url
+  end
   return self._base_url .. api.result_path .. "?id=" .. id:gsub("[^%w%-%._~]", function(char)
     return ("%%%02X"):format(char:byte())
   end)
@@ -84,21 +88,14 @@ function transport:_upload(of, pieces)
   return true
 end
 
--- Returns the origin of what a job asks for, as origin.read does: of a task's polls once.
-local function target_of(of, url, plain, base)
-  if url == of._poll_url and not base then return of._poll_origin end
-  local target, message = origin.read(url, plain, base)
-  if target and not base and url == of.polling_url then
-    of._poll_url, of._poll_origin = url, target
-  end
-  return target, message
-end
-
 -- Job: gets a URL, into memory under a small cap, or with `picture` = {continue=, path=} a picture.
 -- `base` is what a redirect came from. Returns the id and the whole URL; or nil, what is wrong with
 -- the URL; or nil, message, code when the file cannot be begun.
 function transport:_fetch(of, url, base, picture)
-  local target, message = target_of(of, url, self._plain, base or nil)
+  local target, message = of._poll_origin, nil
+  if base or url ~= of._poll_url then
+    target, message = origin.read(url, self._plain, base or nil)
+  end
   if not target then return nil, message end
   local headers
   if not picture then

@@ -283,8 +283,9 @@ of("lua/kontext/transport.lua", {
   { name = "the key goes to the download",
     old = "if not picture then", new = "if true then", by = "spec/download_spec.lua" },
   { name = "a polling URL that may not be asked loses the job",
-    old = "if origin.read(url, self._plain) then return url end",
-    new = 'if type(url) == "string" then return url end', by = "spec/submit_spec.lua" },
+    old = "  if of._poll_origin then\n    of._poll_url",
+    new = '  if type(url) == "string" then return url end\n  if of._poll_origin then\n'
+      .. "    of._poll_url", by = "spec/submit_spec.lua" },
   { name = "a picture may be of any size",
     old = "local picture_cap = 64 * 1024 * 1024", new = "local picture_cap = 2 ^ 50",
     by = "spec/download_spec.lua" },
