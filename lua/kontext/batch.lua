@@ -5,6 +5,7 @@ local errors = require "kontext.errors"
 local loop = require "kontext.loop"
 local params = require "kontext.params"
 local resume = require "kontext.resume"
+local retry = require "kontext.retry"
 
 local batch = {}
 
@@ -95,9 +96,6 @@ local function tell(self)
   end
 end
 
--- After a submit that ended like this the next would end the same way, as in the client's queue.
-local stopping = { auth = true, credits = true }
-
 -- Takes one item's result.
 local function settle(self, result)
   self._results[result.index] = result
@@ -105,8 +103,7 @@ local function settle(self, result)
   self.done = self.done + 1
   if result.error then
     self.failed = self.failed + 1
-    local err = result.error
-    if err.stage == "submit" and err.status and stopping[err.kind] then self._refused = err end
+    if retry.is_hopeless(result.error) then self._refused = result.error end
     if self._stop_on_error then self._stopped = true end
   end
   if self._on_progress then

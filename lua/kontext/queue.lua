@@ -1,6 +1,7 @@
 --- A client's jobs: who waits for a slot, who is active, what is due when, what the host is told.
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local retry = require "kontext.retry"
 
 local queue = {}
 
@@ -107,9 +108,6 @@ function queue:_changed(changed)
   end)
 end
 
--- After a submit that ended like this the next would end the same way.
-local stopping = { auth = true, credits = true }
-
 -- Job: it has ended.
 function queue:_ended(done)
   self._active[done] = nil
@@ -126,10 +124,7 @@ function queue:_ended(done)
   for _, watcher in ipairs(done._watchers or {}) do self:_tell_host(watcher) end
   done._watchers = nil
   self:_schedule(0)
-  local err = done.error
-  if err and err.stage == "submit" and err.status and stopping[err.kind] and not self._flushing then
-    self:_flush(err)
-  end
+  if not self._flushing and retry.is_hopeless(done.error) then self:_flush(done.error) end
 end
 
 -- A task of ours has ended: one submit that was refused for too many may try at once.

@@ -49,6 +49,16 @@ function retry.judge_submit(event)
   return "ambiguous", answer
 end
 
+local hopeless = { auth = true, credits = true }
+
+--- Tells whether every further submit would end like this one: the key is refused, or the credits
+--- are spent.
+---@param err kontext.Error? of a job
+---@return boolean
+function retry.is_hopeless(err)
+  return err ~= nil and err.stage == "submit" and err.status ~= nil and hopeless[err.kind] == true
+end
+
 --- Judges a poll's answer: its `status` counts before the HTTP code.
 ---@param event table of the engine
 ---@param age number seconds since the submit
