@@ -151,7 +151,7 @@ environment = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/?
   LUA_CPATH="$(CURDIR)/$(B)/?.so;;"
 
 run_asan = LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) \
-  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+  ASAN_OPTIONS=detect_leaks=1:exitcode=97 UBSAN_OPTIONS=print_stacktrace=1
 run_valgrind = valgrind -q --error-exitcode=99 --leak-check=full \
   --errors-for-leak-kinds=definite --child-silent-after-fork=yes
 busted_gc0 = --helper=spec/support/gc0.lua

@@ -81,7 +81,7 @@ describe("the command", function()
     assert.equal(line, output:sub(1, #line))
     assert.equal(2, select(2, output:gsub("\n", "")))
     assert.equal(2, select(2, errors:gsub("kontext: [^\n]+\n", "")))
-    assert.equal(4, code) -- the first error's
+    assert.equal(4, code, errors) -- the first error's
     local told = json.decode(done("check", "car.jpg", "--json"))
     assert.same({ 1248, 832, 1248 }, { told.width, told.height, told.output_width })
     assert.equal(0, #service:requests())
