@@ -41,6 +41,8 @@ function client.new(given)
     _loop = chosen.loop, _proxy = chosen.proxy, _base_url = chosen.base_url:gsub("/+$", ""),
     _slots = {}, _active = {}, _transfers = {}, _open = 0, _due = math.huge,
     _notices = { first = 1, last = 0 }, _stepped = 0, _shown = 0,
+    -- Now: no file is to be read once an edit is paid for.
+    _adaptive = not chosen.poll_interval and require "kontext.schedule" or nil,
   }, Client)
   for model, limit in pairs(api.limits.active) do
     self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
@@ -225,7 +227,7 @@ end
 -- Returns what the client's jobs of this one's model have told of when they end.
 local function learned(self, of)
   local slots = self._slots[of._params.model]
-  slots.learned = slots.learned or require("kontext.schedule").new()
+  slots.learned = slots.learned or self._adaptive.new()
   return slots.learned
 end
 
@@ -233,14 +235,14 @@ end
 function Client:_poll_gap(of)
   if self._poll_interval then return self._poll_interval end
   if of._params.webhook_url then return retry.webhook_gap(of._polls) end
-  return require("kontext.schedule").gap(learned(self, of), core.now() - of._watched_at)
+  return self._adaptive.gap(learned(self, of), core.now() - of._watched_at)
 end
 
 -- Job: it ended between its last two polls. One that was resumed knows not when it began.
 function Client:_learn(of, before)
   if self._poll_interval or of._params.webhook_url or of._accepted_at < 0 then return end
   local now = core.now() - of._watched_at
-  require("kontext.schedule").learn(learned(self, of), before, now, of._polls)
+  self._adaptive.learn(learned(self, of), before, now, of._polls)
 end
 
 -- Does what is due, for about `budget` seconds.

@@ -8,6 +8,7 @@ local loop = require "kontext.loop"
 local params = require "kontext.params"
 local poll = require "kontext.poll"
 local submit = require "kontext.submit"
+local token = require "kontext.token"
 
 local job = {}
 
@@ -99,7 +100,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err while the service has given no id
 function Job:token()
-  if self.id then return (require("kontext.token").write(self)) end
+  if self.id then return (token.write(self)) end
   return errors.result(errors.new { kind = "invalid", retryable = self.sent == 0,
     message = "there is nothing to resume: the service has not accepted the edit" })
 end
