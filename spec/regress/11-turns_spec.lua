@@ -1,10 +1,11 @@
 local kontext = require "kontext"
+local queue = require "kontext.queue"
 local raw = require "spec.support.raw"
 
 -- Where steps are short and much is due, the same few jobs once had all the turns.
 describe("polls", function()
   it("take turns where more is due than is done", function()
-    local server, accepted, tasks = raw.start(), {}, 12
+    local server, accepted, tasks = raw.start(), {}, 24
     local pending = raw.status "Pending"
     pending.keep = true
     for i = 1, tasks do
@@ -40,5 +41,15 @@ describe("polls", function()
     assert.is_true(least > 0 and most <= 2 * least, ("%d to %d polls"):format(least, most))
     client:close()
     server:stop()
+  end)
+
+  it("begin with the one that is due longest", function()
+    local jobs, order = {}, {}
+    for i = 1, 24 do
+      jobs[{ status = "pending", _deadline = math.huge, _due = i / 1e6, _next = "_poll",
+        _poll = function() order[#order + 1] = i end }] = true
+    end
+    queue._do_due({ _active = jobs }, math.huge)
+    for i = 1, 24 do assert.equal(i, order[i]) end
   end)
 end)
