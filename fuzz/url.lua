@@ -23,7 +23,8 @@ local function check(target, plain)
   assert(not target.url:match "^%a+://([^/?#]*)":find "@", "a user's name is taken")
   local scheme, name, port = asked(target.url)
   if not scheme then return end -- libcurl will not have it
-  assert(scheme == target.scheme and name:lower() == target.host and port == target.port,
+  name = name:lower() -- as libcurl reads "localhost" too
+  assert(scheme == target.scheme and name == target.host and port == target.port,
     ("judged %s://%s:%s, asked %s://%s:%s"):format(target.scheme, target.host, target.port, scheme,
       name, port))
   assert(scheme == "https" or plain and (name == "localhost" or name == "[::1]"
