@@ -19,6 +19,7 @@ Journal.__index = Journal
 
 local cap = 256 * 1024 * 1024 -- bytes of a journal that is read: a million edits
 local digits = 15 -- of an edit's number at the most: a double holds them all
+local far = 1e14 -- a number from here on is damage: counting on behind it would leave the digits
 local spare_lines = 64 -- more than this many outlived lines, and half of all: it is compacted
 
 -- What a restart makes of an edit's last fact.
@@ -44,7 +45,7 @@ local function take(self, text)
   number = tonumber(number)
   local entry = self._entries[number] or { number = number }
   self._entries[number] = entry
-  self._last = math.max(self._last, number)
+  if number < far then self._last = math.max(self._last, number) end
   entry.state, entry.line = states[fact], text
   if fact == "ACCEPTED" then entry.token = told end
   for name, value in pairs(token.values(told:match "^kontext1:(.*):%x+$" or told)) do
@@ -133,7 +134,7 @@ end
 ---@return string? code
 function Journal:record(job, fact, ...)
   if not job._entry then
-    self._last = self._last + 1
+    repeat self._last = self._last + 1 until not self._entries[self._last]
     job._entry = self._last
   end
   self._open[job._entry] = true

@@ -84,6 +84,19 @@ describe("a journal", function()
     os.remove(path)
   end)
 
+  it("keeps an edit that is begun after the last number that has room", function()
+    for _, number in ipairs { "999999999999999", "99999999999999" } do
+      local one, path = opened(("? INTENT %s key=a\n? INTENT 100000000000000 key=c\n"):format(
+        number))
+      assert(one:record({ _params = { key = "b" } }, "INTENT"))
+      one:close()
+      local again = assert(journal.open(path))
+      for _, key in ipairs { "a", "b", "c" } do assert.equal("unsent", again:find(key).state) end
+      again:close()
+      os.remove(path)
+    end
+  end)
+
   it("counts on after a number that no edit has", function()
     local one, path = opened "? INTENT 99999999999999999999 key=a\n? INTENT 7 key=b\n"
     assert.is_nil(one:find "a")
