@@ -24,19 +24,11 @@ campaign.signature = canary.signature
 campaign.full = os.getenv "FULL" == "1"
 campaign.quick = os.getenv "QUICK" == "1" -- the share that `make test` runs
 campaign.folder = "build/torture"
+campaign.read = require "faults.read"
 
 --- Picks by size: campaign.size(quick, usual, full).
 function campaign.size(quick, usual, full)
   return campaign.full and full or campaign.quick and quick or usual
-end
-
---- Returns a file's bytes, or nil where it cannot be opened.
-function campaign.read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "a"
-  file:close()
-  return bytes
 end
 
 local Campaign = {}

@@ -10,6 +10,7 @@ local canary = require "faults.canary"
 local cjson = require "cjson"
 local core = require "kontext.core"
 local kontext = require "kontext"
+local read = require "faults.read"
 local sys = require "faults.sys"
 
 local LONGEST = 90 -- seconds of a race, should nobody stop it
@@ -109,14 +110,6 @@ function acts.swap(request, outcome)
     end
   end)
   os.remove(spare)
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read "a"
-  file:close()
-  return bytes
 end
 
 function acts.watch(request, outcome)
