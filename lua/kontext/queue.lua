@@ -77,6 +77,7 @@ local function sooner(a, b) return due_of(a) < due_of(b) end
 -- comes first: where time is short, the others would wait for good.
 function queue:_do_due(stop)
   local now, list = core.now(), {}
+  self._due = math.huge -- before: what is done may ask for a step sooner
   for running in pairs(self._active) do
     if due_of(running) <= now then list[#list + 1] = running end
   end
@@ -91,7 +92,6 @@ function queue:_do_due(stop)
       if core.now() >= stop then break end
     end
   end
-  self._due = math.huge
   for running in pairs(self._active) do
     self._due = math.min(self._due, due_of(running))
   end
