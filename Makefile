@@ -51,8 +51,8 @@ jpeg_libs := $(if $(filter yes,$(LIBJPEG)),$(call pkg,--libs,libjpeg))
 jpeg_cflags := $(if $(jpeg_libs),-DKX_LIBJPEG $(call pkg,--cflags,libjpeg))
 jpeg = $(B)/jpeg-$(if $(jpeg_libs),libjpeg,stb)
 
-compile = $(CC) -std=c99 $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) $(extra_flags) \
-  $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto zlib) $(jpeg_cflags) \
+compile = $(CC) -std=c99 -Isrc $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
+  $(extra_flags) $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto zlib) $(jpeg_cflags) \
   $(STB_INCDIR:%=-isystem %)
 
 # A resolver's thread may outlive the Lua state that started it: the module is never unloaded.
@@ -68,7 +68,7 @@ libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) $(jpe
 
 B = build/$(if $(VARIANT),$(VARIANT)-)$(LUA_VERSION)
 core = $(B)/kontext/core.so
-objects = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/*.c))
+objects = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/*/*.c))
 
 all: $(core) ; @:
 
@@ -99,15 +99,15 @@ $(B)/starved/kontext/core.so: $(objects) $(B)/starve.o
 
 $(B)/starve.o: spec/faults/starve.c
 	@mkdir -p $(@D)
-	@$(compile) -Isrc -c -o $@ $<
+	@$(compile) -c -o $@ $<
 
 # stb_image has no macro for its version, only its first line.
 stb_version = $(shell sed -n '1s/.*stb_image - v\([0-9.]*\).*/\1/p' \
   $(or $(STB_INCDIR),/usr/include)/stb/stb_image.h 2>/dev/null)
-$(B)/kx_lua.o: extra_flags += $(stb_version:%=-DKX_STB_VERSION='"%"')
-$(B)/kx_stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
+$(B)/lua/binding.o: extra_flags += $(stb_version:%=-DKX_STB_VERSION='"%"')
+$(B)/picture/stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
 
-$(B)/kx_picture.o $(B)/kx_jpeg_turbo.o: $(jpeg) # made anew where that has come or gone
+$(B)/picture/picture.o $(B)/picture/jpeg_turbo.o: $(jpeg) # made anew where that has come or gone
 $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
 -include $(objects:.o=.d)
@@ -192,9 +192,9 @@ units:
 run-units: $(units)
 	@for unit in $^; do $$unit || echo "0 passed, 1 failed"; done
 
-$(B)/units/%: spec/c/%.c $(filter-out $(B)/kx_lua%,$(objects))
+$(B)/units/%: spec/c/%.c $(filter-out $(B)/lua/%,$(objects))
 	@mkdir -p $(@D)
-	@$(compile) -Isrc -o $@ $^ $(libs)
+	@$(compile) -o $@ $^ $(libs)
 
 # Checks --------------------------------------------------------------------------------------
 
@@ -206,15 +206,15 @@ symbols: all
 luacheck:
 	luacheck -q --no-color lua plugin spec examples bench fuzz bin/kontext bench/run spec/run
 
-# kx_stb.c is stb's code, not ours.
+# stb.c is stb's code, not ours.
 lint: deps-lint
-	ls src/*.c | grep -v kx_stb | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=c99 $(LUA_CFLAGS)
+	ls src/*/*.c | grep -v /stb.c | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=c99 -Isrc $(LUA_CFLAGS)
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
 
 # How much of src/ the C programs, the specs and campaign R5 reach, by line and by branch.
 coverage: deps-check deps-test campaign-Q1
-	@for by in "" --branches; do gcovr --root . --filter src/ --exclude src/kx_stb.c \
+	@for by in "" --branches; do gcovr --root . --filter src/ --exclude src/picture/stb.c \
 	  --object-directory build/coverage-5.4 $$by --txt; done
 
 # Each fuzzer for FUZZ_SECONDS, two at a time.
@@ -229,7 +229,7 @@ fuzzers:
 
 build-fuzzers: $(fuzzers)
 
-fuzz = $(compile) -Isrc -Ifuzz/support -fsanitize=fuzzer -o $@ $(filter %.c %.o,$^) $(libs) \
+fuzz = $(compile) -Ifuzz/support -fsanitize=fuzzer -o $@ $(filter %.c %.o,$^) $(libs) \
   $(call pkg,--libs,$(lua_pc))
 
 $(B)/fuzz/%: fuzz/%.c fuzz/support/wire.c $(objects)
@@ -307,9 +307,9 @@ bench-smoke: bench-programs
 bench-programs: deps-bench
 	@$(MAKE) -j2 all $(patsubst bench/%.c,build/bench/%,$(wildcard bench/*.c)) build/bench/sdk
 
-build/bench/%: bench/%.c $(B)/kx_base64.o $(B)/kx_base64_simd.o
+build/bench/%: bench/%.c $(B)/net/base64.o $(B)/net/base64_simd.o
 	@mkdir -p $(@D)
-	@$(compile) -Isrc -o $@ $^ $(libs) -lssl
+	@$(compile) -o $@ $^ $(libs) -lssl
 
 build/bench/sdk: bench/peers/sdk.mjs
 	@mkdir -p $@

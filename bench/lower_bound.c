@@ -2,9 +2,9 @@
    no JSON, no timeouts.
 
      lower_bound URL PICTURE EDITS IN_FLIGHT POLL_INTERVAL [CA_FILE] */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_base64.h"
+#include "net/base64.h"
 
 #include <curl/curl.h>
 #ifdef CAREFUL

@@ -1,6 +1,6 @@
 /* measure COMMAND…: runs it and tells on standard output, behind all that it printed, what it used:
    "wall user sys rss" in seconds and KiB. Ends with its status. */
-#include "kx_config.h"
+#include "config.h"
 
 #include <stdio.h>
 #include <sys/resource.h>

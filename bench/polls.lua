@@ -1,6 +1,6 @@
 --- How soon a task's end is noticed, and for how many polls: the schedule against what others do,
 --- over several distributions of service times. Simulated: nothing waits.
-local schedule = require "kontext.schedule"
+local schedule = require "kontext.job.schedule"
 
 local polls = {}
 

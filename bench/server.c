@@ -5,9 +5,9 @@
 
    prints its URL, and ends when its standard input does. GET /_ledger tells what it saw since the
    last time; ?t=SECONDS sets how long an edit takes from then on. */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_base64.h"
+#include "net/base64.h"
 
 #include <openssl/evp.h>
 #include <openssl/ssl.h>

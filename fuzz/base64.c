@@ -1,7 +1,7 @@
 /* Every way to code base64 gives the table's characters, and they decode to what was coded. */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_base64.h"
+#include "net/base64.h"
 
 #include <openssl/evp.h>
 

@@ -1,8 +1,8 @@
 /* Decoding of any bytes within half a MiB, then all that is done to pictures; what is written as PNG must
    be read again as it was. */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_picture.h"
+#include "picture/picture.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* The picture check on any bytes: it must end, read nothing but its source, and call no file good
    whose size it does not know. */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_image.h"
+#include "picture/walk.h"
 
 #include <stdlib.h>
 

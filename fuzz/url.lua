@@ -2,7 +2,7 @@
 -- is asked for at the very host that was judged, by https or on loopback, and the key is for the
 -- service's hosts and the base's own alone.
 local host = require "fuzz.host"
-local origin = require "kontext.origin"
+local origin = require "kontext.client.origin"
 
 local bases = { assert(origin.read("https://api.bfl.ai", false)),
   assert(origin.read("http://127.0.0.1:8080", true)) }

@@ -1,4 +1,4 @@
-local check = require "kontext.check"
+local check = require "kontext.job.check"
 local core = require "kontext.core"
 local pictures = require "spec.support.pictures"
 

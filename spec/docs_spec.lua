@@ -1,6 +1,6 @@
 -- The pages, the editors' types and the code say the same, and the pages' examples run.
 local kontext = require "kontext"
-local params = require "kontext.params"
+local params = require "kontext.job.params"
 local sandbox = require "spec.support.sandbox"
 
 local function read(path)
@@ -128,7 +128,7 @@ describe("the tables #once", function()
       typed[kind] = true
       assert.is_truthy(listed[kind], "the reference lacks " .. kind)
     end
-    local sources = assert(io.popen "cat lua/kontext/*.lua src/kx_error.c")
+    local sources = assert(io.popen "cat lua/kontext/*.lua lua/kontext/*/*.lua src/net/error.c")
     local text, made = sources:read "*a", 0
     sources:close()
     for kind in text:gmatch '[%s{]kind = "([%w_]+)"' do

@@ -1,5 +1,5 @@
 local core = require "kontext.core"
-local origin = require "kontext.origin"
+local origin = require "kontext.client.origin"
 
 -- What becomes of a URL from the service: "key" (asked with the key), "asked" (without it) or
 -- "refused", while the base is https://api.bfl.ai.

@@ -1,4 +1,4 @@
-local params = require "kontext.params"
+local params = require "kontext.job.params"
 
 local jit = rawget(_G, "jit")
 local png = "\137PNG\r\n\26\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\8\2\0\0\0"

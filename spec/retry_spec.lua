@@ -1,4 +1,4 @@
-local retry = require "kontext.retry"
+local retry = require "kontext.job.retry"
 
 local id = '{"id":"task-1","polling_url":"https://api.bfl.ai/v1/get_result?id=task-1"}'
 local detail = '{"detail":"no"}'

@@ -1,4 +1,4 @@
-local schedule = require "kontext.schedule"
+local schedule = require "kontext.job.schedule"
 
 -- Returns the ages at which a task of that length is polled.
 local function ages(learned, length)

@@ -1,7 +1,7 @@
 -- The one POST of an edit, to the byte, as a server sees it that knows nothing of the client.
 
 local kontext = require "kontext"
-local params = require "kontext.params"
+local params = require "kontext.job.params"
 local pictures = require "spec.support.pictures"
 local raw = require "spec.support.raw"
 

@@ -3,7 +3,7 @@
    after the other counts as covered, so the fuzzer finds its way in Lua too. */
 #include "wire.h"
 
-#include "kx_lua.h"
+#include "lua/binding.h"
 
 #include <lualib.h>
 #include <openssl/sha.h>

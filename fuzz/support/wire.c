@@ -1,8 +1,8 @@
-#include "kx_config.h"
+#include "config.h"
 
 #include "wire.h"
 
-#include "kx_poller.h"
+#include "net/poller.h"
 
 #include <stdlib.h>
 #include <string.h>

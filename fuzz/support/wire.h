@@ -2,7 +2,7 @@
 #ifndef WIRE_H
 #define WIRE_H
 
-#include "kx_transfer.h"
+#include "net/transfer.h"
 
 /* Makes a transfer that goes over a pair of sockets; owns the sink. `proxy` may be NULL. */
 kx_transfer *wire_new(const char *url, const char *proxy, kx_sink *sink);

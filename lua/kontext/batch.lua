@@ -3,9 +3,9 @@
 local core = require "kontext.core"
 local errors = require "kontext.errors"
 local loop = require "kontext.loop"
-local params = require "kontext.params"
-local resume = require "kontext.resume"
-local retry = require "kontext.retry"
+local params = require "kontext.job.params"
+local resume = require "kontext.journal.resume"
+local retry = require "kontext.job.retry"
 
 local batch = {}
 

@@ -4,8 +4,8 @@
 ---   local image = assert(kontext.edit{ prompt = "Change the car color to red",
 ---     input_image = "car.jpg" }:wait())
 ---   assert(image:save "red-car.jpg")
-local check = require "kontext.check"
-local client = require "kontext.client"
+local check = require "kontext.job.check"
+local client = require "kontext.client.client"
 local core = require "kontext.core"
 local json = require "kontext.json"
 local version = require "kontext.version"

@@ -1,6 +1,6 @@
 --- The size of an answer, told beforehand.
 local api = require "kontext.api"
-local check = require "kontext.check"
+local check = require "kontext.job.check"
 local errors = require "kontext.errors"
 
 local size = {}

@@ -1,9 +1,9 @@
 /* Every way to code base64 against one that is too plain to be wrong, for each length that a way
    treats differently and for long random bytes. No way may read past its input, which ends where
    memory ends, or write past its output. Ends with "N passed, N failed". */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_base64.h"
+#include "net/base64.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /* A body read in pieces of every small size is the same bytes, once; and none where its file is not
    what it was. */
-#include "kx_config.h"
+#include "config.h"
 
 #include "check.h"
-#include "kx_base64.h"
-#include "kx_body.h"
+#include "net/base64.h"
+#include "net/body.h"
 
 #include <errno.h>
 #include <fcntl.h>

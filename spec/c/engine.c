@@ -1,11 +1,11 @@
 /* An engine's turns; and an engine and its worker in a forked child: they are let go of, and go on in
    the parent. */
-#include "kx_config.h"
+#include "config.h"
 
 #include "check.h"
-#include "kx_engine.h"
-#include "kx_poller.h"
-#include "kx_repaint.h"
+#include "net/engine.h"
+#include "net/poller.h"
+#include "emulator/repaint.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

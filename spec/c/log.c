@@ -1,8 +1,8 @@
 /* A journal's file: appended whole, private, one process's alone, replaced whole. */
-#include "kx_config.h"
+#include "config.h"
 
 #include "check.h"
-#include "kx_log.h"
+#include "file/journal_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* The writer of PNG where room is short: it keeps to every cap, and tells of it and of memory that
    runs out. What it writes is read again by stb. Ends with "N passed, N failed". */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_picture.h"
-#include "kx_png_write.h"
+#include "picture/picture.h"
+#include "picture/png_write.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* A poller tells what is ready, in turn, and wakes when it must: with one descriptor and without. */
-#include "kx_config.h"
+#include "config.h"
 
 #include "check.h"
-#include "kx_poller.h"
+#include "net/poller.h"
 
 #include <poll.h>
 #include <sys/socket.h>

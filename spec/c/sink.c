@@ -1,8 +1,8 @@
 /* A sink takes up to its cap, and its file is whole or not there. */
-#include "kx_config.h"
+#include "config.h"
 
 #include "check.h"
-#include "kx_sink.h"
+#include "file/sink.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,13 +1,13 @@
 /* The picture walks, asked about every picture that differs from a good one in one byte or is cut
    at one: each verdict is whole, and what is approved decodes to the size that was told. */
-#include "kx_config.h"
+#include "config.h"
 
 #include "check.h"
-#include "kx_bytes.h"
-#include "kx_image.h"
-#include "kx_picture.h"
-#include "kx_repaint.h"
-#include "kx_trust.h"
+#include "file/buffer.h"
+#include "picture/walk.h"
+#include "picture/picture.h"
+#include "emulator/repaint.h"
+#include "net/ca_store.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -12,7 +12,7 @@ local function of(file, list)
   end
 end
 
-of("src/kx_transfer.c", {
+of("src/net/transfer.c", {
   { name = "a submit may go over an idle connection, which libcurl sends again when it is dead",
     old = "SET(CURLOPT_FRESH_CONNECT, 1L);", new = "", by = "spec/submit_spec.lua" },
   { name = "libcurl follows redirects, and takes the key along",
@@ -68,7 +68,7 @@ of("src/kx_transfer.c", {
     by = "spec/wire_spec.lua" },
 })
 
-of("src/kx_body.c", {
+of("src/net/body.c", {
   { name = "a body can be read a second time",
     old = "} else if (body->index == body->count) {\n      break;",
     new = "} else if (body->index == body->count) {\n      body->index *= done > 0;\n      break;",
@@ -85,7 +85,7 @@ of("src/kx_body.c", {
     old = "if (!error) error = kx_sync(body->mark.fd);", new = "", by = "spec/journal_spec.lua" },
 })
 
-of("src/kx_source.c", {
+of("src/file/source.c", {
   { name = "a device is a picture",
     old = "else if (!S_ISREG(st.st_mode)) error = ENOTSUP;", new = "", by = "spec/c/body.c" },
   { name = "a file that another one replaced is the same file",
@@ -96,12 +96,12 @@ of("src/kx_source.c", {
     by = "spec/wire_spec.lua" },
 })
 
-of("src/kx_lua.c", {
+of("src/lua/binding.c", {
   { name = "a polling URL's path is tidied",
     old = "(base ? 0 : CURLU_PATH_AS_IS)", new = "0", by = "spec/poll_spec.lua" },
 })
 
-of("src/kx_engine.c", {
+of("src/net/engine.c", {
   { name = "a forked child uses its parent's connections",
     old = "return e->process != getpid();", new = "return e->process == 0;",
     by = "spec/client_spec.lua LUA_VERSION=5.1" }, -- for which Debian has luaposix
@@ -116,7 +116,7 @@ of("src/kx_engine.c", {
     old = "  type |= SOCK_CLOEXEC;", new = "", by = "spec/client_spec.lua" },
 })
 
-of("src/kx_sink.c", {
+of("src/file/sink.c", {
   { name = "an answer may be of any size",
     old = "if (size > sink->cap - sink->size) return EFBIG;", new = "", by = "spec/c/sink.c" },
   { name = "the old picture goes before the new one is whole",
@@ -136,7 +136,7 @@ of("src/kx_sink.c", {
     by = "spec/journal_spec.lua" },
 })
 
-of("src/kx_log.c", {
+of("src/file/journal_file.c", {
   { name = "two processes write one journal",
     old = "if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;", new = "",
     by = "spec/journal_spec.lua" },
@@ -147,12 +147,12 @@ of("src/kx_log.c", {
     by = "spec/client_spec.lua" },
 })
 
-of("src/kx_file.c", {
+of("src/file/place.c", {
   { name = "a line goes on where a torn one ended",
     old = "if (last != '\\n') error", new = "if (0) error", by = "spec/journal_spec.lua" },
 })
 
-of("lua/kontext/retry.lua", {
+of("lua/kontext/job/retry.lua", {
   { name = "a refused key is tried again and again",
     old = "local hopeless = { auth = true, credits = true }", new = "local hopeless = {}",
     by = "spec/client_spec.lua" },
@@ -219,7 +219,7 @@ of("lua/kontext/api.lua", {
     new = '["Request Moderated"] = { class = "progress"', by = "spec/poll_spec.lua" },
 })
 
-of("lua/kontext/submit.lua", {
+of("lua/kontext/job/submit.lua", {
   { name = "Retry-After is ignored",
     old = 'limited and retry.after(event.headers["retry-after"]) or ', new = "",
     by = "spec/submit_spec.lua" },
@@ -237,7 +237,7 @@ of("lua/kontext/submit.lua", {
     by = "spec/journal_spec.lua" },
 })
 
-of("lua/kontext/poll.lua", {
+of("lua/kontext/job/poll.lua", {
   { name = "Retry-After on a good answer is obeyed",
     old = 'if verdict == "trouble" then\n    local told = event.status == 429 and',
     new = "do\n    local told =", by = "spec/poll_spec.lua" },
@@ -250,7 +250,7 @@ of("lua/kontext/poll.lua", {
     by = "spec/poll_spec.lua" },
 })
 
-of("lua/kontext/download.lua", {
+of("lua/kontext/job/download.lua", {
   { name = "a picture's MD5 is not verified",
     old = "elseif told and event.md5 and told ~= event.md5 then", new = "elseif false then",
     by = "spec/download_spec.lua" },
@@ -276,7 +276,7 @@ of("lua/kontext/download.lua", {
     by = "spec/journal_spec.lua" },
 })
 
-of("lua/kontext/transport.lua", {
+of("lua/kontext/client/transport.lua", {
   { name = "the key goes to any polling URL",
     old = "if not base and origin.sees_key(target, self._base) then", new = "if not base then",
     by = "spec/poll_spec.lua" },
@@ -308,7 +308,7 @@ of("lua/kontext/transport.lua", {
     by = "spec/journal_spec.lua" },
 })
 
-of("lua/kontext/origin.lua", {
+of("lua/kontext/client/origin.lua", {
   { name = "the key goes to evilbfl.ai",
     old = 'target.host:sub(-#domain - 1) == "." .. domain',
     new = "target.host:sub(-#domain) == domain", by = "spec/origin_spec.lua" },
@@ -328,7 +328,7 @@ of("lua/kontext/origin.lua", {
     by = "spec/origin_spec.lua" },
 })
 
-of("lua/kontext/queue.lua", {
+of("lua/kontext/client/queue.lua", {
   { name = "max_active is ignored",
     old = "while slots.used < slots.limit and slots.first", new = "while slots.first",
     by = "spec/client_spec.lua" },
@@ -341,7 +341,7 @@ of("lua/kontext/queue.lua", {
     by = "spec/regress/11-turns_spec.lua" },
 })
 
-of("lua/kontext/client.lua", {
+of("lua/kontext/client/client.lua", {
   { name = "without its journal a client edits all the same",
     old = "if not self._journal then\n    self:_break", new = "if false then\n    self:_break",
     by = "spec/journal_spec.lua" },
@@ -352,7 +352,7 @@ of("lua/kontext/client.lua", {
     old = "if running.id == event.id and", new = "if", by = "spec/client_spec.lua" },
 })
 
-of("lua/kontext/resume.lua", {
+of("lua/kontext/journal/resume.lua", {
   { name = "what is paid for waits behind what is not",
     old = "job.new(client, fields), true)", new = "job.new(client, fields), false)",
     by = "spec/client_spec.lua" },
@@ -361,7 +361,7 @@ of("lua/kontext/resume.lua", {
     by = "spec/journal_spec.lua" },
 })
 
-of("lua/kontext/job.lua", {
+of("lua/kontext/job/job.lua", {
   { name = "what ran out of its time is not resumed",
     old = "local terminal = { moderated", new = "local terminal = { timeout = true, moderated",
     by = "spec/journal_spec.lua" },
@@ -370,7 +370,7 @@ of("lua/kontext/job.lua", {
     by = "spec/journal_spec.lua" },
 })
 
-of("lua/kontext/journal.lua", {
+of("lua/kontext/journal/journal.lua", {
   { name = "INTENT is not synced", old = "INTENT = true, ", new = "",
     by = "spec/journal_spec.lua" },
   { name = "ACCEPTED is not synced", old = "ACCEPTED = true, ", new = "",

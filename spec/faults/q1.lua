@@ -30,7 +30,7 @@ end
 -- The lines of src/ that are not counted, as "file:line: why".
 local function ignored()
   local list = {}
-  local _, text = shell "grep -n GCOVR_EXCL src/*.c"
+  local _, text = shell "grep -n GCOVR_EXCL src/*/*.c"
   for line in text:gmatch "[^\n]+" do
     local where, why = line:match "^src/([^:]+:%d+):.*GCOVR_EXCL_[%u_]+: (.-)%s*%*/"
     if where then list[#list + 1] = where .. ": " .. why
@@ -67,7 +67,7 @@ run:run(function()
   part("R5", "SCENARIOS=all KX_STARVED=" .. OBJECTS .. " lua5.4 spec/faults/r5.lua")
   part("specs", "make -s VARIANT=coverage SPECS='--exclude-tags=once,plain spec/"
     .. table.concat(specs, "_spec.lua spec/") .. "_spec.lua' spec")
-  local fine, text = shell("gcovr --root . --filter src/ --exclude src/kx_stb.c "
+  local fine, text = shell("gcovr --root . --filter src/ --exclude src/picture/stb.c "
     .. "--object-directory " .. OBJECTS .. " --json -o " .. run.temporary .. "/report")
   assert(fine, text)
   local file = assert(io.open(run.temporary .. "/report"))
@@ -80,7 +80,7 @@ run:run(function()
   end
   if by_branch < BRANCHES then run:violation("branches", ("%.1f %%"):format(by_branch)) end
   run.cases = lines + branches
-  table.insert(list, 1, "kx_stb.c: it is stb's code")
+  table.insert(list, 1, "picture/stb.c: it is stb's code")
   run.notes = { ("%.1f %% of %d lines, %.1f %% of %d branches"):format(by_line, lines, by_branch,
     branches), "ignored: " .. table.concat(list, "; ") }
 end)

@@ -5,9 +5,9 @@
 
    luaopen_kontext_starve → {begin(n, onwards, errno's name or "short", of system calls),
    stop() → calls, failed; held() → blocks} */
-#include "kx_config.h"
+#include "config.h"
 
-#include "kx_compat.h"
+#include "lua/compat.h"
 
 #include <curl/curl.h>
 #include <dirent.h>

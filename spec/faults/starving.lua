@@ -7,7 +7,7 @@ local cjson = require "cjson"
 local core = require "kontext.core"
 local kontext = require "kontext"
 local png = require "faults.picture"
-local retry = require "kontext.retry"
+local retry = require "kontext.job.retry"
 local sys = require "faults.sys"
 
 local name, mode, first, stride = arg[1], arg[2], tonumber(arg[3]), tonumber(arg[4])

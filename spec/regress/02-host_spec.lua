@@ -1,4 +1,4 @@
-local origin = require "kontext.origin"
+local origin = require "kontext.client.origin"
 
 describe("a URL's host", function()
   it("is refused when libcurl's parser takes it and its transfers do not", function()

@@ -1,9 +1,9 @@
 -- What the fuzzers found.
 local answer = require "spec.support.answer"
 local core = require "kontext.core"
-local journal = require "kontext.journal"
+local journal = require "kontext.journal.journal"
 local kontext = require "kontext"
-local origin = require "kontext.origin"
+local origin = require "kontext.client.origin"
 local token = require "kontext.token"
 
 -- Returns the job that is submitted to a server that answers with this text.

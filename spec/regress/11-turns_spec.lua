@@ -1,5 +1,5 @@
 local kontext = require "kontext"
-local queue = require "kontext.queue"
+local queue = require "kontext.client.queue"
 local raw = require "spec.support.raw"
 
 -- Where steps are short and much is due, the same few jobs once had all the turns.

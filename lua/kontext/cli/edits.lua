@@ -2,7 +2,7 @@
 local core = require "kontext.core"
 local json = require "kontext.json"
 local kontext = require "kontext"
-local params = require "kontext.params"
+local params = require "kontext.job.params"
 local report = require "kontext.cli.report"
 
 local edits = {}

@@ -1,7 +1,7 @@
 -- Before and after, side by side, in a floating window that does not take the cursor. The pictures
 -- are made small on libuv's threads: decoding one of 12 megapixels takes a while.
 local kontext = require "kontext"
-local terminal = require "kontext.terminal"
+local terminal = require "kontext.nvim.terminal"
 
 local uv = vim.uv or vim.loop
 
@@ -47,8 +47,9 @@ end
 local function draw(done, ...)
   uv.new_work(function(lua, c, path, graphics, columns, rows, colors, id, cell_width, cell_height)
     package.path, package.cpath = lua .. package.path, c .. package.cpath
-    return require("kontext.terminal").draw({ graphics = graphics, columns = columns, rows = rows,
-      colors = colors, id = id, cell_width = cell_width, cell_height = cell_height }, path)
+    return require("kontext.nvim.terminal").draw({ graphics = graphics, columns = columns,
+      rows = rows, colors = colors, id = id, cell_width = cell_width, cell_height = cell_height },
+      path)
   end, vim.schedule_wrap(done)):queue(
     root .. "?.lua;" .. package.path .. ";", root .. "?.so;" .. package.cpath .. ";", ...)
 end

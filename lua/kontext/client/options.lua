@@ -1,0 +1,74 @@
+--- The options of kontext.new: one table of names and types, and what they are when absent.
+local api = require "kontext.api"
+local loop = require "kontext.loop"
+local origin = require "kontext.client.origin"
+local params = require "kontext.job.params"
+local version = require "kontext.version"
+
+local options = {}
+
+-- Returns an environment variable that is set to something.
+local function environment(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
+local text, number = { string = true }, { number = true }
+
+local types = {
+  api_key = text, base_url = text, region = text, model = text, ca_file = text, proxy = text,
+  user_agent = text, journal = text, timeout = number, connect_timeout = number,
+  stall_timeout = number, max_active = number, poll_interval = number,
+  loop = { string = true, ["function"] = true },
+}
+
+-- Returns what is misused, or nil.
+local function misuse(given)
+  if type(given) ~= "table" then return "options must be a table, not " .. type(given) end
+  for name, value in pairs(given) do
+    if not types[name] then return params.unknown(name, types) end
+    if not types[name][type(value)] then
+      return ("%s must be a %s, not %s"):format(name, next(types[name]), type(value))
+    elseif type(value) == "number" and not (value > 0 and value < math.huge) then
+      return ("%s must be a number above 0"):format(name)
+    end
+  end
+  if given.region and not api.bases[given.region] then
+    return ('region must be "eu" or "us", not %q'):format(given.region)
+  elseif given.model and not api.endpoints[given.model] then
+    return ('model must be "flux-kontext-pro" or "flux-kontext-max", not %q'):format(given.model)
+  elseif type(given.loop) == "string" and not loop.is_known(given.loop) then
+    return ('loop must be a function, "yield" or the name of a loop such as "uv", not %q'):format(
+      given.loop)
+  end
+  local base, message = origin.read(given.base_url or api.bases["global"], true)
+  if not base then return "base_url " .. message end
+end
+
+--- Checks options and fills in the defaults. Misuse raises.
+---@param given table?
+---@param level integer as for `error`: 1 blames the caller
+---@return table options a new table
+function options.check(given, level)
+  given = given or {}
+  local wrong = misuse(given)
+  if wrong then error(wrong, level + 1) end
+  return {
+    api_key = given.api_key,
+    base_url = given.base_url or given.region and api.bases[given.region]
+      or environment "BFL_BASE_URL" or api.bases["global"],
+    model = given.model or api.default_model,
+    timeout = given.timeout or 300,
+    connect_timeout = given.connect_timeout or 10,
+    stall_timeout = given.stall_timeout or 30,
+    max_active = given.max_active,
+    poll_interval = given.poll_interval,
+    ca_file = given.ca_file,
+    proxy = given.proxy,
+    user_agent = given.user_agent or "kontext-lua/" .. version,
+    loop = given.loop,
+    journal = given.journal,
+  }
+end
+
+return options

@@ -1,0 +1,146 @@
+--- The picture check: says no before the upload, in a sentence that names the mend.
+local api = require "kontext.api"
+local core = require "kontext.core"
+local errors = require "kontext.errors"
+local params = require "kontext.job.params"
+
+local check = {}
+
+local takes = "the service takes JPEG, PNG or WebP"
+
+-- Returns 20000000 as "20,000,000".
+local function grouped(number)
+  local text = ("%d"):format(number):reverse():gsub("(%d%d%d)", "%1,"):reverse()
+  return (text:gsub("^,", ""))
+end
+
+-- What `fit = true` can decode. Of BMP it is those whose size the core tells.
+local decoded = { jpeg = true, png = true, bmp = true }
+
+-- Returns whether `fit = true` would do.
+local function can_fit(known)
+  return decoded[known.format] and known.width ~= nil
+end
+
+-- Returns the end of a sentence that says how a picture can be made to do.
+local function mend(how, known)
+  return how .. (can_fit(known) and ", or pass fit = true" or "")
+end
+
+-- What the core found → the sentence, from the picture's name and what is known of it.
+local sentences = {
+  file = function(name, known) return ("cannot read %s: %s"):format(name, known.why) end,
+  memory = function(name) return ("not enough memory to look at %s"):format(name) end,
+  empty = function(name) return ("%s is empty: 0 bytes"):format(name) end,
+  cut = function(name, known)
+    return ("%s is cut: its %s header ends after %s bytes; get the whole file"):format(
+      name, known.label or "picture's", grouped(known.bytes))
+  end,
+  unknown = function(name) return ("%s is not a picture; %s"):format(name, takes) end,
+  foreign = function(name, known)
+    local how = known.format == "base64" and "decode it first" or "convert it"
+    return ("%s is %s; %s: %s"):format(name, known.label, takes, mend(how, known))
+  end,
+  no_size = function(name, known)
+    return ("%s says it is %d x %d pixels: it is damaged"):format(
+      name, known.width or 0, known.height or 0)
+  end,
+  huge = function(name, known)
+    return ("%s says it is %d x %d pixels; the service takes up to %s pixels"):format(
+      name, known.width, known.height, grouped(api.limits.image_pixels))
+  end,
+  damaged = function(name, known) return ("%s is damaged: %s"):format(name, known.why) end,
+  odd = function(name, known)
+    return ("%s cannot be used: %s; save it again as an ordinary JPEG or PNG"):format(
+      name, known.why)
+  end,
+}
+
+-- Returns what is over the service's limits, or nil.
+local function over_limits(name, known)
+  local pixels = known.width * known.height
+  if pixels > api.limits.image_pixels then
+    return ("%s has %s pixels (%d x %d); the service takes up to %s: %s"):format(name,
+      grouped(pixels), known.width, known.height, grouped(api.limits.image_pixels),
+      mend("scale it", known))
+  elseif known.bytes > api.limits.image_bytes then
+    return ("%s has %s bytes; the service takes up to %s: %s"):format(name, grouped(known.bytes),
+      grouped(api.limits.image_bytes), mend("scale it", known))
+  end
+end
+
+--- Tells whether a picture is more than the service takes.
+---@param known table info of check.source
+---@return boolean
+function check.is_too_large(known)
+  return over_limits("", known) ~= nil
+end
+
+--- Tells whether `fit = true` can decode a format.
+---@param format string
+---@return boolean
+function check.is_decoded(format)
+  return decoded[format] == true
+end
+
+--- Names a source as sentences do.
+---@param source table {path=}, {bytes=} or {url=}
+---@return string
+function check.name(source)
+  return source.path and source.path:gsub("[%c]", "?") or "the image"
+end
+
+local found = {} -- of the last picture: thousands of edits in a row make no garbage of it
+
+--- Checks a source, reading only its header.
+---@param source table {path=} or {bytes=}
+---@param fitting? boolean the picture will be made to fit: it may be larger than the service takes
+---@return table? info as of core.check, until the next check
+---@return kontext.Error? err
+function check.source(source, fitting)
+  local name = check.name(source)
+  local known, outcome, detail
+  if source.path and source.path:find("%z") then
+    known, outcome, detail = nil, "file", { why = "its name contains a NUL byte" }
+  else
+    known, outcome, detail = core.check(source, found)
+  end
+  if fitting and outcome == "foreign" and can_fit(detail) then
+    detail.orientation = 1
+    return detail
+  end
+  local message = known and not (fitting and can_fit(known)) and over_limits(name, known)
+  if known and not message then return known end
+  return nil, errors.new {
+    kind = outcome == "file" and "file" or "image",
+    message = message or sentences[outcome](name, detail),
+    code = detail and detail.code,
+    stage = "check",
+    charged = false,
+  }
+end
+
+--- Tells what an image is, as the service will see it; nothing is sent, only the header is read.
+---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
+---@return table? info {format, width, height, megapixels, bytes, orientation}
+---@return string? message
+---@return kontext.Error? err of kind "image", "file" or "invalid"
+function check.image(image)
+  if type(image) ~= "string" and type(image) ~= "table" then
+    error("image must be a string or a table, not " .. type(image), 2)
+  end
+  local source, message = params.image(image)
+  if source and source.url then source, message = nil, "is a URL: only the service looks at it" end
+  if not source then
+    return errors.result(errors.new { kind = "invalid", message = "the image " .. message,
+      stage = "check", charged = false })
+  end
+  local known, err = check.source(source)
+  if not known then return errors.result(err) end
+  return {
+    format = known.format, width = known.width, height = known.height, bytes = known.bytes,
+    megapixels = known.width * known.height / 1e6, orientation = known.orientation,
+  }
+end
+
+return check

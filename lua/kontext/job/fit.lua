@@ -1,0 +1,59 @@
+--- `fit = true`: before the upload a picture is scaled to the size that the service itself would
+--- scale it to, turned upright, and coded anew, in a thread that holds up nobody.
+local api = require "kontext.api"
+local check = require "kontext.job.check"
+
+local fit = {}
+
+local quality = 95 -- of a JPEG: nothing to be told from the service's own scaling
+local taken = { jpeg = true, png = true } -- by the service; other formats become PNG
+local memory = 512 * 1024 * 1024 -- bytes that decoding may take; 20 megapixels take 60 to 240 MiB
+
+--- Tells how a picture is to be made to fit.
+---@param known table of check.source
+---@return table? plan {width, height, quality, memory}; nil: it goes as it is
+function fit.plan(known)
+  if not check.is_decoded(known.format) then return nil end
+  local width, height = known.width, known.height
+  if known.orientation >= 5 then width, height = height, width end
+  local to_width, to_height = api.output_size(width, height)
+  if taken[known.format] and width * height <= to_width * to_height
+    and not check.is_too_large(known) then
+    return nil
+  end
+  return {
+    width = math.min(width, to_width),
+    height = math.min(height, to_height),
+    quality = known.format == "jpeg" and quality or 0,
+    memory = memory,
+  }
+end
+
+-- What job.lua adds to a job.
+fit.stage = {}
+
+function fit.stage:_fitted(event)
+  local name = next(self._plans)
+  if event.kind then
+    return self:_fail { kind = event.kind, code = event.code, stage = "check", charged = false,
+      message = ("%s cannot be made to fit: %s"):format(check.name(self._params[name]),
+        event.detail) }
+  end
+  self._plans[name] = nil
+  self._params[name] = { bytes = event.body }
+  self:_fit()
+end
+
+-- Makes one picture after the other fit, then submits them.
+function fit.stage:_fit()
+  local name, plan = next(self._plans)
+  if not name then return self:_submit() end
+  self._receive = "_fitted"
+  local done, message, code = self._client:_make_fit(self, self._params[name], plan)
+  if not done then
+    self:_fail { kind = "internal", code = code, stage = "check", charged = false,
+      message = "the picture cannot be made to fit: " .. message }
+  end
+end
+
+return fit

@@ -1,0 +1,121 @@
+#include "config.h"
+
+#include "file/journal_file.h"
+
+#include "file/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MODE 0600 /* it holds polling URLs */
+
+struct kx_log {
+  int fd;
+  kx_place place;
+};
+
+/* Returns 1 when the open file has the log's name, else 0. */
+static int has_name(const kx_log *log, int fd) {
+  struct stat opened, named;
+
+  return fstat(fd, &opened) == 0 &&
+         fstatat(log->place.directory, log->place.name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
+}
+
+/* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
+   for a symbolic link, which the first compaction would cut off. */
+static int open_locked(kx_log *log) {
+  struct stat opened;
+
+  log->fd = openat(log->place.directory, log->place.name,
+                   O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC,
+                   MODE);
+  if (log->fd < 0) return errno;
+  if (fstat(log->fd, &opened) != 0) return errno;
+  if (!S_ISREG(opened.st_mode)) return ENOTSUP;
+  if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;
+  /* Between the open and the lock another process may have replaced it. */
+  if (!has_name(log, log->fd)) {
+    close(log->fd);
+    log->fd = -1;
+    return EAGAIN;
+  }
+  if (opened.st_mode & 077) (void)fchmod(log->fd, MODE); /* some file systems have no modes */
+  return 0;
+}
+
+kx_log *kx_log_open(const char *path) {
+  kx_log *log = (kx_log *)calloc(1, sizeof *log);
+  int error, attempt;
+
+  if (!log) return NULL;
+  log->fd = -1;
+  error = kx_place_open(&log->place, path);
+  if (!error) {
+    for (attempt = 0, error = EAGAIN; error == EAGAIN && attempt < 10; attempt++) {
+      error = open_locked(log);
+      if (error == EWOULDBLOCK && log->fd >= 0) break; /* the lock's, the same number as EAGAIN */
+    }
+    if (!error) error = kx_sync_directory(log->place.directory); /* the name may be new */
+  }
+  if (!error) return log;
+  kx_log_close(log);
+  errno = error;
+  return NULL;
+}
+
+void kx_log_close(kx_log *log) {
+  if (!log) return;
+  if (log->fd >= 0) close(log->fd);
+  kx_place_close(&log->place);
+  free(log);
+}
+
+int kx_log_read(const kx_log *log, kx_sink *sink) {
+  char buffer[8192];
+  off_t offset = 0;
+  ssize_t n;
+
+  while ((n = pread(log->fd, buffer, sizeof buffer, offset)) != 0) {
+    int error = n < 0 ? errno : kx_sink_write(sink, buffer, (size_t)n);
+    if (error == EINTR) continue;
+    if (error) return error;
+    offset += n;
+  }
+  return 0;
+}
+
+int kx_log_fd(const kx_log *log) { return log->fd; }
+
+int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync) {
+  int error = kx_append(log->fd, bytes, size);
+
+  return error || !sync ? error : kx_sync(log->fd);
+}
+
+int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
+  kx_sink *sink = kx_sink_place(&log->place, UINT64_MAX, MODE);
+  int fd, error;
+
+  if (!sink) return errno;
+  error = kx_sink_write(sink, bytes, size);
+  fd = error ? -1 : kx_sink_dup(sink);
+  if (!error && fd < 0) error = errno;
+  if (!error && flock(fd, LOCK_EX | LOCK_NB) != 0) error = errno;
+  if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
+  if (!error) error = kx_sink_finish(sink);
+  kx_sink_free(sink);
+  /* The directory's sync may fail after the rename: what has the name is the journal from then on. */
+  if (fd < 0 || (error && !has_name(log, fd))) {
+    if (fd >= 0) close(fd);
+    return error;
+  }
+  close(log->fd);
+  log->fd = fd;
+  return error;
+}

@@ -1,0 +1,392 @@
+/* luaopen_kontext_core: the C core as Lua functions. The engine's and the log's files are apart. */
+#include "lua/binding.h"
+
+#include "net/base64.h"
+#include "net/body.h"
+#include "file/digest.h"
+#include "net/error.h"
+#include "picture/walk.h"
+#include "picture/jpeg_turbo.h"
+#include "net/poller.h"
+#include "emulator/repaint.h"
+#include "file/sink.h"
+#include "picture/stb.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef KX_STB_VERSION /* the Makefile reads it from stb_image.h's first line */
+#define KX_STB_VERSION "unknown"
+#endif
+
+KX_EXPORT int luaopen_kontext_core(lua_State *L);
+
+/* Sets what tells a file's state in the table on top. */
+static void set_stamp(lua_State *L, const kx_source *source) {
+  if (source->memory) lua_pushnil(L);
+  else lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
+  lua_setfield(L, -2, "stamp");
+}
+
+/* Pushes what is known of a picture that will do: into the table at `into`, or a new one for 0. */
+static int push_good(lua_State *L, const kx_source *source, const kx_image_info *info, int into) {
+  if (into) lua_pushvalue(L, into);
+  else lua_createtable(L, 0, 6);
+  kx_lua_set_string(L, "format", info->format);
+  kx_lua_set_integer(L, "width", info->width);
+  kx_lua_set_integer(L, "height", info->height);
+  kx_lua_set_integer(L, "bytes", source->size);
+  kx_lua_set_integer(L, "orientation", (uint64_t)info->orientation);
+  set_stamp(L, source);
+  return 1;
+}
+
+/* Pushes the outcome of the picture check; returns how many values. */
+static int push_check(lua_State *L, const kx_source *source, kx_image_status status,
+                      const kx_image_info *info, int into) {
+  if (status == KX_IMAGE_OK) return push_good(L, source, info, into);
+  lua_pushnil(L);
+  lua_pushstring(L, kx_image_status_name(status));
+  lua_createtable(L, 0, 8);
+  kx_lua_set_integer(L, "bytes", source->size);
+  kx_lua_set_string(L, "format", info->format);
+  kx_lua_set_string(L, "label", info->label);
+  if (info->width > 0) kx_lua_set_integer(L, "width", info->width);
+  if (info->height > 0) kx_lua_set_integer(L, "height", info->height);
+  kx_lua_set_string(L, "why", info->why);
+  if (status == KX_IMAGE_FOREIGN) set_stamp(L, source); /* it may be made to fit */
+  if (status == KX_IMAGE_UNREADABLE) {
+    kx_lua_set_string(L, "code", kx_errno_name(info->error));
+    kx_lua_set_string(L, "why", strerror(info->error));
+  }
+  return 3;
+}
+
+int kx_lua_check(lua_State *L, const kx_source *source) {
+  kx_image_info info;
+  kx_image_status status = kx_image_read(source, &info);
+
+  return push_check(L, source, status, &info, 0);
+}
+
+/* core.check({path=} or {bytes=}, into) → {format, width, height, bytes, orientation, stamp}, which
+   is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read) and
+   a table of what is known. */
+static int core_check(lua_State *L) {
+  int into = lua_istable(L, 2) ? 2 : 0;
+  const char *text;
+  size_t size;
+  kx_source source;
+  kx_image_info info;
+  kx_image_status status;
+
+  if (kx_lua_source(L, 1, &text, &size) == KX_BYTES) {
+    kx_source_memory(&source, text, size);
+    status = kx_image_read(&source, &info);
+    return push_check(L, &source, status, &info, into);
+  }
+  memset(&info, 0, sizeof info);
+  info.error = kx_source_open(&source, text);
+  status = info.error ? KX_IMAGE_UNREADABLE : kx_image_read(&source, &info);
+  kx_source_close(&source); /* before anything that may raise */
+  return push_check(L, &source, status, &info, into);
+}
+
+/* core.sniff(bytes) → a picture format's name, or nil. */
+static int core_sniff(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+
+  lua_pushstring(L, kx_image_sniff(bytes, size));
+  return 1;
+}
+
+#define URL_MAX 8192 /* a signed URL has some 300 bytes */
+
+/* A URL as libcurl's parser sees it, so that what is judged is what is connected to. */
+typedef struct url_parts {
+  char scheme[16], host[256], port[8], url[URL_MAX];
+  int user;
+} url_parts;
+
+/* Copies one part; returns curl's code, also for what is longer than any good one. */
+static CURLUcode url_part(CURLU *url, CURLUPart part, unsigned flags, char *to, size_t room) {
+  char *value = NULL;
+  CURLUcode code = curl_url_get(url, part, &value, flags);
+
+  if (code != CURLUE_OK) return code;
+  if (strlen(value) < room) memcpy(to, value, strlen(value) + 1);
+  else code = CURLUE_MALFORMED_INPUT;
+  curl_free(value);
+  return code;
+}
+
+/* Parses `text`, seen from `base` where that is given; returns curl's code. */
+static CURLUcode parse_url(const char *text, const char *base, url_parts *parts) {
+  CURLU *url = curl_url();
+  char *user = NULL, *again = NULL;
+  CURLUcode code = CURLUE_OUT_OF_MEMORY, whose;
+  /* A signed URL is asked for as it came; a relative one's dots are for the way from its base. */
+  const unsigned flags = CURLU_NON_SUPPORT_SCHEME | (base ? 0 : CURLU_PATH_AS_IS);
+
+  if (!url) return code;
+  code = base ? curl_url_set(url, CURLUPART_URL, base, CURLU_NON_SUPPORT_SCHEME) : CURLUE_OK;
+  if (!code) code = curl_url_set(url, CURLUPART_URL, text, flags);
+  if (!code) code = url_part(url, CURLUPART_SCHEME, 0, parts->scheme, sizeof parts->scheme);
+  if (!code) code = url_part(url, CURLUPART_HOST, 0, parts->host, sizeof parts->host);
+  if (!code) {
+    code = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, parts->port, sizeof parts->port);
+  }
+  if (!code) code = url_part(url, CURLUPART_URL, 0, parts->url, sizeof parts->url);
+  whose = curl_url_get(url, CURLUPART_USER, &user, 0);
+  parts->user = whose == CURLUE_OK;
+  if (!code && whose != CURLUE_OK && whose != CURLUE_NO_USER) code = whose;
+  /* A transfer reads it again, and "0%36" read once is "06", which read again is 0.0.0.6. */
+  if (!code) code = curl_url_set(url, CURLUPART_URL, parts->url, flags | CURLU_PATH_AS_IS);
+  if (!code) code = curl_url_get(url, CURLUPART_URL, &again, 0);
+  if (!code && strcmp(again, parts->url) != 0) code = CURLUE_MALFORMED_INPUT;
+  curl_free(again);
+  curl_free(user);
+  curl_url_cleanup(url);
+  return code;
+}
+
+/* core.url(text, base) → {scheme, host, port, url, user}, or nil, message. */
+static int core_url(lua_State *L) {
+  url_parts parts;
+  size_t size;
+  const char *text = luaL_checklstring(L, 1, &size);
+  CURLUcode code = CURLUE_MALFORMED_INPUT;
+
+  if (strlen(text) == size && size < URL_MAX) {
+    code = parse_url(text, luaL_optstring(L, 2, NULL), &parts);
+  }
+  if (code != CURLUE_OK) {
+    lua_pushnil(L);
+    if (code == CURLUE_OUT_OF_MEMORY) lua_pushliteral(L, "not usable: not enough memory");
+    else lua_pushfstring(L, "not a usable URL (libcurl's code %d)", (int)code);
+    return 2;
+  }
+  lua_createtable(L, 0, 5);
+  kx_lua_set_string(L, "scheme", parts.scheme);
+  kx_lua_set_string(L, "host", parts.host);
+  kx_lua_set_string(L, "port", parts.port);
+  kx_lua_set_string(L, "url", parts.url);
+  lua_pushboolean(L, parts.user);
+  lua_setfield(L, -2, "user");
+  return 1;
+}
+
+/* core.now() → seconds on the monotonic clock. */
+static int core_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)kx_now() / 1e9);
+  return 1;
+}
+
+/* Pushes a digest's raw bytes. */
+static int push_digest(lua_State *L, kx_digest_kind kind) {
+  unsigned char value[KX_DIGEST_MAX];
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+
+  lua_pushlstring(L, (const char *)value, kx_digest_of(kind, bytes, size, value));
+  return 1;
+}
+
+/* core.md5(bytes) → 16 bytes. */
+static int core_md5(lua_State *L) { return push_digest(L, KX_MD5); }
+
+/* core.sha256(bytes) → 32 bytes. */
+static int core_sha256(lua_State *L) { return push_digest(L, KX_SHA256); }
+
+/* core.fingerprint(path) → SHA-256 of the file, or nil, message, code. */
+static int core_fingerprint(lua_State *L) {
+  unsigned char value[KX_DIGEST_MAX], buffer[16384];
+  const char *path = luaL_checkstring(L, 1);
+  kx_digest *digest;
+  kx_source source;
+  uint64_t offset = 0;
+  ssize_t n;
+  int error = kx_source_open(&source, path);
+
+  if (error) return kx_lua_failed(L, error, path);
+  digest = kx_digest_new(KX_SHA256);
+  while (digest && (n = kx_source_read(&source, offset, buffer, sizeof buffer)) > 0) {
+    kx_digest_add(digest, buffer, (size_t)n);
+    offset += (uint64_t)n;
+  }
+  error = !digest ? ENOMEM : n < 0 ? errno : 0;
+  kx_source_close(&source);
+  if (!error) kx_digest_value(digest, value);
+  kx_digest_free(digest);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushlstring(L, (const char *)value, 32);
+  return 1;
+}
+
+/* core.read(path) → the bytes of a regular file, or nil, message, code; a FIFO is not waited for. */
+static int core_read(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  void **guard = kx_lua_guard(L);
+  kx_source source;
+  ssize_t n = 0;
+  int error = kx_source_open(&source, path);
+
+  if (!error && !(*guard = malloc((size_t)source.size + 1))) error = ENOMEM;
+  if (!error) n = kx_source_read(&source, 0, *guard, (size_t)source.size);
+  if (n < 0) error = errno;
+  kx_source_close(&source);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushlstring(L, (const char *)*guard, (size_t)n);
+  free(*guard);
+  *guard = NULL;
+  return 1;
+}
+
+/* core.hmac_sha256(key, bytes) → 32 bytes. */
+static int core_hmac_sha256(lua_State *L) {
+  unsigned char value[KX_DIGEST_MAX];
+  size_t key_size, size;
+  const char *key = luaL_checklstring(L, 1, &key_size);
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  if (!kx_hmac_sha256(key, key_size, bytes, size, value)) return luaL_error(L, "not enough memory");
+  lua_pushlstring(L, (const char *)value, 32);
+  return 1;
+}
+
+/* core.equal(a, b) → true when both strings are equal, in a time that tells only their lengths. */
+static int core_equal(lua_State *L) {
+  size_t a_size, b_size;
+  const char *a = luaL_checklstring(L, 1, &a_size), *b = luaL_checklstring(L, 2, &b_size);
+
+  lua_pushboolean(L, a_size == b_size && kx_equal(a, b, a_size));
+  return 1;
+}
+
+/* core.save(path, bytes) → true, or nil, message, code: the file is the old one or the new. */
+static int core_save(lua_State *L) {
+  size_t path_size, size;
+  const char *path = luaL_checklstring(L, 1, &path_size);
+  const char *bytes = luaL_checklstring(L, 2, &size);
+  kx_sink *sink;
+  int error;
+
+  luaL_argcheck(L, strlen(path) == path_size, 1, "contains a NUL byte");
+  sink = kx_sink_file(path, UINT64_MAX, 0666);
+  if (!sink) return kx_lua_failed(L, errno, path);
+  error = kx_sink_write(sink, bytes, size);
+  if (!error) error = kx_sink_finish(sink);
+  kx_sink_free(sink);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* core.repaint{bytes=, width=, height=, format=, seed=, label=} → bytes, or nil, message: the
+   emulator's edit. */
+static int core_repaint(lua_State *L) {
+  kx_repaint_options options;
+  kx_source input;
+  const char *bytes, *why = NULL;
+  unsigned char *out = NULL;
+  size_t size;
+  void **guard;
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  memset(&options, 0, sizeof options);
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "bytes");
+  lua_getfield(L, 1, "width");
+  lua_getfield(L, 1, "height");
+  lua_getfield(L, 1, "format");
+  lua_getfield(L, 1, "seed");
+  lua_getfield(L, 1, "label");
+  bytes = luaL_optlstring(L, 2, NULL, &size);
+  if (bytes) {
+    kx_source_memory(&input, bytes, size);
+    options.input = &input;
+  }
+  options.width = (int)luaL_checknumber(L, 3);
+  options.height = (int)luaL_checknumber(L, 4);
+  options.png = !strcmp(luaL_checkstring(L, 5), "png");
+  options.seed = (uint32_t)luaL_checknumber(L, 6);
+  options.label = luaL_optlstring(L, 7, NULL, &options.label_size);
+  guard = kx_lua_guard(L);
+  if (!kx_repaint(&options, &out, &size, &why)) {
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+  }
+  *guard = out;
+  lua_pushlstring(L, (const char *)out, size);
+  free(out);
+  *guard = NULL;
+  return 1;
+}
+
+/* core.info() → versions: what the module was built for and what it runs on. */
+static int core_info(lua_State *L) {
+  const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+
+  lua_createtable(L, 0, 7);
+  kx_lua_set_string(L, "lua", LUA_VERSION);
+  kx_lua_set_string(L, "libcurl", curl->version);
+  kx_lua_set_string(L, "tls", curl->ssl_version);
+  kx_lua_set_string(L, "resolver",
+                    curl->features & CURL_VERSION_ASYNCHDNS ? "asynchronous" : "blocking");
+  kx_lua_set_string(L, "stb", KX_STB_VERSION);
+  kx_lua_set_string(L, "jpeg", kx_jpeg_turbo_name());
+  kx_lua_set_string(L, "poller", KX_EPOLL ? "epoll" : "poll");
+  return 1;
+}
+
+/* Initialises libcurl once in a process: it cannot be undone while others may use it. */
+static void initialise_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+/* Keeps this module mapped for good: after a cancel without waiting a resolver's thread still runs
+   in it. The linker's nodelete says the same, where the build has it. */
+static void pin(void) {
+  Dl_info info;
+
+  /* A function's address as data: POSIX has it so, ISO C does not. */
+  int (*function)(lua_State *) = luaopen_kontext_core;
+  void *address;
+  memcpy(&address, &function, sizeof address);
+  if (dladdr(address, &info) && info.dli_fname) {
+    (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+}
+
+int luaopen_kontext_core(lua_State *L) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT; /* two states may be opened in two threads */
+  static const luaL_Reg functions[] = {{"engine", kx_lua_engine},
+                                       {"check", core_check},
+                                       {"sniff", core_sniff},
+                                       {"repaint", core_repaint},
+                                       {"thumbnail", kx_lua_thumbnail},
+                                       {"base64", kx_lua_encode},
+                                       {"url", core_url},
+                                       {"now", core_now},
+                                       {"md5", core_md5},
+                                       {"sha256", core_sha256},
+                                       {"hmac_sha256", core_hmac_sha256},
+                                       {"fingerprint", core_fingerprint},
+                                       {"equal", core_equal},
+                                       {"read", core_read},
+                                       {"save", core_save},
+                                       {"log", kx_lua_log},
+                                       {"info", core_info},
+                                       {NULL, NULL}};
+
+  pthread_once(&once, initialise_curl);
+  pin();
+  kx_lua_guard_type(L);
+  kx_lua_log_type(L);
+  kx_lua_engine_type(L);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,56 @@
+/* What the files of the binding share: they, lua/binding.c and kx_lua_*.c, alone include Lua. */
+#ifndef KX_LUA_H
+#define KX_LUA_H
+
+#include "lua/compat.h"
+
+#include "file/source.h"
+
+/* Sets a field of the table on top; a string that is NULL is left out. */
+void kx_lua_set_string(lua_State *L, const char *name, const char *value);
+void kx_lua_set_integer(lua_State *L, const char *name, uint64_t value);
+
+/* Returns a field of the table at `index`: a string, which the table keeps alive, or NULL where it is
+   absent; a number, or what it is otherwise; whether it is true. Raises on another type. */
+const char *kx_lua_string(lua_State *L, int index, const char *name);
+lua_Number kx_lua_number(lua_State *L, int index, const char *name, lua_Number otherwise);
+int kx_lua_boolean(lua_State *L, int index, const char *name);
+
+/* Reads the file or bytes that the table at `index` names as {path=} or {bytes=}; returns its kind as
+   in net/body.h, and the string. Raises on anything else. */
+int kx_lua_source(lua_State *L, int index, const char **text, size_t *size);
+
+/* Pushes the picture check of a source: a table, or nil, outcome and details; returns how many. What
+   the caller has opened would stay open when memory runs out. */
+int kx_lua_check(lua_State *L, const kx_source *source);
+
+/* Pushes nil, the message and the errno's name; returns 3. */
+int kx_lua_failed(lua_State *L, int number, const char *what);
+
+/* The function core.log, and what makes its kind. */
+int kx_lua_log(lua_State *L);
+void kx_lua_log_type(lua_State *L);
+
+/* Returns the descriptor of the open log at `index`, or raises. */
+int kx_lua_log_fd(lua_State *L, int index);
+
+/* Pushes base64 of a few bytes. */
+void kx_lua_base64(lua_State *L, const void *bytes, size_t size);
+
+/* Pushes a userdata that frees what its pointer will point to: should memory run out while that is
+   pushed, the collector does it. */
+void **kx_lua_guard(lua_State *L);
+void kx_lua_guard_type(lua_State *L);
+
+/* The functions core.thumbnail and core.base64. */
+int kx_lua_thumbnail(lua_State *L);
+int kx_lua_encode(lua_State *L);
+
+/* Makes the metatable of a kind of userdata. */
+void kx_lua_type(lua_State *L, const char *name, const luaL_Reg *methods);
+
+/* The function core.engine, and what makes its kind. */
+int kx_lua_engine(lua_State *L);
+void kx_lua_engine_type(lua_State *L);
+
+#endif

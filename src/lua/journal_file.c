@@ -1,0 +1,103 @@
+/* The binding of kx_log: a journal's file is a userdata. */
+#include "lua/binding.h"
+
+#include "file/journal_file.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TYPE "kontext.log"
+
+typedef struct log_box {
+  kx_log *log;      /* NULL before it is opened and after close */
+  kx_sink *content; /* of a read that is under way, or was when memory ran out */
+} log_box;
+
+static kx_log *to_log(lua_State *L, int index) {
+  log_box *box = (log_box *)luaL_checkudata(L, index, TYPE);
+
+  if (!box->log) luaL_error(L, "the journal is closed");
+  return box->log;
+}
+
+int kx_lua_log_fd(lua_State *L, int index) { return kx_log_fd(to_log(L, index)); }
+
+/* core.log(path) → log, or nil, message, code. */
+int kx_lua_log(lua_State *L) {
+  size_t size;
+  const char *path = luaL_checklstring(L, 1, &size);
+  log_box *box;
+
+  luaL_argcheck(L, strlen(path) == size, 1, "contains a NUL byte");
+  box = (log_box *)lua_newuserdatauv(L, sizeof *box, 1);
+  box->log = NULL;
+  box->content = NULL;
+  luaL_getmetatable(L, TYPE);
+  lua_setmetatable(L, -2);
+  box->log = kx_log_open(path);
+  return box->log ? 1 : kx_lua_failed(L, errno, path);
+}
+
+/* log:read(cap) → all bytes, or nil, message, code. */
+static int log_read(lua_State *L) {
+  kx_log *log = to_log(L, 1);
+  log_box *box = (log_box *)lua_touserdata(L, 1);
+  size_t cap = (size_t)luaL_checknumber(L, 2);
+  kx_source source;
+  int error;
+
+  kx_sink_free(box->content);
+  box->content = kx_sink_memory(cap);
+  error = box->content ? kx_log_read(log, box->content) : ENOMEM;
+  if (!error) {
+    kx_sink_source(box->content, &source);
+    lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
+  }
+  kx_sink_free(box->content);
+  box->content = NULL;
+  return error ? kx_lua_failed(L, error, "the journal") : 1;
+}
+
+/* Pushes true, or nil, message, code. */
+static int log_result(lua_State *L, int error) {
+  if (error) return kx_lua_failed(L, error, "the journal");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* log:append(bytes, sync) → true, or nil, message, code. */
+static int log_append(lua_State *L) {
+  kx_log *log = to_log(L, 1);
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  return log_result(L, kx_log_append(log, bytes, size, lua_toboolean(L, 3)));
+}
+
+/* log:replace(bytes) → true, or nil, message, code. */
+static int log_replace(lua_State *L) {
+  kx_log *log = to_log(L, 1);
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  return log_result(L, kx_log_replace(log, bytes, size));
+}
+
+/* log:close(), and the collector's call. */
+static int log_close(lua_State *L) {
+  log_box *box = (log_box *)luaL_checkudata(L, 1, TYPE);
+
+  kx_log_close(box->log);
+  kx_sink_free(box->content);
+  box->log = NULL;
+  box->content = NULL;
+  return 0;
+}
+
+void kx_lua_log_type(lua_State *L) {
+  static const luaL_Reg methods[] = {{"read", log_read},       {"append", log_append},
+                                     {"replace", log_replace}, {"close", log_close},
+                                     {"__gc", log_close},      {NULL, NULL}};
+
+  kx_lua_type(L, TYPE, methods);
+}

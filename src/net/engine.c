@@ -1,0 +1,445 @@
+#include "config.h"
+
+#include "net/engine.h"
+
+#include "net/poller.h"
+#include "net/tls_warmup.h"
+#include "picture/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TICK INT64_C(10000000) /* 10 ms: how often a host without a descriptor ticks */
+#define PATIENCE INT64_C(10000000) /* 10 ms: how long what is begun may keep the next waiting */
+#define CONNECTIONS 32L        /* over that, 24 uploads included, none is kept for the next poll */
+
+typedef struct list {
+  kx_transfer *first, **end;
+} list;
+
+struct kx_engine {
+  CURLM *multi;
+  kx_poller *poller;
+  kx_settings settings;
+  char *strings[4]; /* the settings' */
+  pid_t process;
+  uint64_t last_id;
+  list waiting, active, ended, held;
+  list fitting;      /* what the worker has: made before, since its end must not be lost */
+  kx_worker *worker; /* NULL before the first picture that is to fit */
+  int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
+  int64_t begun;                         /* when the last transfer was */
+  int more;                              /* the last step left work behind */
+  int *sockets;                          /* open ones: a forked child has to close them */
+  size_t socket_count, socket_room;
+};
+
+static void list_clear(list *l) {
+  l->first = NULL;
+  l->end = &l->first;
+}
+
+static void list_append(list *l, kx_transfer *t) {
+  t->next = NULL;
+  *l->end = t;
+  l->end = &t->next;
+}
+
+/* Takes the transfer out of the list; returns it, or NULL when it is not in there. */
+static kx_transfer *list_remove(list *l, uint64_t id) {
+  kx_transfer **at = &l->first, *t;
+
+  while (*at && (*at)->id != id) at = &(*at)->next;
+  t = *at;
+  if (!t) return NULL;
+  *at = t->next;
+  if (l->end == &t->next) l->end = at;
+  return t;
+}
+
+static void list_free(list *l) {
+  while (l->first) {
+    kx_transfer *t = l->first;
+    l->first = t->next;
+    kx_transfer_free(t);
+  }
+  list_clear(l);
+}
+
+/* curl's CURLOPT_OPENSOCKETFUNCTION: close-on-exec, and remembered. */
+static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
+  kx_engine *e = (kx_engine *)data;
+  int type = address->socktype, fd;
+
+  (void)purpose;
+#ifdef SOCK_CLOEXEC
+  type |= SOCK_CLOEXEC;
+#endif
+  if (e->socket_count == e->socket_room) {
+    size_t room = e->socket_room ? 2 * e->socket_room : 16;
+    int *sockets = (int *)realloc(e->sockets, room * sizeof *sockets);
+    if (!sockets) return CURL_SOCKET_BAD;
+    e->sockets = sockets;
+    e->socket_room = room;
+  }
+  fd = socket(address->family, type, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+#ifndef SOCK_CLOEXEC
+  (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+  e->sockets[e->socket_count++] = fd;
+  return fd;
+}
+
+/* curl's CURLOPT_CLOSESOCKETFUNCTION. */
+static int on_close(void *data, curl_socket_t fd) {
+  kx_engine *e = (kx_engine *)data;
+  size_t i;
+
+  for (i = 0; i < e->socket_count; i++) {
+    if (e->sockets[i] != fd) continue;
+    e->sockets[i] = e->sockets[--e->socket_count];
+    break;
+  }
+  (void)kx_poller_watch(e->poller, fd, 0);
+  return close(fd);
+}
+
+/* curl's CURLMOPT_SOCKETFUNCTION. A socket that cannot be watched ends its transfer, at the next look
+   at the time-outs: told of it, libcurl 7.88 ends all, and later reads what it has freed. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *of_socket) {
+  static const unsigned masks[] = {0, KX_READ, KX_WRITE, KX_READ | KX_WRITE};
+  kx_engine *e = (kx_engine *)data;
+  char *transfer = NULL;
+
+  (void)of_socket;
+  if (kx_poller_watch(e->poller, fd, what == CURL_POLL_REMOVE ? 0 : masks[what & 3]) != 0) {
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    if (transfer) ((kx_transfer *)(void *)transfer)->unwatched = 1;
+    e->check_due = 0;
+  }
+  return 0;
+}
+
+/* curl's CURLMOPT_TIMERFUNCTION: only noted, for curl may not be called from here. */
+static int on_timer(CURLM *multi, long ms, void *data) {
+  (void)multi;
+  ((kx_engine *)data)->curl_due = ms < 0 ? KX_NEVER : kx_now() + (int64_t)ms * 1000000;
+  return 0;
+}
+
+/* Makes a setting's text the engine's own; returns 0 without memory. */
+static int own(kx_engine *e, int i, const char **text) {
+  if (!*text) return 1;
+  e->strings[i] = strdup(*text);
+  *text = e->strings[i];
+  return *text != NULL;
+}
+
+kx_engine *kx_engine_new(const kx_settings *settings) {
+  kx_engine *e = (kx_engine *)calloc(1, sizeof *e);
+  kx_settings *s;
+  int error = ENOMEM;
+
+  if (!e) return NULL;
+  e->settings = *settings;
+  s = &e->settings;
+  e->settings.sockets = e;
+  e->settings.open_socket = on_open;
+  e->settings.close_socket = on_close;
+  e->process = getpid();
+  e->curl_due = e->host_due = e->check_due = KX_NEVER;
+  list_clear(&e->waiting);
+  list_clear(&e->active);
+  list_clear(&e->ended);
+  list_clear(&e->held);
+  list_clear(&e->fitting);
+  e->poller = kx_poller_new();
+  if (!e->poller) {
+    error = errno;
+  } else if (own(e, 0, &s->user_agent) && own(e, 1, &s->proxy) && own(e, 2, &s->ca_file) &&
+             own(e, 3, &s->ca_path)) {
+    e->multi = curl_multi_init();
+  }
+  if (e->multi && !curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
+      !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS)) {
+    if (e->settings.tls) kx_warm(e->multi, &e->settings);
+    return e;
+  }
+  kx_engine_free(e);
+  errno = error;
+  return NULL;
+}
+
+int kx_engine_forked(const kx_engine *e) { return e->process != getpid(); }
+
+void kx_engine_free(kx_engine *e) {
+  kx_transfer *t;
+  size_t i;
+
+  if (!e) return;
+  if (kx_engine_forked(e)) {
+    /* The connections are the parent's: a TLS farewell from here would end them. */
+    for (i = 0; i < e->socket_count; i++) close(e->sockets[i]);
+    kx_worker_close(e->worker);
+    kx_poller_free(e->poller);
+    return;
+  }
+  kx_worker_free(e->worker);
+  for (t = e->active.first; t; t = t->next) curl_multi_remove_handle(e->multi, t->easy);
+  list_free(&e->waiting);
+  list_free(&e->active);
+  list_free(&e->ended);
+  list_free(&e->held);
+  list_free(&e->fitting);
+  if (e->multi) curl_multi_cleanup(e->multi);
+  kx_poller_free(e->poller);
+  for (i = 0; i < sizeof e->strings / sizeof *e->strings; i++) free(e->strings[i]);
+  free(e->sockets);
+  free(e);
+}
+
+/* Returns when work of the engine's own or the host's alarm is due. */
+static int64_t own_due(const kx_engine *e) {
+  int64_t due = e->host_due;
+
+  if (e->waiting.first || e->ended.first || e->more) return 0;
+  if (e->curl_due < due) due = e->curl_due;
+  return e->active.first && e->check_due < due ? e->check_due : due;
+}
+
+uint64_t kx_engine_next_id(const kx_engine *e) { return e->last_id + 1; }
+
+uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
+  kx_transfer *t = kx_transfer_new(request, &e->settings);
+
+  if (!t) return 0;
+  t->id = ++e->last_id;
+  t->hold = hold;
+  list_append(&e->waiting, t);
+  return t->id;
+}
+
+uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture) {
+  kx_task *task;
+  kx_transfer *t;
+  int error;
+
+  if (!e->worker) {
+    e->worker = kx_worker_new();
+    error = !e->worker ? errno : kx_poller_watch(e->poller, kx_worker_fd(e->worker), KX_READ);
+    if (error) {
+      kx_worker_free(e->worker);
+      e->worker = NULL;
+      errno = error;
+      return 0;
+    }
+  }
+  task = kx_task_new(e->last_id + 1, fit, picture);
+  t = task ? kx_transfer_made(task->id) : NULL;
+  if (!t) {
+    kx_task_free(task);
+    errno = ENOMEM;
+    return 0;
+  }
+  list_append(&e->fitting, t);
+  kx_worker_add(e->worker, task);
+  return ++e->last_id;
+}
+
+kx_transfer *kx_engine_held(kx_engine *e, uint64_t id) {
+  kx_transfer *t = e->held.first;
+
+  while (t && t->id != id) t = t->next;
+  return t;
+}
+
+kx_sink *kx_engine_take(kx_engine *e, uint64_t id) {
+  kx_transfer *t = list_remove(&e->held, id);
+  kx_sink *sink;
+
+  if (!t) return NULL;
+  sink = t->sink;
+  t->sink = NULL;
+  kx_transfer_free(t);
+  return sink;
+}
+
+void kx_engine_cancel(kx_engine *e, uint64_t id) {
+  kx_transfer *t = list_remove(&e->active, id);
+
+  if (t) curl_multi_remove_handle(e->multi, t->easy);
+  else t = list_remove(&e->waiting, id);
+  if (!t) t = list_remove(&e->ended, id);
+  if (!t) t = list_remove(&e->held, id);
+  if (!t) {
+    t = list_remove(&e->fitting, id);
+    if (t) kx_worker_cancel(e->worker, id);
+  }
+  kx_transfer_free(t);
+}
+
+/* Ends an active transfer with curl's code for it. */
+static void end_transfer(kx_engine *e, kx_transfer *t, CURLcode code) {
+  list_remove(&e->active, t->id);
+  if (t->easy) curl_multi_remove_handle(e->multi, t->easy);
+  kx_transfer_end(t, code);
+  list_append(&e->ended, t);
+}
+
+/* Sees to it that the transfer's time-out is looked at when it may have come: what begins to move
+   after `now` cannot stall earlier than a stall's length from now. */
+static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
+  int64_t due = kx_transfer_due(t), stall = e->settings.stall_ns;
+
+  if (stall > 0 && now + stall < due) due = now + stall;
+  if (due < e->check_due) e->check_due = due;
+}
+
+/* Begins one waiting transfer: one by one, for 24 at once made a call of 2.2 ms. */
+static void begin_transfer(kx_engine *e) {
+  kx_transfer *t = list_remove(&e->waiting, e->waiting.first->id);
+  int failed = kx_transfer_prepare(t);
+
+  e->begun = kx_now();
+  list_append(&e->active, t);
+  if (!failed && curl_multi_add_handle(e->multi, t->easy) != CURLM_OK) {
+    kx_error_curl(&t->error, CURLE_OUT_OF_MEMORY, "");
+    curl_easy_cleanup(t->easy);
+    t->easy = NULL;
+    failed = 1;
+  }
+  if (failed) {
+    t->failed_by_us = 1;
+    end_transfer(e, t, CURLE_FAILED_INIT);
+    return;
+  }
+  look_again(e, t, e->begun);
+}
+
+/* Ends what is over its deadline or stalls. `check_due` may be early: activity moves the truth. */
+static void check_deadlines(kx_engine *e, int64_t now) {
+  kx_transfer *t, *next;
+
+  e->check_due = KX_NEVER;
+  for (t = e->active.first; t; t = next) {
+    int64_t due = kx_transfer_due(t);
+    next = t->next;
+    if (t->unwatched) {
+      kx_error_own(&t->error, "network", "CURLE_ABORTED_BY_CALLBACK", "its socket is not watched");
+      t->failed_by_us = 1;
+      end_transfer(e, t, CURLE_ABORTED_BY_CALLBACK);
+    } else if (due <= now) {
+      kx_error_own(&t->error, "timeout", "CURLE_OPERATION_TIMEDOUT",
+                   due == t->deadline ? "the time for it ran out" : "no byte moved any more");
+      t->failed_by_us = 1;
+      end_transfer(e, t, CURLE_OPERATION_TIMEDOUT);
+    } else {
+      look_again(e, t, now);
+    }
+  }
+}
+
+/* Moves what curl has finished to the ended. */
+static void collect_finished(kx_engine *e) {
+  CURLMsg *message;
+  int left;
+
+  while ((message = curl_multi_info_read(e->multi, &left))) {
+    char *data = NULL;
+    if (message->msg != CURLMSG_DONE) continue;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &data);
+    end_transfer(e, (kx_transfer *)(void *)data, message->data.result);
+  }
+}
+
+/* Moves the pictures that have been made to fit to the ended. */
+static void collect_fitted(kx_engine *e) {
+  kx_task *task;
+
+  while ((task = kx_worker_next(e->worker))) {
+    kx_transfer *t = list_remove(&e->fitting, task->id);
+    t->sink = task->out;
+    t->error = task->error;
+    task->out = NULL;
+    kx_task_free(task);
+    list_append(&e->ended, t);
+  }
+}
+
+/* Does one thing that is due; returns 0 when there is none. What has begun goes first: 24 uploads that
+   begin together all end with the last. */
+static int step_once(kx_engine *e, int64_t now) {
+  static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
+                              CURL_CSELECT_IN | CURL_CSELECT_OUT};
+  int fd, running;
+  unsigned what;
+
+  if (e->check_due <= now) check_deadlines(e, now);
+  if (e->curl_due <= now) {
+    e->curl_due = KX_NEVER;
+    curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+  } else if (e->waiting.first && now - e->begun > PATIENCE) {
+    begin_transfer(e);
+  } else if (!kx_poller_next(e->poller, &fd, &what)) {
+    if (!e->waiting.first) return 0;
+    begin_transfer(e);
+  } else if (e->worker && fd == kx_worker_fd(e->worker)) {
+    collect_fitted(e);
+  } else {
+    curl_multi_socket_action(e->multi, fd, masks[what], &running);
+  }
+  collect_finished(e);
+  return 1;
+}
+
+void kx_engine_step(kx_engine *e, int64_t budget) {
+  int64_t now = kx_now(), end = now + budget;
+
+  if (e->host_due <= now) e->host_due = KX_NEVER;
+  e->more = 1;
+  while (e->more && now < end) {
+    e->more = step_once(e, now);
+    now = kx_now();
+  }
+  kx_poller_alarm(e->poller, own_due(e));
+}
+
+kx_transfer *kx_engine_ended(kx_engine *e) { return e->ended.first; }
+
+void kx_engine_drop_ended(kx_engine *e) {
+  kx_transfer *t = list_remove(&e->ended, e->ended.first->id);
+
+  if (t->hold) list_append(&e->held, t);
+  else kx_transfer_free(t);
+}
+
+kx_transfer *kx_engine_active(kx_engine *e) { return e->active.first; }
+
+void kx_engine_alarm(kx_engine *e, int64_t when) {
+  e->host_due = when;
+  kx_poller_alarm(e->poller, own_due(e));
+}
+
+int64_t kx_engine_due(const kx_engine *e) {
+  int64_t due = own_due(e), tick;
+
+  if (KX_EPOLL || (!e->active.first && !e->worker)) return due;
+  tick = kx_now() + TICK; /* the host sees no sockets */
+  return tick < due ? tick : due;
+}
+
+int kx_engine_fd(kx_engine *e) { return kx_poller_fd(e->poller); }
+
+void kx_engine_wait(kx_engine *e, int64_t when) {
+  int64_t due = own_due(e);
+
+  kx_poller_wait(e->poller, due < when ? due : when);
+}

@@ -1,0 +1,42 @@
+/* A place in a source, looked at through a small window: headers are walked in few, short reads. */
+#ifndef KX_CURSOR_H
+#define KX_CURSOR_H
+
+#include "file/buffer.h"
+#include "file/source.h"
+
+#define KX_CURSOR_WINDOW 512 /* the most that can be looked at in one piece */
+
+typedef struct kx_cursor {
+  const kx_source *source;
+  uint64_t at;   /* the next byte */
+  uint64_t from; /* the window's first byte */
+  size_t have;   /* bytes in the window */
+  int error;     /* errno of a read that failed, else 0 */
+  unsigned char window[KX_CURSOR_WINDOW];
+} kx_cursor;
+
+/* Stands before the source's first byte. */
+void kx_cursor_begin(kx_cursor *cursor, const kx_source *source);
+
+/* Returns the `n` bytes at `offset`, good until the next look, or NULL where the source ends before
+   them or cannot be read (then `error` is set). The cursor stays where it is. */
+const unsigned char *kx_cursor_look(kx_cursor *cursor, uint64_t offset, size_t n);
+
+/* Returns the next `n` bytes like kx_cursor_look, without taking them. */
+const unsigned char *kx_cursor_peek(kx_cursor *cursor, size_t n);
+
+/* Moves past `n` bytes; returns 0 where the source ends before them, which takes no read. */
+int kx_cursor_skip(kx_cursor *cursor, uint64_t n);
+
+/* Adds the `n` bytes at `offset` to `out`; returns 0 where the source ends before them, cannot be
+   read (then the cursor's `error` is set), or `out` failed. */
+int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_bytes *out);
+
+/* Big and little endian numbers at `p`. */
+#define KX_BE16(p) ((unsigned)((p)[0] << 8 | (p)[1]))
+#define KX_LE16(p) ((unsigned)((p)[1] << 8 | (p)[0]))
+#define KX_BE32(p) ((uint32_t)KX_BE16(p) << 16 | KX_BE16((p) + 2))
+#define KX_LE32(p) ((uint32_t)KX_LE16((p) + 2) << 16 | KX_LE16(p))
+
+#endif

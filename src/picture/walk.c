@@ -1,0 +1,83 @@
+#include "config.h"
+
+#include "picture/walk.h"
+
+#include "picture/bmp.h"
+#include "picture/jpeg.h"
+#include "picture/png.h"
+#include "picture/sniff.h"
+#include "picture/stb.h"
+#include "picture/webp.h"
+
+#include <string.h>
+
+#define MAX_SIDE (1u << 24) /* stb_image's own limit */
+#define MAX_PIXELS (1u << 28)
+#define FRAME_MAX (KX_PNG_FRAME_MAX > KX_JPEG_FRAME_MAX ? KX_PNG_FRAME_MAX : KX_JPEG_FRAME_MAX)
+
+/* Lets stb_image read the size anew from the bytes that state it and from no others. */
+static kx_image_status confirm(kx_image_info *info, const unsigned char *frame, size_t size) {
+  int width, height, answer = kx_stb_info(frame, size, &width, &height);
+
+  if (answer < 0) return KX_IMAGE_NO_MEMORY;
+  if (answer == 1 && (uint32_t)width == info->width && (uint32_t)height == info->height) {
+    return KX_IMAGE_OK;
+  }
+  info->why = "its header is one that decoders refuse";
+  return KX_IMAGE_DAMAGED;
+}
+
+/* Of what no service takes the size is told where it can be decoded. */
+static kx_image_status foreign(const kx_source *source, kx_image_info *info) {
+  if (strcmp(info->format, "bmp") == 0) kx_bmp_header(source, info);
+  if (info->height > 0 && info->height > MAX_PIXELS / info->width) return KX_IMAGE_HUGE;
+  return KX_IMAGE_FOREIGN;
+}
+
+static kx_image_status walk(kx_cursor *cursor, kx_image_info *info) {
+  unsigned char frame[FRAME_MAX];
+  size_t size = 0;
+  kx_image_status status;
+
+  if (strcmp(info->format, "jpeg") == 0) status = kx_jpeg_header(cursor, info, frame, &size);
+  else if (strcmp(info->format, "png") == 0) status = kx_png_header(cursor, info, frame, &size);
+  else if (strcmp(info->format, "webp") == 0) status = kx_webp_header(cursor, info);
+  else return foreign(cursor->source, info);
+  if (status != KX_IMAGE_OK) return status;
+  if (info->width == 0 || info->height == 0) return KX_IMAGE_NO_SIZE;
+  if (info->width > MAX_SIDE || info->height > MAX_SIDE ||
+      info->height > MAX_PIXELS / info->width) {
+    return KX_IMAGE_HUGE;
+  }
+  return size ? confirm(info, frame, size) : KX_IMAGE_OK;
+}
+
+kx_image_status kx_image_read(const kx_source *source, kx_image_info *info) {
+  size_t n = source->size < KX_SNIFF_BYTES ? (size_t)source->size : KX_SNIFF_BYTES;
+  kx_image_status status;
+  kx_cursor cursor;
+  const unsigned char *first;
+  int text;
+
+  memset(info, 0, sizeof *info);
+  info->orientation = 1;
+  if (n == 0) return KX_IMAGE_EMPTY;
+  kx_cursor_begin(&cursor, source);
+  first = kx_cursor_peek(&cursor, n);
+  if (first) {
+    info->format = kx_sniff(first, n, &info->label, &text);
+    status = info->format ? walk(&cursor, info) : KX_IMAGE_UNKNOWN;
+  } else {
+    status = cursor.error ? KX_IMAGE_UNREADABLE : KX_IMAGE_CUT;
+  }
+  info->error = cursor.error;
+  return status;
+}
+
+const char *kx_image_status_name(kx_image_status status) {
+  static const char *const names[] = {
+    "ok", "empty", "cut", "unknown", "foreign", "no_size", "huge", "damaged", "odd", "file",
+    "memory", "no_decoder", "too_big"
+  };
+  return names[status];
+}
