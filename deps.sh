@@ -29,6 +29,9 @@ run  |module http.server |lua-http            |             |       |           
 demo |file $photo        |lomiri-wallpapers-16.04
 test |pkg libjpeg        |libjpeg62-turbo-dev |libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo
 test |module busted      |lua-busted          |             |       |           |        |busted
+test |file /usr/share/lua/5.1/dkjson.lua|lua-dkjson
+test |command localedef  |libc-bin
+test |file /usr/share/i18n/locales/de_DE|locales
 test |command luacheck   |lua-check           |             |       |           |        |luacheck
 test |command luarocks   |luarocks
 test |command nvim       |neovim
