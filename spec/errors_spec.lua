@@ -45,12 +45,33 @@ describe("an error", function()
     assert.equal(("b"):rep(2048), err.body)
   end)
 
-  it("is made at once of any body that a server may have sent #plain", function()
-    for _, word in ipairs { "http", "https://", "x:", "a?", "http://a?", key } do
-      local body, begun = word:rep(math.floor(262144 / #word)), os.clock()
-      errors.new({ kind = "http", message = "", body = body }, { key })
-      assert.is_true(os.clock() - begun < 0.25)
+  it("is made at once of whatever a server may have sent, in every field #plain", function()
+    for _, part in ipairs { "http", "https://", "http:/", "x:", "a?", "http://a?", key, "<", "1",
+      " ", "[", "\\", "%", "%4", "&", "&#", "\0", "\155", "\194\155", "…", key:sub(1, -2) .. "…", "==",
+      "\\u00", "a" } do
+      local text, begun = part:rep(math.floor(262144 / #part)), os.clock()
+      errors.new({ kind = "http", message = text, body = text, reasons = { text, text },
+        job_id = text, polling_url = text, code = text }, { key, "a.webhook-secret" })
+      assert.is_true(os.clock() - begun < 0.25, part)
     end
+  end)
+
+  it("has no field that moves a terminal", function()
+    local text = "x\27]0;t\7 \194\155 \155 \127 \226\128\174"
+    local err = errors.new { kind = "http", message = text, body = text .. "\r\n", job_id = text,
+      polling_url = text, code = text, reasons = { text, {}, 4.5 } }
+    local shown = [[x\x1b]0;t\x07 \u{9b} \x9b \x7f \u{202e}]]
+    assert.same({ kind = "http", message = shown, body = shown .. "\n", job_id = shown,
+      polling_url = shown, code = shown, reasons = { shown, "4.5" }, retryable = false },
+      errors.copy(err))
+  end)
+
+  it("has reasons of a length that can be read", function()
+    local reasons = {}
+    for i = 1, 1000 do reasons[i] = ("r"):rep(1000) end
+    local err = errors.new { kind = "moderated", message = "", reasons = reasons }
+    assert.equal(16, #err.reasons)
+    assert.equal(300, #err.reasons[1])
   end)
 end)
 
@@ -81,6 +102,48 @@ describe("no error shows", function()
 
   it("a secret that an answer's JSON repeats", function()
     hidden("e-s3cret", [[{"input":"th\"e-s3cret\\ of\/it"}]], { [[th"e-s3cret\ of/it]] })
+  end)
+
+  local function each(text, fn) return (text:gsub(".", fn)) end
+  local function format_of(form) return function(char) return form:format(char:byte()) end end
+
+  it("a secret in any spelling that a server may give it", function()
+    local upper, mime = key:upper(), require "mime"
+    for _, text in ipairs {
+      upper, each(key, format_of "%02x"), each(key, format_of "%02X"),
+      each(key, format_of "%%%02x"),
+      each(key, format_of "\\u%04x"), each(key, format_of "\\u%04X"), each(key, format_of "&#%d;"),
+      each(key, format_of "&#x%X;"), each(key, format_of "%%25%02X"), (key:gsub("-", "%%2D")),
+      (key:gsub("e", "\\u0065")), (key:gsub("-", "\\\\u002d")),
+    } do
+      local err = errors.new({ kind = "http", message = "<" .. text .. ">", body = text }, { key })
+      assert.equal("<[hidden]>", err.message)
+      assert.equal("[hidden]", err.body)
+    end
+    for before = 0, 4 do
+      for after = 0, 4 do
+        local encoded = mime.b64(("u"):rep(before) .. key .. ("\255"):rep(after))
+        for _, text in ipairs { encoded, (encoded:gsub("+", "-"):gsub("/", "_")),
+          (encoded:gsub("/", "\\/")) } do
+          local err = errors.new({ kind = "http", message = text }, { key })
+          assert.matches("^[%w+=_-]*%[hidden%][%w+/=_\\-]*$", err.message)
+          assert.is_true(#err.message < 32, err.message)
+        end
+      end
+    end
+  end)
+
+  it("a secret's beginning where the text was cut", function()
+    for cut = 4, #key - 1 do
+      local body = ("b"):rep(4096 - cut) .. key
+      local err = errors.new({ kind = "http", message = body, reasons = {
+        ("r"):rep(297 - cut) .. key .. "more" } }, { key })
+      for _, text in ipairs { err.message, err.reasons[1] } do
+        assert.is_nil(text:find("kx-s", 1, true), text:sub(-60))
+      end
+    end
+    -- What is hidden is shorter than the secret: more of a body comes into view.
+    hidden("kx-s", key:rep(1000), { key })
   end)
 
   it("a short secret where it is a word, and leaves other words whole", function()

@@ -1,4 +1,7 @@
 --- Error objects: what went wrong, where, and whether the edit may be sent again.
+local hiding = require "kontext.hiding"
+local wording = require "kontext.wording"
+
 local errors = {}
 
 ---@class kontext.Error
@@ -20,36 +23,47 @@ function Error:__tostring()
   return self.message
 end
 
+local read = 4096 -- bytes of a text that are looked at
 local body_shown = 2048 -- bytes of an answer
+local reasons_shown = 16
 
-local short = 6 -- characters: a shorter secret is hidden where it is a word, or no word were left
-
--- Returns the pattern that finds a secret, with the backslashes of an answer's JSON too.
-local function pattern_of(secret)
-  local pattern = secret:gsub(".", function(char) return "\\?" .. char:gsub("%W", "%%%0") end)
-  if #secret >= short then return pattern end
-  if secret:find "^[%w_]" then pattern = "%f[%w_]" .. pattern:sub(3) end -- which JSON leaves alone
-  return secret:find "[%w_]$" and pattern .. "%f[^%w_]" or pattern
+-- Returns a text cut, without secrets, and with nothing in it that moves a terminal.
+local function clean(text, secrets, multiline)
+  local cut = #text > read
+  text = wording.beginning(text, read)
+  text = hiding.signatures(hiding.secrets(text, secrets, cut))
+  return wording.beginning(wording.safe(text, multiline), read)
 end
 
--- Returns the text without the secrets and without what signs a URL.
-local function scrub(text, secrets)
-  for _, secret in ipairs(secrets) do text = text:gsub(pattern_of(secret), "[hidden]") end
-  return (text:gsub("([Hh][Tt][Tt][Pp][Ss]?:[\\/]+[^%s\"'<>?]+)%?[^%s\"'<>]+", "%1?[hidden]"))
+-- Returns the reasons of a moderation as short texts; what is neither text nor number is left out.
+local function clean_reasons(reasons, secrets)
+  local list = {}
+  for i = 1, math.min(#reasons, reasons_shown) do
+    local reason = wording.brief(reasons[i])
+    list[#list + 1] = reason and clean(reason, secrets)
+  end
+  return list
 end
 
---- Makes an error. Whatever the service or libcurl said goes through here, so no key, no secret and
---- no signature can be printed with it.
+--- Makes an error. Whatever the service or libcurl said goes through here: no key, no secret and
+--- no signature can be printed with it, and nothing that moves a terminal. Texts are cut first: 4 KB
+--- of a message or a body are looked at.
 ---@param fields table the fields of kontext.Error
 ---@param secrets? string[] what must not be shown
 ---@return kontext.Error
 function errors.new(fields, secrets)
   secrets = secrets or {}
-  fields.message = scrub(fields.message, secrets)
+  fields.message = clean(fields.message, secrets)
   if fields.body then
-    fields.body = scrub(fields.body:sub(1, 2 * body_shown), secrets):sub(1, body_shown)
+    fields.body = wording.beginning(clean(fields.body, secrets, true), body_shown)
   end
-  for i, reason in ipairs(fields.reasons or {}) do fields.reasons[i] = scrub(reason, secrets) end
+  if fields.reasons then fields.reasons = clean_reasons(fields.reasons, secrets) end
+  if fields.job_id then fields.job_id = wording.brief(fields.job_id) end
+  if fields.code then fields.code = wording.brief(fields.code) end
+  if fields.polling_url then -- its query is needed
+    local url = wording.beginning(fields.polling_url, read)
+    fields.polling_url = wording.safe(hiding.secrets(url, secrets, false))
+  end
   fields.retryable = fields.retryable or false
   return setmetatable(fields, Error)
 end

@@ -57,7 +57,7 @@ function Image:save(path)
       self._job:_saved(path, core.md5(bytes))
       return path
     end
-    message = "cannot save the picture as " .. wording.unwritten(message, code)
+    message = "cannot save the picture as " .. wording.file_advice(message, code)
   end
   return errors.result(errors.new { kind = "file", message = message, code = code, stage = "save",
     charged = true, job_id = self.id })

@@ -1,62 +1,166 @@
---- What the service or libcurl said of an error, made fit for a sentence.
+--- Texts of strangers (the service, libcurl, file names), made fit for a sentence and a terminal.
+--- Each is cut before it is searched: a server decides how long it is.
+local json = require "kontext.json"
+
 local wording = {}
 
-local shown = 300 -- characters
+local shown = 300 -- characters of a text that is shown
+local read = 4096 -- bytes of a body that are looked at
+local most_parts = 32 -- complaints of a list, or members of an object
+
+-- Returns the escape of a byte, or of a character of two or three bytes.
+local function escape_byte(char)
+  return ("\\x%02x"):format(char:byte())
+end
+
+local function escape_character(char)
+  local a, b, c = char:byte(1, 3)
+  local code = c and (a % 16 * 64 + b % 64) * 64 + c % 64 or a % 32 * 64 + b % 64
+  return ("\\u{%x}"):format(code)
+end
+
+-- Returns the text with every byte escaped that is not part of valid UTF-8.
+local function valid(text)
+  local bad = json.invalid_utf8(text)
+  if not bad then return text end
+  local parts, from = {}, 1
+  while bad do
+    parts[#parts + 1] = text:sub(from, bad - 1)
+    parts[#parts + 1] = escape_byte(text:sub(bad, bad))
+    from = bad + 1
+    bad = json.invalid_utf8(text, from)
+  end
+  parts[#parts + 1] = text:sub(from)
+  return table.concat(parts)
+end
+
+--- Returns a text that a terminal only shows: control characters (C0, DEL, C1 as bytes and as
+--- UTF-8), characters that turn the direction of writing, and what is no UTF-8 are escaped.
+---@param text string
+---@param multiline? boolean keep line feeds as they are; a carriage return before one is dropped
+---@return string
+function wording.safe(text, multiline)
+  if not text:find "[%z\1-\31\127-\255]" then return text end
+  if multiline then text = text:gsub("\r\n", "\n") end
+  text = text:gsub(multiline and "[%z\1-\9\11-\31\127]" or "[%z\1-\31\127]", escape_byte)
+  if not text:find "[\128-\255]" then return text end
+  text = valid(text)
+  text = text:gsub("\194[\128-\159]", escape_character) -- C1
+  text = text:gsub("\226\128[\168-\174]", escape_character) -- separators of lines; U+202A-202E
+  return (text:gsub("\226\129[\166-\169]", escape_character)) -- U+2066-2069
+end
+
+local ellipsis = "…" -- as long as three characters of one byte
+
+--- Cuts a text, at the boundary of a character; "…" stands in the place of what was cut off.
+---@param text string
+---@param characters integer how many are left at most
+---@return string
+function wording.cut(text, characters)
+  if #text <= characters then return text end
+  local last = 0 -- byte of the last character that is kept when one is cut off
+  local at = 1
+  for count = 1, characters do
+    if count == characters + 1 - #ellipsis then last = at - 1 end
+    at = text:find("[^\128-\191]", at + 1)
+    if not at then return text end
+  end
+  return text:sub(1, last) .. ellipsis
+end
+
+-- Returns at most `bytes` of a text, at the boundary of a character.
+local function beginning(text, bytes)
+  if #text <= bytes then return text end
+  return (text:sub(1, bytes):gsub("[\192-\255][\128-\191]*$", ""))
+end
+wording.beginning = beginning
+
+--- Returns a value from an answer as a short text that a terminal only shows: at most 300
+--- characters of a string, or a number; nil for anything else.
+---@param value any
+---@return string?
+function wording.brief(value)
+  if type(value) == "number" then return json.number(value) end
+  if type(value) ~= "string" then return nil end
+  return wording.cut(wording.safe(beginning(value, 4 * shown)), shown)
+end
+
+-- Returns a text with blanks in the place of white space and control characters. By number: in some
+-- locales %c and %s have bytes of UTF-8, too.
+local function one_line(text)
+  return (text:gsub("[%z\1-\32\127]+", " "))
+end
+
+-- Returns a value as a text of one line; nil where it is neither a text nor a number.
+local function plain(value)
+  if type(value) == "string" then return one_line(beginning(value, read)) end
+  return type(value) == "number" and json.number(value) or nil
+end
 
 -- Returns FastAPI's list of complaints, or any list, as one text.
 local function listed(list)
   local parts = {}
-  for _, item in ipairs(list) do
+  for i = 1, math.min(#list, most_parts) do
+    local item = list[i]
     if type(item) == "table" then
-      local where = type(item.loc) == "table" and item.loc[#item.loc]
-      item = (where and tostring(where) .. ": " or "") .. tostring(item.msg or item.message or "?")
+      local where = type(item.loc) == "table" and plain(item.loc[#item.loc])
+      item = (where and where .. ": " or "") .. (plain(item.msg or item.message) or "?")
     end
-    parts[#parts + 1] = tostring(item)
+    parts[#parts + 1] = plain(item) or tostring(item)
   end
   return table.concat(parts, "; ")
 end
 
 -- Returns the members of an object as one text.
-local function named(object)
+local function members(object, depth)
   local parts = {}
   for name, value in pairs(object) do
-    if type(value) == "table" then value = #value > 0 and listed(value) or named(value) end
-    if value ~= "" then parts[#parts + 1] = ("%s: %s"):format(name, tostring(value)) end
+    if #parts >= most_parts then break end
+    if type(value) == "table" then
+      value = #value > 0 and listed(value) or depth < 3 and members(value, depth + 1) or ""
+    end
+    if value ~= "" then
+      parts[#parts + 1] = ("%s: %s"):format(plain(name) or "?", plain(value) or tostring(value))
+    end
   end
   table.sort(parts)
   return table.concat(parts, "; ")
 end
 
+-- Returns what the members of an answer say that are known to hold an error, or nil.
+local function told(answer)
+  local text = answer.detail or answer.message or answer.error or answer.errors or answer.details
+  if type(text) == "table" then
+    local sentence = text.message or text.msg or text.error
+    text = #text > 0 and listed(text) or type(sentence) == "string" and sentence
+      or members(text, 1)
+  end
+  return type(text) == "string" and beginning(text, read) or nil
+end
+
 --- Returns what an answer says of an error, to stand behind a sentence; "" where it says nothing.
----@param answer table? the decoded body
----@param body string? the body, shown where nothing else says what is wrong
+---@param answer any the decoded body, where it is JSON
+---@param body? string the body, shown where nothing else says what is wrong
 ---@return string
-function wording.said(answer, body)
-  local text
-  if answer then
-    text = answer.detail or answer.message or answer.error or answer.errors or answer.details
-    if type(text) == "table" then
-      local sentence = text.message or text.msg or text.error
-      text = #text > 0 and listed(text) or type(sentence) == "string" and sentence or named(text)
-    end
+function wording.server_detail(answer, body)
+  local text = type(answer) == "table" and told(answer)
+  if not text or not text:find "%S" then
+    text = beginning(body or "", read):gsub("<[^<>]*>", " ")
   end
-  if type(text) ~= "string" or not text:find "%S" then
-    text = (body or ""):gsub("<[^>]*>", " ")
-  end
-  text = text:gsub("[%c%s]+", " "):gsub("^ ", ""):gsub(" $", "")
-  if #text > shown then text = text:sub(1, shown):gsub("[\192-\255][\128-\191]*$", "") end
-  return #text > 0 and ": " .. text or ""
+  text = one_line(text):gsub("^ ", ""):gsub(" $", "")
+  return #text > 0 and ": " .. wording.brief(text) or ""
 end
 
 --- Returns what ended a transfer: libcurl's words, or the HTTP status and what came with it.
 ---@param event table of the engine
 ---@return string
-function wording.what(event)
-  return event.detail or ("HTTP %d%s"):format(event.status, wording.said(nil, event.body))
+function wording.transfer_reason(event)
+  return event.detail and wording.brief(event.detail)
+    or ("HTTP %d%s"):format(event.status, wording.server_detail(nil, event.body))
 end
 
 -- What to do about a file that cannot be written, by the system's name of the fault.
-local mends = {
+local advice = {
   EACCES = "choose a folder that you may write to",
   EDQUOT = "make room, or choose another disk",
   EFBIG = "raise the limit on a file's size (ulimit -f)",
@@ -76,8 +180,12 @@ local mends = {
 ---@param message string
 ---@param code string? the system's name of the fault
 ---@return string
-function wording.unwritten(message, code)
-  return mends[code] and message .. ": " .. mends[code] or message
+function wording.file_advice(message, code)
+  return advice[code] and message .. ": " .. advice[code] or message
 end
+
+-- The names that these had before.
+wording.said, wording.what = wording.server_detail, wording.transfer_reason
+wording.unwritten = wording.file_advice
 
 return wording

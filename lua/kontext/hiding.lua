@@ -1,0 +1,218 @@
+--- Hides secrets in texts that are shown: the API key, a webhook's secret, what signs a URL. A
+--- server may repeat a secret in another spelling: with JSON's, a URL's or HTML's escapes, in
+--- hexadecimal digits or in base64. Every text is read a fixed number of times, so its length alone
+--- decides how long that takes; callers cut it first.
+local hiding = {}
+
+local mark = "[hidden]"
+local short = 6 -- characters: a shorter secret is hidden where it is a word, or no word were left
+local longest = 1024 -- bytes of a secret that are looked for
+local layers = 2 -- escapes inside of escapes
+
+-- Escapes -----------------------------------------------------------------------------------------
+
+local json_escapes = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+local entities = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
+
+-- Returns a code point below 65536 as UTF-8; only those of a secret's characters matter.
+local function utf8_of(code)
+  if code < 0x80 then return string.char(code) end
+  if code < 0x800 then return string.char(0xC0 + math.floor(code / 64), 0x80 + code % 64) end
+  if code > 0xFFFF then return "?" end
+  return string.char(0xE0 + math.floor(code / 4096), 0x80 + math.floor(code / 64) % 64,
+    0x80 + code % 64)
+end
+
+local function of_digits(digits, base)
+  return utf8_of(tonumber(digits, base))
+end
+
+-- How an escape of each first character reads: returns what it stands for and its last byte.
+local readers = {
+  ["\\"] = function(text, at)
+    local digits = text:match("^u(%x%x%x%x)", at + 1)
+    if digits then return of_digits(digits, 16), at + 5 end
+    local char = text:sub(at + 1, at + 1)
+    return char ~= "" and (json_escapes[char] or char) or nil, at + 1
+  end,
+  ["%"] = function(text, at)
+    local digits = text:match("^%x%x", at + 1)
+    return digits and string.char(tonumber(digits, 16)), at + 2
+  end,
+  ["&"] = function(text, at)
+    local name = text:match("^(#?%w%w?%w?%w?%w?%w?);", at + 1)
+    if not name then return nil end
+    local hex, decimal = name:match "^#[xX](%x+)$", name:match "^#(%d+)$"
+    local char = hex and of_digits(hex, 16) or decimal and of_digits(decimal, 10) or entities[name]
+    return char, at + 1 + #name
+  end,
+}
+
+-- Returns a view of a text: { text =, first =, last = }, where first[i] … last[i] are the bytes
+-- of the shown text that byte i stands for. Of the shown text itself both are nil.
+local function unescaped(view)
+  local text, parts, first, last = view.text, {}, {}, {}
+  local count, from = 0, 1
+  local function add(piece, begins, ends)
+    parts[#parts + 1] = piece
+    for i = 1, #piece do
+      local a, b = begins or from + i - 1, ends or from + i - 1
+      count = count + 1
+      first[count] = view.first and view.first[a] or a
+      last[count] = view.last and view.last[b] or b
+    end
+  end
+  local at = text:find("[\\%%&]")
+  if not at then return nil end
+  while at do
+    local char, ends = readers[text:sub(at, at)](text, at)
+    if char then
+      add(text:sub(from, at - 1))
+      add(char, at, ends)
+      from = ends + 1
+    end
+    at = text:find("[\\%%&]", math.max(from, at + 1))
+  end
+  add(text:sub(from))
+  return { text = table.concat(parts), first = first, last = last }
+end
+
+-- Needles -----------------------------------------------------------------------------------------
+
+local digits64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+-- Returns the base64 digits that a secret alone decides when `before` bytes (0, 1 or 2) stand
+-- before it.
+local function base64(secret, before)
+  local text, digits = ("\0"):rep(before) .. secret, {}
+  for at = 1, #text - 2, 3 do
+    local a, b, c = text:byte(at, at + 2)
+    local bits = (a * 256 + b) * 256 + c
+    for power = 18, 0, -6 do
+      local index = math.floor(bits / 2 ^ power) % 64 + 1
+      digits[#digits + 1] = digits64:sub(index, index)
+    end
+  end
+  -- The first byte's last bits share a digit with what stands before.
+  return table.concat(digits):sub(before == 0 and 1 or before + 2)
+end
+
+local function hex(text)
+  return (text:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
+end
+
+-- Each spelling: what is looked for, and in which form of a text.
+local function needles_of(secret)
+  if #secret < short then return { { text = secret, form = "same", word = true } } end
+  local needles = {
+    { text = secret:lower(), form = "lower" },
+    { text = hex(secret), form = "lower" },
+  }
+  for before = 0, 2 do
+    needles[#needles + 1] = { text = base64(secret, before), form = "base64" }
+  end
+  return needles
+end
+
+local forms = {
+  same = function(text) return text end,
+  lower = string.lower,
+  base64 = function(text) return (text:gsub("-", "+"):gsub("_", "/")) end,
+}
+
+-- Spans -------------------------------------------------------------------------------------------
+
+local function is_word(text, at)
+  return text:find("^[%w_]", at) ~= nil
+end
+
+-- Tells whether a short secret stands there as a word of its own.
+local function stands_alone(text, first, last)
+  local left = is_word(text, first) and first > 1 and is_word(text, first - 1)
+  local right = is_word(text, last) and is_word(text, last + 1)
+  return not left and not right
+end
+
+-- Adds the bytes first … last of a view to the spans of the shown text.
+local function add(spans, view, first, last)
+  if view.first then first, last = view.first[first], view.last[last] end
+  spans[#spans + 1] = { first, last }
+end
+
+local ellipsis = "…"
+local least = 4 -- characters of a secret's beginning that are hidden where a text was cut
+
+-- Adds the longest beginning of the needle that ends at `last`.
+local function add_beginning(spans, view, text, needle, last)
+  for length = math.min(#needle - 1, last), least, -1 do
+    if text:sub(last - length + 1, last) == needle:sub(1, length) then
+      return add(spans, view, last - length + 1, last)
+    end
+  end
+end
+
+-- Adds where the needle stands in a view, whole or cut.
+local function search(spans, view, text, needle, cut)
+  local first, last = text:find(needle.text, 1, true)
+  while first do
+    if not needle.word or stands_alone(text, first, last) then add(spans, view, first, last) end
+    first, last = text:find(needle.text, last + 1, true)
+  end
+  if needle.word then return end
+  if cut then add_beginning(spans, view, text, needle.text, #text) end
+  local at = text:find(ellipsis, 1, true)
+  for _ = 1, 16 do
+    if not at then break end
+    add_beginning(spans, view, text, needle.text, at - 1)
+    at = text:find(ellipsis, at + 1, true)
+  end
+end
+
+-- Returns the text with a mark in the place of each span.
+local function without(text, spans)
+  table.sort(spans, function(a, b) return a[1] < b[1] end)
+  local parts, from = {}, 1
+  for _, span in ipairs(spans) do
+    if span[1] >= from then
+      parts[#parts + 1] = text:sub(from, span[1] - 1)
+      parts[#parts + 1] = mark
+    end
+    from = math.max(from, span[2] + 1)
+  end
+  parts[#parts + 1] = text:sub(from)
+  return table.concat(parts)
+end
+
+--- Returns a text without the secrets, in whatever spelling they stand in it.
+---@param text string
+---@param secrets string[]
+---@param cut boolean its end was cut off: the beginning of a secret there is hidden, too
+---@return string
+function hiding.secrets(text, secrets, cut)
+  if #secrets == 0 or text == "" then return text end
+  local views, spans = { { text = text } }, {}
+  for layer = 1, layers do views[layer + 1] = views[layer] and unescaped(views[layer]) end
+  for _, secret in ipairs(secrets) do
+    local needles = needles_of(secret:sub(1, longest))
+    for _, view in ipairs(views) do
+      for _, needle in ipairs(needles) do
+        search(spans, view, forms[needle.form](view.text), needle, cut)
+      end
+    end
+  end
+  return #spans > 0 and without(text, spans) or text
+end
+
+--- Returns a text without the queries of its URLs, which may sign them.
+---@param text string
+---@return string
+function hiding.signatures(text)
+  if not text:find("?", 1, true) then return text end
+  return (text:gsub("[^%s\"'<>]+", function(word)
+    local scheme = select(2, word:find "[Hh][Tt][Tt][Pp][Ss]?:[\\/]")
+    local query = scheme and word:find("?", scheme + 1, true)
+    return query and query < #word and word:sub(1, query) .. mark or nil
+  end))
+end
+
+return hiding
