@@ -43,7 +43,7 @@ static int other_opens(void) {
   pid_t child = fork();
 
   if (child == 0) {
-    kx_log *log = kx_log_open(path);
+    kx_log *log = kx_log_open(path, 1);
     int error = log ? 0 : errno;
     kx_log_close(log);
     _exit(error);
@@ -53,7 +53,7 @@ static int other_opens(void) {
 }
 
 static void test_append(void) {
-  kx_log *log = kx_log_open(path);
+  kx_log *log = kx_log_open(path, 1);
   struct stat st;
 
   CHECK("a log is made where there is none", log != NULL);
@@ -62,7 +62,7 @@ static void test_append(void) {
   CHECK("lines are appended", kx_log_append(log, "one\n", 4, 1) == 0 &&
         kx_log_append(log, "two\n", 4, 0) == 0 && reads(log, "one\ntwo\n"));
   kx_log_close(log);
-  log = kx_log_open(path);
+  log = kx_log_open(path, 1);
   CHECK("behind those of before", kx_log_append(log, "three\n", 6, 1) == 0 &&
         reads(log, "one\ntwo\nthree\n"));
   kx_log_close(log);
@@ -73,7 +73,7 @@ static void test_torn(void) {
   kx_log *log;
 
   put("one\ntw");
-  log = kx_log_open(path);
+  log = kx_log_open(path, 1);
   CHECK("a torn line is read as it is", reads(log, "one\ntw"));
   CHECK("and the next begins a line of its own", kx_log_append(log, "three\n", 6, 1) == 0 &&
         reads(log, "one\ntw\nthree\n"));
@@ -86,7 +86,7 @@ static void test_full(void) {
   kx_log *log;
 
   put("one\n");
-  log = kx_log_open(path);
+  log = kx_log_open(path, 1);
   signal(SIGXFSZ, SIG_IGN);
   if (getrlimit(RLIMIT_FSIZE, &old) != 0) abort();
   tight = old;
@@ -103,16 +103,42 @@ static void test_lock(void) {
   kx_log *log;
 
   put("one\n");
-  log = kx_log_open(path);
+  log = kx_log_open(path, 1);
   CHECK("no other process gets a log that is held", other_opens() == EWOULDBLOCK);
-  CHECK("nor the same one twice", !kx_log_open(path) && errno == EWOULDBLOCK);
+  CHECK("nor the same one twice", !kx_log_open(path, 1) && errno == EWOULDBLOCK);
   CHECK("it is replaced whole", kx_log_replace(log, "two\n", 4) == 0 && reads(log, "two\n"));
   CHECK("and still held", other_opens() == EWOULDBLOCK);
   CHECK("and appended to", kx_log_append(log, "three\n", 6, 1) == 0 && reads(log, "two\nthree\n"));
   kx_log_close(log);
   CHECK("closed it is free", other_opens() == 0);
-  log = kx_log_open(path);
+  log = kx_log_open(path, 1);
   CHECK("and is the new one", reads(log, "two\nthree\n"));
+  kx_log_close(log);
+}
+
+static void test_in_place(void) {
+  struct stat st;
+  char moved[80];
+  kx_log *log;
+
+  unlink(path);
+  CHECK("without leave no log is made", !kx_log_open(path, 0) && errno == ENOENT);
+  CHECK("nor a file", access(path, F_OK) != 0);
+  put("one\n");
+  log = kx_log_open(path, 0);
+  CHECK("one that is there is opened", log && kx_log_in_place(log));
+  if (chmod(path, 0400) != 0) abort();
+  CHECK("its permissions stay when it is replaced", kx_log_replace(log, "two\n", 4) == 0 &&
+        stat(path, &st) == 0 && (st.st_mode & 0777) == 0400 && kx_log_in_place(log));
+  snprintf(moved, sizeof moved, "%s-moved", path);
+  if (rename(path, moved) != 0) abort();
+  CHECK("one that was renamed is noticed", !kx_log_in_place(log));
+  put("another's\n");
+  CHECK("so is another in its place", !kx_log_in_place(log));
+  if (rename(moved, path) != 0) abort();
+  CHECK("and its return", kx_log_in_place(log));
+  unlink(path);
+  CHECK("and its end", !kx_log_in_place(log));
   kx_log_close(log);
 }
 
@@ -121,17 +147,17 @@ static void test_refused(void) {
   kx_log *log;
 
   put("one\n");
-  log = kx_log_open(path);
+  log = kx_log_open(path, 1);
   CHECK("a log beyond the reader's cap is an error", kx_log_read(log, small) == EFBIG);
   kx_sink_free(small);
   kx_log_close(log);
   unlink(path);
-  CHECK("a folder is no log", !kx_log_open("/tmp") && errno == EISDIR);
-  CHECK("nor a device", !kx_log_open("/dev/full") && errno == ENOTSUP);
+  CHECK("a folder is no log", !kx_log_open("/tmp", 1) && errno == EISDIR);
+  CHECK("nor a device", !kx_log_open("/dev/full", 1) && errno == ENOTSUP);
   if (mkfifo(path, 0600) != 0) abort();
-  CHECK("nor a FIFO, and nobody waits for it", !kx_log_open(path) && errno == ENOTSUP);
+  CHECK("nor a FIFO, and nobody waits for it", !kx_log_open(path, 1) && errno == ENOTSUP);
   unlink(path);
-  CHECK("there must be a folder", !kx_log_open("/no/such/log") && errno == ENOENT);
+  CHECK("there must be a folder", !kx_log_open("/no/such/log", 1) && errno == ENOENT);
 }
 
 int main(void) {
@@ -141,6 +167,7 @@ int main(void) {
   test_torn();
   test_full();
   test_lock();
+  test_in_place();
   test_refused();
   rmdir(folder);
   return report();

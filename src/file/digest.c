@@ -58,6 +58,22 @@ size_t kx_digest_of(kx_digest_kind kind, const void *bytes, size_t size,
   return kx_digest_value(&digest, to);
 }
 
+size_t kx_digest_source(kx_digest_kind kind, const kx_source *source,
+                        unsigned char to[KX_DIGEST_MAX]) {
+  unsigned char buffer[16384];
+  kx_digest digest;
+  uint64_t offset = 0;
+  ssize_t n;
+
+  digest.kind = kind;
+  kx_digest_restart(&digest);
+  while ((n = kx_source_read(source, offset, buffer, sizeof buffer)) > 0) {
+    kx_digest_add(&digest, buffer, (size_t)n);
+    offset += (uint64_t)n;
+  }
+  return n < 0 ? 0 : kx_digest_value(&digest, to);
+}
+
 int kx_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,
                    unsigned char to[KX_DIGEST_MAX]) {
   unsigned length = 0;

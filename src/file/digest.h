@@ -2,6 +2,8 @@
 #ifndef KX_DIGEST_H
 #define KX_DIGEST_H
 
+#include "file/source.h"
+
 #include <stddef.h>
 
 #define KX_DIGEST_MAX 32
@@ -24,6 +26,10 @@ size_t kx_digest_value(const kx_digest *digest, unsigned char to[KX_DIGEST_MAX])
 /* Writes the digest of these bytes into `to`; returns its size. Needs no memory. */
 size_t kx_digest_of(kx_digest_kind kind, const void *bytes, size_t size,
                     unsigned char to[KX_DIGEST_MAX]);
+
+/* Writes the digest of all that the source has, piece by piece; returns its size, or 0 with errno. */
+size_t kx_digest_source(kx_digest_kind kind, const kx_source *source,
+                        unsigned char to[KX_DIGEST_MAX]);
 
 /* Writes HMAC-SHA-256 into `to`; returns 1, or 0 on failure. */
 int kx_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,

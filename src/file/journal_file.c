@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,29 +17,23 @@ struct kx_log {
   kx_place place;
 };
 
-/* Returns 1 when the open file has the log's name, else 0. */
-static int has_name(const kx_log *log, int fd) {
-  struct stat opened, named;
-
-  return fstat(fd, &opened) == 0 &&
-         fstatat(log->place.directory, log->place.name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
-}
-
 /* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
    for a symbolic link, which the first compaction would cut off. */
-static int open_locked(kx_log *log) {
+static int open_locked(kx_log *log, int create) {
   struct stat opened;
+  int error;
 
   log->fd = openat(log->place.directory, log->place.name,
-                   O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC,
+                   O_RDWR | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC |
+                       (create ? O_CREAT : 0),
                    MODE);
   if (log->fd < 0) return errno;
   if (fstat(log->fd, &opened) != 0) return errno;
   if (!S_ISREG(opened.st_mode)) return ENOTSUP;
-  if (flock(log->fd, LOCK_EX | LOCK_NB) != 0) return errno;
+  error = kx_lock(log->fd);
+  if (error) return error;
   /* Between the open and the lock another process may have replaced it. */
-  if (!has_name(log, log->fd)) {
+  if (!kx_log_in_place(log)) {
     close(log->fd);
     log->fd = -1;
     return EAGAIN;
@@ -49,7 +42,7 @@ static int open_locked(kx_log *log) {
   return 0;
 }
 
-kx_log *kx_log_open(const char *path) {
+kx_log *kx_log_open(const char *path, int create) {
   kx_log *log = (kx_log *)calloc(1, sizeof *log);
   int error, attempt;
 
@@ -58,7 +51,7 @@ kx_log *kx_log_open(const char *path) {
   error = kx_place_open(&log->place, path);
   if (!error) {
     for (attempt = 0, error = EAGAIN; error == EAGAIN && attempt < 10; attempt++) {
-      error = open_locked(log);
+      error = open_locked(log, create);
       if (error == EWOULDBLOCK && log->fd >= 0) break; /* the lock's, the same number as EAGAIN */
     }
     if (!error) error = kx_sync_directory(log->place.directory); /* the name may be new */
@@ -90,6 +83,8 @@ int kx_log_read(const kx_log *log, kx_sink *sink) {
   return 0;
 }
 
+int kx_log_in_place(const kx_log *log) { return kx_place_holds(&log->place, log->fd); }
+
 int kx_log_fd(const kx_log *log) { return log->fd; }
 
 int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync) {
@@ -106,12 +101,12 @@ int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
   error = kx_sink_write(sink, bytes, size);
   fd = error ? -1 : kx_sink_dup(sink);
   if (!error && fd < 0) error = errno;
-  if (!error && flock(fd, LOCK_EX | LOCK_NB) != 0) error = errno;
+  if (!error) error = kx_lock(fd);
   if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
   if (!error) error = kx_sink_finish(sink);
   kx_sink_free(sink);
   /* The directory's sync may fail after the rename: what has the name is the journal from then on. */
-  if (fd < 0 || (error && !has_name(log, fd))) {
+  if (fd < 0 || (error && !kx_place_holds(&log->place, fd))) {
     if (fd >= 0) close(fd);
     return error;
   }

@@ -7,9 +7,9 @@
 
 typedef struct kx_log kx_log;
 
-/* Opens or creates the file (0600) and locks it; NULL with errno: EWOULDBLOCK when another process
-   holds it. */
-kx_log *kx_log_open(const char *path);
+/* Opens the file, or with `create` makes it (0600), and locks it; NULL with errno: EWOULDBLOCK when
+   another process holds it, ENOLCK when the file system has no locks. */
+kx_log *kx_log_open(const char *path, int create);
 
 /* Unlocks and closes; NULL is fine. */
 void kx_log_close(kx_log *log);
@@ -17,13 +17,17 @@ void kx_log_close(kx_log *log);
 /* Reads the whole file into a memory sink; returns 0 or an errno: EFBIG beyond the sink's cap. */
 int kx_log_read(const kx_log *log, kx_sink *sink);
 
+/* Returns 1 while the name that was opened is still the open file's; 0 when the file was removed,
+   renamed or replaced, so that another process would not find what is appended. */
+int kx_log_in_place(const kx_log *log);
+
 /* Returns the file's descriptor, which stays the log's. */
 int kx_log_fd(const kx_log *log);
 
 /* Appends bytes, all or none, synced when `sync`; returns 0 or an errno. */
 int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync);
 
-/* Puts a new file with these bytes in its place, synced and locked; returns 0, or an errno: then
+/* Puts a new file with these bytes, its owner and permissions in its place, synced and locked; returns 0, or an errno: then
    the log goes on with whichever file has the name. */
 int kx_log_replace(kx_log *log, const void *bytes, size_t size);
 

@@ -3,6 +3,7 @@
 #define KX_FILE_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 /* Writes all bytes; returns 0 or an errno. */
 int kx_write_all(int fd, const void *bytes, size_t size);
@@ -16,6 +17,10 @@ int kx_sync(int fd);
 
 /* Syncs a directory, for the names in it; returns 0, also where a file system cannot, or an errno. */
 int kx_sync_directory(int fd);
+
+/* Locks the open file for this process alone, without waiting; returns 0 or an errno: EWOULDBLOCK when
+   another holds it, ENOLCK when the file system has no locks. Closing the file unlocks it. */
+int kx_lock(int fd);
 
 /* Where a file stands: its directory, held open so that one that is swapped for another does not lead
    the file astray, and its name in there. */
@@ -32,5 +37,20 @@ int kx_place_open(kx_place *place, const char *path);
 int kx_place_copy(kx_place *place, const kx_place *from);
 
 void kx_place_close(kx_place *place);
+
+/* Returns 1 when the open file is the one that has the place's name now, else 0. */
+int kx_place_holds(const kx_place *place, int fd);
+
+/* Creates an empty file that keeps the name from others; returns 0 or an errno: EEXIST when something
+   has the name already. */
+int kx_place_reserve(const char *path, mode_t mode);
+
+/* Removes a file that kx_place_reserve made and nobody has filled; returns 0, also when there is no
+   such file, or an errno: EEXIST when the file has bytes. */
+int kx_place_release(const char *path);
+
+/* Opens and locks the empty regular file that has the place's name; returns its descriptor, or -1 with
+   errno: EEXIST when the file has bytes or another process is about to fill it. */
+int kx_place_open_reserved(const kx_place *place);
 
 #endif

@@ -13,12 +13,21 @@ typedef struct kx_sink kx_sink;
 /* Returns a sink that keeps at most `cap` bytes in memory, or NULL. */
 kx_sink *kx_sink_memory(size_t cap);
 
-/* Returns a sink that becomes the file `path` when it is finished, with the permissions `mode`; until
-   then the bytes, `cap` at the most, are in a hidden file beside it. NULL with errno: ENOTSUP or
-   EISDIR where something else than a regular file or a link stands there. */
-kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode);
+/* What a finished file may take the place of: any file, whose permissions it takes over; or only
+   nothing and what kx_place_reserve made, in which case kx_sink_finish may return EEXIST. */
+typedef enum { KX_REPLACE, KX_NO_REPLACE } kx_sink_way;
 
-/* The same of a place that is open already, and stays so. */
+/* Returns a sink that becomes the file `path` when it is finished, with the permissions `mode`. Until
+   then the bytes, `cap` at the most, are in a file of the same folder that has no name, or a hidden
+   one where the file system needs names. NULL with errno: ENOTSUP or EISDIR where something else than
+   a regular file or a link stands there; EEXIST for KX_NO_REPLACE where a file with bytes stands. */
+kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode, kx_sink_way way);
+
+/* Looks whether kx_sink_file and kx_sink_finish could put a file at `path`, and leaves nothing there;
+   returns 0 or an errno. */
+int kx_sink_probe(const char *path, kx_sink_way way);
+
+/* The same for KX_REPLACE at a place that is open already, and stays so. */
 kx_sink *kx_sink_place(const kx_place *place, uint64_t cap, mode_t mode);
 
 /* Lets the sink digest what it takes; returns 0, or ENOMEM. */
@@ -26,6 +35,9 @@ int kx_sink_digest(kx_sink *sink, kx_digest_kind kind);
 
 /* Takes bytes; returns 0 or an errno: EFBIG beyond the cap. */
 int kx_sink_write(kx_sink *sink, const void *bytes, size_t size);
+
+/* Takes all that another sink has; returns 0 or an errno. */
+int kx_sink_copy(kx_sink *sink, const kx_sink *from);
 
 /* Forgets all bytes; returns 0 or an errno. */
 int kx_sink_restart(kx_sink *sink);

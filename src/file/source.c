@@ -76,6 +76,15 @@ int kx_stamp_equal(const kx_stamp *a, const kx_stamp *b) {
          a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
 }
 
+int kx_stamp_read(kx_stamp *stamp, const char *path) {
+  struct stat st;
+
+  if (stat(path, &st) != 0) return errno;
+  if (!S_ISREG(st.st_mode)) return S_ISDIR(st.st_mode) ? EISDIR : ENOTSUP;
+  take_stamp(stamp, &st);
+  return 0;
+}
+
 int kx_source_changed(const kx_source *source) {
   struct stat st;
   kx_stamp now;

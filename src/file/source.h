@@ -36,6 +36,10 @@ int kx_source_changed(const kx_source *source);
 /* Returns 1 when both stamps tell of the same state of the same file. */
 int kx_stamp_equal(const kx_stamp *a, const kx_stamp *b);
 
+/* Reads the state of the regular file at `path` without opening it; returns 0 or an errno as
+   kx_source_open. */
+int kx_stamp_read(kx_stamp *stamp, const char *path);
+
 /* Closes what was opened; a source may be closed twice. */
 void kx_source_close(kx_source *source);
 

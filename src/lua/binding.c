@@ -5,6 +5,7 @@
 #include "net/body.h"
 #include "file/digest.h"
 #include "net/error.h"
+#include "net/inflate.h"
 #include "picture/walk.h"
 #include "picture/jpeg_turbo.h"
 #include "net/poller.h"
@@ -202,28 +203,58 @@ static int core_md5(lua_State *L) { return push_digest(L, KX_MD5); }
 /* core.sha256(bytes) → 32 bytes. */
 static int core_sha256(lua_State *L) { return push_digest(L, KX_SHA256); }
 
-/* core.fingerprint(path) → SHA-256 of the file, or nil, message, code. */
-static int core_fingerprint(lua_State *L) {
-  unsigned char value[KX_DIGEST_MAX], buffer[16384];
-  const char *path = luaL_checkstring(L, 1);
-  kx_digest *digest;
+/* Writes the digest of a file into `value`; returns its size, or 0 with errno. */
+static size_t file_digest(kx_digest_kind kind, const char *path, unsigned char *value) {
   kx_source source;
-  uint64_t offset = 0;
-  ssize_t n;
+  size_t size;
   int error = kx_source_open(&source, path);
 
-  if (error) return kx_lua_failed(L, error, path);
-  digest = kx_digest_new(KX_SHA256);
-  while (digest && (n = kx_source_read(&source, offset, buffer, sizeof buffer)) > 0) {
-    kx_digest_add(digest, buffer, (size_t)n);
-    offset += (uint64_t)n;
+  if (error) {
+    errno = error;
+    return 0;
   }
-  error = !digest ? ENOMEM : n < 0 ? errno : 0;
+  size = kx_digest_source(kind, &source, value);
+  error = errno;
   kx_source_close(&source);
-  if (!error) kx_digest_value(digest, value);
-  kx_digest_free(digest);
+  errno = error;
+  return size;
+}
+
+/* core.fingerprint(path) → SHA-256 of the file, or nil, message, code. */
+static int core_fingerprint(lua_State *L) {
+  unsigned char value[KX_DIGEST_MAX];
+  const char *path = luaL_checkstring(L, 1);
+  size_t size = file_digest(KX_SHA256, path, value);
+
+  if (size == 0) return kx_lua_failed(L, errno, path);
+  lua_pushlstring(L, (const char *)value, size);
+  return 1;
+}
+
+/* core.md5_file(path) → base64 of the file's MD5, or nil, message, code. */
+static int core_md5_file(lua_State *L) {
+  unsigned char value[KX_DIGEST_MAX];
+  const char *path = kx_lua_check_path(L, 1);
+  size_t size = file_digest(KX_MD5, path, value);
+
+  if (size == 0) return kx_lua_failed(L, errno, path);
+  kx_lua_base64(L, value, size);
+  return 1;
+}
+
+/* core.file_info(path) → {bytes, mtime, inode, device} of a regular file, or nil, message, code. */
+static int core_file_info(lua_State *L) {
+  const char *path = kx_lua_check_path(L, 1);
+  kx_stamp stamp;
+  int error = kx_stamp_read(&stamp, path);
+
   if (error) return kx_lua_failed(L, error, path);
-  lua_pushlstring(L, (const char *)value, 32);
+  lua_createtable(L, 0, 4);
+  kx_lua_set_integer(L, "bytes", (uint64_t)stamp.size);
+  kx_lua_set_integer(L, "inode", stamp.inode);
+  kx_lua_set_integer(L, "device", stamp.device);
+  lua_pushnumber(L, (lua_Number)stamp.mtime_s + (lua_Number)stamp.mtime_ns / 1e9);
+  lua_setfield(L, -2, "mtime");
   return 1;
 }
 
@@ -267,22 +298,82 @@ static int core_equal(lua_State *L) {
   return 1;
 }
 
-/* core.save(path, bytes) → true, or nil, message, code: the file is the old one or the new. */
+/* Pushes true, or nil, message, code. */
+static int push_done(lua_State *L, int error, const char *path) {
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* core.save(path, bytes, "no_replace") → true, or nil, message, code: the file is the old one or the
+   new. */
 static int core_save(lua_State *L) {
-  size_t path_size, size;
-  const char *path = luaL_checklstring(L, 1, &path_size);
-  const char *bytes = luaL_checklstring(L, 2, &size);
+  const char *path = kx_lua_check_path(L, 1), *bytes;
+  size_t size;
   kx_sink *sink;
   int error;
+  kx_sink_way way = kx_lua_check_way(L, 3);
 
-  luaL_argcheck(L, strlen(path) == path_size, 1, "contains a NUL byte");
-  sink = kx_sink_file(path, UINT64_MAX, 0666);
+  bytes = luaL_checklstring(L, 2, &size);
+  sink = kx_sink_file(path, UINT64_MAX, 0666, way);
   if (!sink) return kx_lua_failed(L, errno, path);
   error = kx_sink_write(sink, bytes, size);
   if (!error) error = kx_sink_finish(sink);
   kx_sink_free(sink);
-  if (error) return kx_lua_failed(L, error, path);
-  lua_pushboolean(L, 1);
+  return push_done(L, error, path);
+}
+
+/* core.can_save(path, "no_replace") → true, or nil, message, code: whether core.save could put a file
+   there now; leaves nothing there. */
+static int core_can_save(lua_State *L) {
+  size_t size;
+  const char *path = luaL_checklstring(L, 1, &size);
+  kx_sink_way way = kx_lua_check_way(L, 2);
+
+  if (strlen(path) != size) return kx_lua_failed(L, EINVAL, "a path with a NUL byte");
+  return push_done(L, kx_sink_probe(path, way), path);
+}
+
+/* core.reserve(path) → true once an empty file keeps the name from others; false when something has it
+   already; or nil, message, code. */
+static int core_reserve(lua_State *L) {
+  const char *path = kx_lua_check_path(L, 1);
+  int error = kx_place_reserve(path, 0666);
+
+  if (error != EEXIST) return push_done(L, error, path);
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+/* core.release(path) → true once no empty file is there; false when the file has bytes, and stays; or
+   nil, message, code. */
+static int core_release(lua_State *L) {
+  const char *path = kx_lua_check_path(L, 1);
+  int error = kx_place_release(path);
+
+  if (error != EEXIST) return push_done(L, error, path);
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+/* core.inflate(bytes, cap) → what a gzip, zlib or raw deflate body holds, also when it is cut short, at
+   most `cap` bytes; or nil. */
+static int core_inflate(lua_State *L) {
+  size_t size, cap, done;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  lua_Number most = luaL_checknumber(L, 2);
+  void **guard;
+
+  luaL_argcheck(L, most >= 0 && most <= 64 * 1024 * 1024, 2, "out of range");
+  cap = (size_t)most;
+  guard = kx_lua_guard(L);
+  *guard = malloc(cap + 1);
+  if (!*guard) return luaL_error(L, "not enough memory");
+  done = kx_inflate(bytes, size, *guard, cap);
+  if (done > 0) lua_pushlstring(L, (const char *)*guard, done);
+  else lua_pushnil(L);
+  free(*guard);
+  *guard = NULL;
   return 1;
 }
 
@@ -378,6 +469,12 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"equal", core_equal},
                                        {"read", core_read},
                                        {"save", core_save},
+                                       {"can_save", core_can_save},
+                                       {"reserve", core_reserve},
+                                       {"release", core_release},
+                                       {"file_info", core_file_info},
+                                       {"md5_file", core_md5_file},
+                                       {"inflate", core_inflate},
                                        {"log", kx_lua_log},
                                        {"info", core_info},
                                        {NULL, NULL}};

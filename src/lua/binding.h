@@ -4,7 +4,7 @@
 
 #include "lua/compat.h"
 
-#include "file/source.h"
+#include "file/sink.h"
 
 /* Sets a field of the table on top; a string that is NULL is left out. */
 void kx_lua_set_string(lua_State *L, const char *name, const char *value);
@@ -19,6 +19,13 @@ int kx_lua_boolean(lua_State *L, int index, const char *name);
 /* Reads the file or bytes that the table at `index` names as {path=} or {bytes=}; returns its kind as
    in net/body.h, and the string. Raises on anything else. */
 int kx_lua_source(lua_State *L, int index, const char **text, size_t *size);
+
+/* Returns the path that argument `index` is; raises on a NUL byte, behind which the system reads no
+   further. */
+const char *kx_lua_check_path(lua_State *L, int index);
+
+/* Returns what may be replaced: argument `index` is "no_replace", or absent. */
+kx_sink_way kx_lua_check_way(lua_State *L, int index);
 
 /* Pushes the picture check of a source: a table, or nil, outcome and details; returns how many. What
    the caller has opened would stay open when memory runs out. */

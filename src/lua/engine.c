@@ -190,8 +190,8 @@ static int engine_edit(lua_State *L) {
   return 1;
 }
 
-/* engine:fetch{url=, headers=, cap=, deadline=, plain=, direct=, hold=, digest=, path=, continue=} →
-   id, or nil, message, code */
+/* engine:fetch{url=, headers=, cap=, deadline=, plain=, direct=, hold=, digest=, path=, no_replace=,
+   continue=} → id, or nil, message, code */
 static int engine_fetch(lua_State *L) {
   kx_engine *engine = to_engine(L);
   const char *headers[HEADERS_MAX], *path;
@@ -199,6 +199,7 @@ static int engine_fetch(lua_State *L) {
   lua_Number cap, earlier;
   uint64_t id;
   int hold;
+  kx_sink_way way;
 
   read_request(L, &request, headers);
   cap = kx_lua_number(L, 2, "cap", ANSWER_MAX);
@@ -206,11 +207,13 @@ static int engine_fetch(lua_State *L) {
   hold = kx_lua_boolean(L, 2, "hold");
   request.digest = kx_lua_boolean(L, 2, "digest");
   path = kx_lua_string(L, 2, "path");
+  way = kx_lua_boolean(L, 2, "no_replace") ? KX_NO_REPLACE : KX_REPLACE;
   if (!(cap > 0 && cap < (lua_Number)(SIZE_MAX / 2))) luaL_error(L, "cap: out of range");
 
   if (earlier > 0) request.sink = kx_engine_take(engine, (uint64_t)earlier);
   if (!request.sink) {
-    request.sink = path ? kx_sink_file(path, (uint64_t)cap, 0666) : kx_sink_memory((size_t)cap);
+    request.sink = path ? kx_sink_file(path, (uint64_t)cap, 0666, way)
+                        : kx_sink_memory((size_t)cap);
     if (!request.sink) return kx_lua_failed(L, errno, path ? path : "the answer");
   }
   id = kx_engine_start(engine, &request, hold);
@@ -352,8 +355,8 @@ static int engine_check(lua_State *L) {
   return kx_lua_check(L, &source);
 }
 
-/* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message,
-   code. */
+/* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message, code: then
+   the download is still held, for engine:save at another path and engine:cancel. */
 static int engine_finish(lua_State *L) {
   kx_engine *engine = to_engine(L);
   uint64_t id = (uint64_t)luaL_checknumber(L, 2);
@@ -369,8 +372,29 @@ static int engine_finish(lua_State *L) {
     error = kx_sink_finish(t->sink);
     lua_pushboolean(L, 1);
   }
+  if (error) return kx_lua_failed(L, error, "the output file");
   kx_engine_cancel(engine, id);
-  return error ? kx_lua_failed(L, error, "the output file") : 1;
+  return 1;
+}
+
+/* engine:save(id, path, "no_replace") → true once a copy of what a held download has brought is the file
+   `path`; or nil, message, code. The download stays held. */
+static int engine_save(lua_State *L) {
+  kx_transfer *t = kx_engine_held(to_engine(L), (uint64_t)luaL_checknumber(L, 2));
+  const char *path = kx_lua_check_path(L, 3);
+  kx_sink_way way = kx_lua_check_way(L, 4);
+  kx_sink *copy;
+  int error;
+
+  luaL_argcheck(L, t != NULL, 2, "no such download");
+  copy = kx_sink_file(path, UINT64_MAX, 0666, way);
+  if (!copy) return kx_lua_failed(L, errno, path);
+  error = kx_sink_copy(copy, t->sink);
+  if (!error) error = kx_sink_finish(copy);
+  kx_sink_free(copy);
+  if (error) return kx_lua_failed(L, error, path);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /* engine:pollfd() → descriptor, or nil where the host has to tick. */
@@ -423,7 +447,7 @@ static int engine_close(lua_State *L) {
 void kx_lua_engine_type(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},
-      {"step", engine_step},
+      {"step", engine_step},         {"save", engine_save},
       {"progress", engine_progress}, {"cancel", engine_cancel}, {"check", engine_check},
       {"finish", engine_finish},     {"pollfd", engine_pollfd}, {"timeout", engine_timeout},
       {"alarm", engine_alarm},       {"wait", engine_wait},     {"forked", engine_forked},

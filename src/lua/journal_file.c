@@ -22,20 +22,42 @@ static kx_log *to_log(lua_State *L, int index) {
 
 int kx_lua_log_fd(lua_State *L, int index) { return kx_log_fd(to_log(L, index)); }
 
-/* core.log(path) → log, or nil, message, code. */
+/* core.log(path, {create=}) → log, or nil, message, code; with create = false only a file that is there
+   is opened. */
 int kx_lua_log(lua_State *L) {
   size_t size;
   const char *path = luaL_checklstring(L, 1, &size);
   log_box *box;
+  int create = 1, error;
 
   luaL_argcheck(L, strlen(path) == size, 1, "contains a NUL byte");
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_getfield(L, 2, "create");
+    create = lua_isnil(L, -1) || lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  }
   box = (log_box *)lua_newuserdatauv(L, sizeof *box, 1);
   box->log = NULL;
   box->content = NULL;
   luaL_getmetatable(L, TYPE);
   lua_setmetatable(L, -2);
-  box->log = kx_log_open(path);
-  return box->log ? 1 : kx_lua_failed(L, errno, path);
+  box->log = kx_log_open(path, create);
+  if (box->log) return 1;
+  error = errno;
+  kx_lua_failed(L, error, path);
+  if (error != ENOLCK) return 3;
+  lua_pushfstring(L, "%s: its file system has no locks, so two processes could send one edit twice: "
+                  "keep the journal on a local disk", lua_tostring(L, -2));
+  lua_replace(L, -3);
+  return 3;
+}
+
+/* log:in_place() → true while the journal's name is the open file's; false when the file was removed,
+   renamed or replaced. */
+static int log_in_place(lua_State *L) {
+  lua_pushboolean(L, kx_log_in_place(to_log(L, 1)));
+  return 1;
 }
 
 /* log:read(cap) → all bytes, or nil, message, code. */
@@ -96,8 +118,9 @@ static int log_close(lua_State *L) {
 
 void kx_lua_log_type(lua_State *L) {
   static const luaL_Reg methods[] = {{"read", log_read},       {"append", log_append},
-                                     {"replace", log_replace}, {"close", log_close},
-                                     {"__gc", log_close},      {NULL, NULL}};
+                                     {"replace", log_replace}, {"in_place", log_in_place},
+                                     {"close", log_close},     {"__gc", log_close},
+                                     {NULL, NULL}};
 
   kx_lua_type(L, TYPE, methods);
 }

@@ -90,6 +90,20 @@ int kx_lua_boolean(lua_State *L, int index, const char *name) {
   return set;
 }
 
+const char *kx_lua_check_path(lua_State *L, int index) {
+  size_t size;
+  const char *path = luaL_checklstring(L, index, &size);
+
+  luaL_argcheck(L, strlen(path) == size, index, "contains a NUL byte");
+  return path;
+}
+
+kx_sink_way kx_lua_check_way(lua_State *L, int index) {
+  static const char *const ways[] = {"replace", "no_replace", NULL};
+
+  return luaL_checkoption(L, index, "replace", ways) == 1 ? KX_NO_REPLACE : KX_REPLACE;
+}
+
 void kx_lua_base64(lua_State *L, const void *bytes, size_t size) {
   char text[KX_BASE64_LENGTH(KX_DIGEST_MAX)];
 
