@@ -28,9 +28,11 @@ api.limits = {
   webhook_url = 2083, -- characters
   active = { ["flux-kontext-pro"] = 24, ["flux-kontext-max"] = 6 }, -- tasks at once
   answer = 262144, -- bytes of JSON: lua-cjson ends the process when malloc fails
+  id = 256, -- characters of a task's id
   retry_after = { min = 0.5, max = 60 }, -- seconds
   link_life = 600, -- seconds that a signed link lives after Ready
   lag = 10, -- seconds after the submit in which "Task not found" may be a replica that lags
+  link = 8192, -- characters of a URL that the service gives
   hops = 5, -- redirects of a poll or a download
   aspect = { min = 3 / 7, max = 7 / 3 },
   safety_tolerance = { with_image = 2, without = 6 },

@@ -1,7 +1,9 @@
 --- Many edits with a few in flight. With a journal a batch can be killed at any moment and run
---- again: what is saved is skipped, what was accepted is fetched, what nobody knows of is told.
+--- again: what is saved is skipped, what was accepted is fetched, what nobody knows of is reported.
+local check = require "kontext.job.check"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local identity = require "kontext.journal.identity"
 local loop = require "kontext.loop"
 local params = require "kontext.job.params"
 local resume = require "kontext.journal.resume"
@@ -22,23 +24,36 @@ Batch.__index = Batch
 ---@field image kontext.Image? the picture, where the item has no save_as
 ---@field saved string? where it was saved
 ---@field skipped boolean? an earlier run had saved it
+---@field fetched_again boolean? an earlier run had saved it, and the file was gone
+---@field remade boolean? the same, and the service had it no more: it was paid for again
+---@field warnings string[]? of the job
 ---@field error kontext.Error?
 
 local types = { max_active = "number", on_progress = "function", stop_on_error = "boolean",
-  retry_ambiguous = "boolean" }
+  retry_ambiguous = "boolean", remake = "boolean" }
+
+-- Names that no two items may share.
+local unique = { "key", "save_as" }
 
 -- Returns what is misused, or nil.
 local function misuse(list, options)
   if type(list) ~= "table" then return "batch takes a list of parameters, not a " .. type(list) end
-  local keys = {}
+  if #list == 0 and next(list) ~= nil then
+    return "batch takes a list of parameters: { { prompt = … }, … }"
+  end
+  local seen = { key = {}, save_as = {} }
   for i, item in ipairs(list) do
     if type(item) ~= "table" then
       return ("item %d must be a table, not %s"):format(i, type(item))
     end
-    if item.key ~= nil and keys[item.key] then
-      return ('items %d and %d have the same key "%s"'):format(keys[item.key], i, item.key)
-    elseif item.key ~= nil then
-      keys[item.key] = i
+    for _, name in ipairs(unique) do
+      local value, taken = item[name], seen[name]
+      if value ~= nil and taken[value] and not (name == "save_as" and item.no_replace) then
+        return ('items %d and %d have the same %s "%s"'):format(taken[value], i, name,
+          tostring(value))
+      elseif value ~= nil then
+        taken[value] = i
+      end
     end
   end
   if type(options) ~= "table" then return "options must be a table, not " .. type(options) end
@@ -48,49 +63,39 @@ local function misuse(list, options)
       return ("%s must be a %s, not %s"):format(name, types[name], type(value))
     end
   end
+  local most = options.max_active
+  if most and not (most >= 1 and most < math.huge) then return "max_active must be 1 or more" end
 end
 
--- What tells edits apart: all that is sent, with the images' content in place of their paths.
--- Returns as well why a file's content is not known, and the system's name of that.
-local function fingerprint(item)
-  local parts, message, code = {}, nil, nil
-  for _, field in ipairs(params.fields) do
-    local value = item[field.name]
-    if field.api and value ~= nil then
-      if field.api == "image" then
-        local source = params.image(value) or {}
-        value = source.url or source.bytes and core.sha256(source.bytes)
-        if source.path then
-          local digest, why, name = core.fingerprint(source.path)
-          value = digest or source.path
-          if not digest then message, code = why, name end
-        end
-      end
-      value = tostring(value)
-      parts[#parts + 1] = ("%s %d %s"):format(field.name, #value, value)
-    end
-  end
-  local digest = core.sha256(table.concat(parts, "\n")):sub(1, 8)
-  digest = digest:gsub(".", function(char) return ("%02x"):format(char:byte()) end)
-  return digest, message, code
-end
-
--- Returns the item's key: its own, or one made of what it asks for, and what fingerprint says of
--- that. The second of two equal items is another edit, not the first again.
-local function key_of(self, item)
-  if item.key then return item.key end
-  local key, message, code = fingerprint(item)
+-- Returns the key of an item that has none. The second of two equal items is another edit, not the
+-- first again.
+local function numbered(self, key)
   local times = (self._seen[key] or 0) + 1
   self._seen[key] = times
-  return times == 1 and key or key .. "#" .. times, message, code
+  return times == 1 and key or key .. "#" .. times
+end
+
+-- Returns the paths of the item's pictures whose content is part of its key: those that the service
+-- takes. Of others the edit will say what is wrong.
+local function paths_of(item)
+  local paths = {}
+  for _, field in ipairs(params.fields) do
+    local value = field.api == "image" and item[field.name]
+    local source = value and params.image(value)
+    if source and source.path then
+      if not check.source(source, item.fit) then return nil end
+      paths[#paths + 1] = source.path
+    end
+  end
+  return paths
 end
 
 -- Wakes whoever waits for what has come true.
 local function tell(self)
   for waitable in pairs(self._waitables) do
     if waitable:ended() then
-      local watchers = waitable._watchers or {}
-      waitable._watchers = nil
+      local watchers = waitable.watchers
+      waitable.watchers = {}
       for _, watcher in ipairs(watchers) do watcher() end
     end
   end
@@ -107,74 +112,176 @@ local function settle(self, result)
     if self._stop_on_error then self._stopped = true end
   end
   if self._on_progress then
-    self._client:_tell_host(function() self._on_progress(result, self) end)
+    self._client:tell_host(function() self._on_progress(result, self) end)
   end
 end
 
 -- Returns the result of a job that has ended.
-local function result_of(job, key, index, save_as)
-  local result = { key = key, index = index, error = job.error }
+local function result_of(job)
+  local result = { error = job.error, warnings = job.warnings }
   if job.error then return result end
-  if save_as then result.saved = save_as else result.image = job.image end
+  result.saved = job.image.path
+  if not result.saved then result.image = job.image end
   return result
 end
 
-local ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may '
-  .. "have been paid for; look at your account, then pass retry_ambiguous = true to send it again"
-local stopped = 'edit "%s" was not begun, for the batch was stopped'
+local refusals = {
+  ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
+    .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
+  lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
+    .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
+  stopped = 'edit "%s" was not begun, because the batch was stopped',
+  other = 'edit "%s" stands in the journal with other parameters: give this one another key',
+  running = 'edit "%s" is under way with other parameters: give this one another key',
+  gone = 'edit "%s" was saved by an earlier run, but its file is gone or was changed, and the '
+    .. "service no longer has the picture: pass remake = true to pay for it again",
+}
 
 -- Returns the result of an item that is not begun.
-local function refusal(kind, message, key)
-  return { error = errors.new { kind = kind, message = message:format(key), stage = "submit" } }
+local function refusal(kind, name, key)
+  return { error = errors.new { kind = kind, message = refusals[name]:format(key), stage = "submit",
+    charged = kind == "invalid" and false or nil } }
 end
 
--- Returns a job for the item, or what an earlier run has left to say of it.
-local function begin(self, item, key)
-  local client = self._client
-  local known = client:_journaled(key)
-  if known and known.state == "saved" then
-    return nil, { saved = known.path, skipped = true }
-  elseif known and known.state == "accepted" then
-    return resume.entry(client, known, item)
-  elseif known and known.state == "ambiguous" and not self._retry_ambiguous then
-    return nil, refusal("ambiguous", ambiguous, key)
-  elseif self._refused then
-    return nil, { error = errors.new(errors.copy(self._refused)) }
-  end
+-- Begins the item anew; returns its job.
+local function begin_anew(self, item, key)
   local given = {}
   for name, value in pairs(item) do given[name] = value end
   given.key = key
-  return client:_edit(given, 1)
+  return self._client:begin_edit(given, 1)
+end
+
+-- Returns whether the file that an earlier run saved is still there, and whether any file is.
+local function is_saved(self, entry)
+  local system = self._client.system
+  local info = entry.path and system.file_info(entry.path)
+  if not info then return false, false end
+  if entry.size and ("%.0f"):format(info.bytes) ~= entry.size then return false, true end
+  if entry.md5 and system.md5_file(entry.path) ~= entry.md5 then return false, true end
+  return true, true
+end
+
+local links_live = 600 -- seconds: what is older is seldom at the service
+
+-- Returns a job that gets a picture again whose file is gone, how the result is marked, and what to
+-- do when the service has it no more; or nil and a result.
+local function get_again(self, item, key, entry, occupied)
+  local again = self._remake and function() return begin_anew(self, item, key), "remade" end
+  local age = self._client.system.wall() - (tonumber(entry.at) or 0)
+  if not entry.id or again and age > links_live then
+    if again then return again() end
+    return nil, refusal("lost", "gone", key)
+  end
+  local job = resume.entry(self._client, entry, { save_as = item.save_as or entry.path,
+    no_replace = occupied or item.no_replace or nil, on_progress = item.on_progress })
+  return job, "fetched_again", again
+end
+
+-- Returns a job for the item, and how its result is marked; or nil and what an earlier run has left
+-- to say about it.
+local function begin(self, item, key, id)
+  local client = self._client
+  local running = client:job_of_key(key)
+  if running then
+    if running:identity() ~= id or running:save_as() ~= item.save_as then
+      return nil, refusal("invalid", "running", key)
+    end
+    return running -- joins: one edit, two results
+  end
+  local journal = client:journal()
+  local known = journal and journal:find(key)
+  local state = known and known.state
+  if state and state ~= "failed" and state ~= "unsent" then
+    if known.identity and known.identity ~= id then
+      return nil, refusal("invalid", "other", key)
+    elseif state == "saved" then
+      local there, occupied = is_saved(self, known)
+      if there then return nil, { saved = known.path, skipped = true } end
+      return get_again(self, item, key, known, occupied)
+    elseif resume.can_be_asked(known) then
+      return resume.entry(client, known, item)
+    elseif not self._retry_ambiguous then
+      return nil, refusal(state, state, key)
+    end
+  end
+  if self._refused then return nil, { error = errors.new(errors.copy(self._refused)) } end
+  return begin_anew(self, item, key)
 end
 
 local start
 
--- Begins an item; returns whether it is under way.
-local function start_item(self, index)
-  local item = self._list[index]
-  local key, message, code = key_of(self, item)
-  local job, settled
-  if message then -- another run, which can read the file, would know the edit by another key
-    settled = { error = errors.new { kind = "file", code = code, stage = "check", charged = false,
-      message = "cannot read " .. message } }
-  elseif self._stopped or self._client._closed then
-    settled = refusal("cancelled", stopped, key)
-  else
-    job, settled = begin(self, item, key)
-  end
-  if settled then
-    settled.key, settled.index = key, index
-    settle(self, settled)
-    return false
-  end
-  self._jobs[job] = true
-  self._client:_on_end(job, function()
-    self._jobs[job] = nil
-    settle(self, result_of(job, key, index, item.save_as))
+-- Takes the result of an item that has ended.
+local function ended(self, index, key, result)
+  result.key, result.index = key, index
+  settle(self, result)
+end
+
+-- Follows an item's job to its end.
+local function follow(self, index, key, job, mark, otherwise)
+  self._client:on_end(job, function()
+    if otherwise and job.error and (job.error.kind == "lost" or job.error.kind == "expired") then
+      local second, how = otherwise()
+      return follow(self, index, key, second, how)
+    end
+    local result = result_of(job)
+    if mark and not job.error then
+      result[mark] = true
+    elseif mark == "fetched_again" and job.error.kind == "lost" then
+      result = refusal("lost", "gone", key)
+    end
+    self._under_way[index] = nil
+    ended(self, index, key, result)
     start(self)
     tell(self)
   end)
-  return self._jobs[job] ~= nil
+end
+
+-- Begins an item whose key is known.
+local function start_keyed(self, index, key, id)
+  local item = self._list[index]
+  local job, mark, otherwise
+  if self._stopped or self._client:is_closed() then
+    mark = refusal("cancelled", "stopped", key)
+  else
+    job, mark, otherwise = begin(self, item, key, id)
+  end
+  if not job then
+    self._under_way[index] = nil
+    return ended(self, index, key, mark)
+  end
+  self._under_way[index] = job
+  follow(self, index, key, job, mark, otherwise)
+end
+
+-- Begins an item. Without a key of its own its content is its key in a journal, and is read by
+-- the worker first.
+local function start_item(self, index)
+  local item = self._list[index]
+  self._under_way[index] = true
+  if item.key then return start_keyed(self, index, item.key, identity.of(item)) end
+  local paths = not self._stopped and self._client:journal() and paths_of(item)
+  if not paths or #paths == 0 then
+    local id = identity.of(item)
+    return start_keyed(self, index, numbered(self, id), id)
+  end
+  self._client:digest(paths, function(digests, message, code)
+    if digests then
+      local id = identity.of(item, digests)
+      start_keyed(self, index, numbered(self, id), id)
+    elseif self._client:is_closed() then
+      self._under_way[index] = nil
+      local key = identity.of(item)
+      ended(self, index, key, refusal("cancelled", "stopped", key))
+    else -- another run, which can read the file, would know the edit by another key
+      self._under_way[index] = nil
+      ended(self, index, identity.of(item), { error = errors.new { kind = "file", code = code,
+        stage = "check", charged = false, message = "cannot read " .. message } })
+    end
+    if not self._under_way[index] then
+      start(self)
+      tell(self)
+    end
+  end)
 end
 
 -- Keeps as many items under way as may be. An item that ends at once does not start the next one
@@ -183,10 +290,11 @@ function start(self)
   if self._starting then return end
   self._starting = true
   local active = 0
-  for _ in pairs(self._jobs) do active = active + 1 end
+  for _ in pairs(self._under_way) do active = active + 1 end
   while self._begun < self.total and (active < self._max_active or self._stopped) do
     self._begun = self._begun + 1
-    if start_item(self, self._begun) then active = active + 1 end
+    start_item(self, self._begun)
+    if self._under_way[self._begun] then active = active + 1 end
   end
   self._starting = false
 end
@@ -194,20 +302,22 @@ end
 --- Makes a batch and begins its first items.
 ---@param client table
 ---@param list table[] parameters as of edit, each with or without a `key`
----@param options table? max_active, on_progress(result, batch), stop_on_error, retry_ambiguous
+---@param options table? max_active, on_progress(result, batch), stop_on_error, retry_ambiguous,
+--- remake
 ---@return kontext.Batch
 function batch.new(client, list, options)
   options = options or {}
   local wrong = misuse(list, options)
-  if wrong then error(wrong, 3 + client._depth) end
+  if wrong then error(wrong, 3 + client:depth()) end
   local self = setmetatable({
     total = #list, done = 0, failed = 0,
-    _client = client, _list = list, _begun = 0, _jobs = {}, _results = {}, _arrived = {}, _told = 0,
-    _seen = {}, _waitables = {}, _max_active = options.max_active or client:_default_active(),
+    _client = client, _list = list, _begun = 0, _under_way = {}, _results = {}, _arrived = {},
+    _told = 0, _seen = {}, _waitables = {},
+    _max_active = options.max_active or client:default_active(),
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
-    _retry_ambiguous = options.retry_ambiguous,
+    _retry_ambiguous = options.retry_ambiguous, _remake = options.remake,
   }, Batch)
-  for _, item in ipairs(list) do params.refuse_misuse(item, 3 + client._depth) end
+  for _, item in ipairs(list) do params.refuse_misuse(item, 3 + client:depth()) end
   start(self)
   return self
 end
@@ -226,7 +336,9 @@ end
 -- for it as they do for a job.
 local function wait_for(self, seconds, over)
   local deadline = seconds and core.now() + seconds
-  local waitable = { ended = over }
+  local waitable = { watchers = {} }
+  function waitable.ended() return over() end
+  function waitable.watch(_, fn) waitable.watchers[#waitable.watchers + 1] = fn end
   self._waitables[waitable] = true
   if seconds and seconds <= 0 and not over() then self._client:step() end
   while not over() do
@@ -265,7 +377,10 @@ end
 function Batch:cancel()
   self._stopped = true
   local jobs = {}
-  for job in pairs(self._jobs) do jobs[#jobs + 1] = job end
+  for index = 1, self._begun do
+    local job = self._under_way[index]
+    if type(job) == "table" then jobs[#jobs + 1] = job end
+  end
   for _, job in ipairs(jobs) do job:cancel() end
   start(self)
   tell(self)

@@ -46,8 +46,8 @@ local function clean_reasons(reasons, secrets)
 end
 
 --- Makes an error. Whatever the service or libcurl said goes through here: no key, no secret and
---- no signature can be printed with it, and nothing that moves a terminal. Texts are cut first: 4 KB
---- of a message or a body are looked at.
+--- no signature can be printed with it, and nothing that moves a terminal. Texts are cut first: 4
+--- KB of a message or a body are looked at.
 ---@param fields table the fields of kontext.Error
 ---@param secrets? string[] what must not be shown
 ---@return kontext.Error
@@ -65,6 +65,13 @@ function errors.new(fields, secrets)
     fields.polling_url = wording.safe(hiding.secrets(url, secrets, false))
   end
   fields.retryable = fields.retryable or false
+  return setmetatable(fields, Error)
+end
+
+--- Makes an error of text that is our own, where there may be no memory to look at it.
+---@param fields table
+---@return kontext.Error
+function errors.plain(fields)
   return setmetatable(fields, Error)
 end
 

@@ -16,6 +16,7 @@ local image = {}
 ---@field cost number? credits
 ---@field id string the task's
 ---@field path string? where save_as put it
+---@field _job kontext.Job that made it
 local Image = { __name = "kontext.image" }
 
 -- A picture that was saved while it arrived is read from its file when somebody asks for its bytes.
@@ -54,7 +55,7 @@ function Image:save(path)
   else
     done, message, code = core.save(path, bytes)
     if done then
-      self._job:_saved(path, core.md5(bytes))
+      self._job:saved(path, core.md5(bytes), #bytes)
       return path
     end
     message = "cannot save the picture as " .. wording.file_advice(message, code)
@@ -71,7 +72,7 @@ function Image:edit(params)
   local given = {}
   for name, value in pairs(params) do given[name] = value end
   if given.input_image == nil then given.input_image = self end
-  local begun = self._job._client:_edit(given, 2) -- no tail call: errors blame the caller's line
+  local begun = self._job:edit_with_same_client(given, 2) -- no tail call: errors blame the caller
   return begun
 end
 

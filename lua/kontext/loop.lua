@@ -45,7 +45,7 @@ local longest = 3600 -- seconds of one blocking wait without a limit
 ---@param seconds number?
 ---@param job table
 function loop.wait(client, seconds, job)
-  local chosen = client._loop
+  local chosen = client:loop()
   if type(chosen) == "function" then return chosen(client, seconds, job) end
   if chosen == "yield" and in_coroutine() then
     client:step()

@@ -1,13 +1,20 @@
---- Tokens: all that another process needs to go on with a job, in one word without a key in it.
+--- Tokens: all that another process needs to go on with a task, in one word without a key in it. A
+--- token may come from a stranger, so it names no file.
 local core = require "kontext.core"
 
 local token = {}
 
 local version = "kontext1"
-local names = { "id", "polling_url", "model", "save_as", "key", "output_format", "path", "md5",
-  "kind" }
+
+-- What a journal's line may hold, in this order; and which of it a token holds.
+local names = { "id", "polling_url", "model", "at", "key", "save_as", "no_replace", "output_format",
+  "identity", "path", "md5", "size", "kind" }
+local in_token = { id = true, polling_url = true, model = true, at = true, key = true,
+  output_format = true }
 local known = {}
 for _, name in ipairs(names) do known[name] = true end
+
+local longest = 64 * 1024 -- bytes of a token
 
 local function escape(text)
   return (text:gsub("[^%w%-%._~]", function(char) return ("%%%02X"):format(char:byte()) end))
@@ -17,7 +24,7 @@ local function unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
---- Returns eight digits that tell a text which lost a part on the way.
+--- Returns eight digits that show whether a text has lost a part on the way.
 ---@param text string
 ---@return string
 function token.sum(text)
@@ -28,16 +35,19 @@ end
 
 --- Writes values as name=value, with commas between and nothing in them that a shell would take.
 ---@param values table<string, string>
+---@param only? table<string, boolean> the names that are written; default: all
 ---@return string
-function token.text(values)
+function token.text(values, only)
   local parts = {}
   for _, name in ipairs(names) do
-    if values[name] then parts[#parts + 1] = name .. "=" .. escape(values[name]) end
+    if values[name] and (not only or only[name]) then
+      parts[#parts + 1] = name .. "=" .. escape(values[name])
+    end
   end
   return table.concat(parts, ",")
 end
 
---- Reads what token.text has written, and nothing that bears another name.
+--- Reads what token.text has written, and nothing that has another name.
 ---@param text string
 ---@return table<string, string>
 function token.values(text)
@@ -48,13 +58,11 @@ function token.values(text)
   return values
 end
 
---- Writes the token of a job that has an id.
----@param job kontext.Job
+--- Writes the token of a task.
+---@param task table<string, string> of job:known()
 ---@return string
-function token.write(job)
-  local text = version .. ":" .. token.text { id = job.id, polling_url = job.polling_url,
-    model = job._params.model, save_as = job._params.save_as, key = job._params.key,
-    output_format = job._params.output_format }
+function token.write(task)
+  local text = version .. ":" .. token.text(task, in_token)
   return text .. ":" .. token.sum(text)
 end
 
@@ -63,10 +71,14 @@ end
 ---@return table<string, string>? values
 ---@return string? message
 function token.read(text)
-  local body, digits = text:match("^%s*(" .. version .. ":[^:]*):(%x+)%s*$")
+  if #text > longest then return nil, "it is longer than any token" end
+  local body, digits = text:match("^%s*(" .. version .. ":[^:%s]*):(%x+)%s*$")
   if not body then return nil, "it is no token of job:token()" end
   if token.sum(body) ~= digits then return nil, "it is not whole: copy all of it" end
-  local values = token.values(body:sub(#version + 2))
+  local values = {}
+  for name, value in pairs(token.values(body:sub(#version + 2))) do
+    if in_token[name] then values[name] = value end
+  end
   if not values.id then return nil, "it has no id" end
   return values
 end

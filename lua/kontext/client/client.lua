@@ -1,28 +1,38 @@
---- A client: edits, resumes, steps, closes. How its jobs take turns is in queue.lua, how their
---- bytes move in transport.lua. What not all clients need is loaded when one does.
+--- A client: edits, resumes, steps, closes. It has a queue (whose turn is it), a transport (how
+--- bytes move) and, where one was asked for, a journal (what is paid for).
 local api = require "kontext.api"
+local batch = require "kontext.batch"
 local check = require "kontext.job.check"
-local core = require "kontext.core"
+local credits = require "kontext.job.credits"
+local digests = require "kontext.journal.digests"
 local errors = require "kontext.errors"
+local fit = require "kontext.job.fit"
 local job = require "kontext.job.job"
+local journal = require "kontext.journal.journal"
 local options = require "kontext.client.options"
 local origin = require "kontext.client.origin"
 local params = require "kontext.job.params"
+local poll = require "kontext.job.poll"
 local queue = require "kontext.client.queue"
+local resume = require "kontext.journal.resume"
 local retry = require "kontext.job.retry"
+local save = require "kontext.job.save"
+local schedule = require "kontext.job.schedule"
+local submit = require "kontext.job.submit"
+local system = require "kontext.system"
 local transport = require "kontext.client.transport"
+-- All of a paid job's life is loaded here: no file is to be read once an edit is paid for.
 
 local client = {}
 
 ---@class kontext.Client
+---@field system kontext.System
+---@field transport kontext.Transport? nil where no job can begin
+---@field quota kontext.RetryQuota
 local Client = { __name = "kontext.client" }
 Client.__index = Client
 
 Client._depth = 0 -- calls of ours above a method: the default client has one, which errors skip
-
-for _, part in ipairs { queue, transport } do
-  for name, method in pairs(part) do Client[name] = method end
-end
 
 -- Seconds of a step: a tenth of what has passed since the last one, so that a loop that watches the
 -- descriptor is held up the least, by one piece of an upload, and one that ticks moves enough. What
@@ -30,30 +40,35 @@ end
 local least_budget, most_budget = 0.00001, 0.0005
 local waiting_budget = 0.001 -- where nothing else is kept waiting
 local progress_interval = 0.002 -- seconds: at each step it was a tenth of 24 uploads' CPU
+local away = 1 -- seconds without a step after which the host was away
 
 --- Makes a client.
 ---@param given? table options: see docs/reference.md
+---@param on? kontext.System the machine, for the simulation
 ---@return kontext.Client
-function client.new(given)
+function client.new(given, on)
   local chosen = options.check(given, 2)
+  chosen.base_url = chosen.base_url:gsub("/+$", "")
+  local limits = {}
+  for model, limit in pairs(api.limits.active) do limits[model] = chosen.max_active or limit end
   local self = setmetatable({
-    _model = chosen.model, _timeout = chosen.timeout, _poll_interval = chosen.poll_interval,
-    _loop = chosen.loop, _proxy = chosen.proxy, _base_url = chosen.base_url:gsub("/+$", ""),
-    _slots = {}, _active = {}, _transfers = {}, _open = 0, _due = math.huge,
-    _notices = { first = 1, last = 0 }, _stepped = 0, _shown = 0,
-    -- Now: no file is to be read once an edit is paid for.
-    _adaptive = not chosen.poll_interval and require "kontext.job.schedule" or nil,
+    system = on or system, quota = retry.quota(),
+    _options = chosen, _queue = queue.new(limits), _open = 0, _destinations = {}, _identities = {},
+    _notices = { first = 1, last = 0 }, _shown = 0,
   }, Client)
-  for model, limit in pairs(api.limits.active) do
-    self._slots[model] = { limit = chosen.max_active or limit, used = 0, first = 1, last = 0 }
-  end
-  local base, message = origin.read(self._base_url, true)
-  if base then
-    self._base, self._plain = base, base.loopback
-    self:_open_engine(chosen)
-    if chosen.journal and not self._broken then self:_open_journal(chosen.journal) end
-  else
+  self._now = self.system.now
+  self._stepped = self._now()
+  local base, message = origin.read(chosen.base_url, true)
+  if not base then
     self:_break { kind = "invalid", message = "BFL_BASE_URL " .. message }
+    return self
+  end
+  local code
+  self.transport, message, code = transport.new(self.system, chosen, base)
+  if not self.transport then
+    self:_break { kind = "internal", code = code, message = "the client cannot begin: " .. message }
+  elseif chosen.journal then
+    self:_open_journal(chosen.journal, true)
   end
   return self
 end
@@ -64,16 +79,16 @@ function Client:_break(fields)
   self._broken = errors.new(fields)
 end
 
-function Client:_open_journal(path)
+function Client:_open_journal(path, create)
   local message, code
-  self._journal, message, code = require("kontext.journal.journal").open(path)
+  self._journal, message, code = journal.open(path, self.system, create)
   if not self._journal then
     self:_break { kind = "file", code = code, message = message }
   end
 end
 
 function Client:__tostring()
-  return "kontext.client: " .. (self._closed and "closed" or self._base_url)
+  return "kontext.client: " .. (self._closed and "closed" or self._options.base_url)
 end
 
 -- Raises at the level of the public method's caller when the client is closed.
@@ -84,26 +99,28 @@ end
 
 -- In a forked child: all ends here, and goes on in the parent.
 function Client:_leave_to_parent()
-  if not self._engine or not self._engine:forked() then return end
-  self._engine:close()
-  self._engine = nil
+  local engine = self.transport and self.transport.engine
+  if not engine or not engine:forked() then return end
+  self.transport:close()
   self:_break { kind = "fork", message = "this process was forked from the one that made the "
     .. "client, where the edit goes on: make a client of its own here with kontext.new" }
   self._journal = nil
   self:_end_all("fork", self._broken.message)
 end
 
+-- Beginning jobs ------------------------------------------------------------------------------
+
 -- Notes the state of the images' files. Returns true, and by name how those are to be made to fit
 -- that have to be; or nil and an error.
 local function check_sources(checked)
   local plans
   for name in pairs(checked) do
-    local source = params.fields[name].api == "image" and checked[name]
+    local source = params.fields[name] and params.fields[name].api == "image" and checked[name]
     if source and not source.url then
       local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
       source.stamp = known.stamp
-      local plan = checked.fit and require("kontext.job.fit").plan(known)
+      local plan = checked.fit and fit.plan(known)
       if plan then
         plans = plans or {}
         plans[name] = plan
@@ -114,36 +131,57 @@ local function check_sources(checked)
 end
 
 -- Returns a job that ends with this error before anything is sent.
-function Client:_refuse(fields, err)
-  local refused = job.new(self, fields)
+function Client:refuse(checked, err)
+  local refused = job.new(self, submit.begin, checked)
   self._open = self._open + 1
-  refused:_fail(err)
+  refused:fail(err)
   return refused
 end
 
-function Client:_edit(given, level)
+-- Returns the client's own error, or that of a missing key, or nil.
+local function unable(self)
+  if self._broken then return errors.copy(self._broken) end
+  local key, message = self.transport:key()
+  if key then return nil end
+  return { kind = "auth", message = message, stage = "check", charged = false }
+end
+
+-- Returns the edit of that key and content which is under way, for a second one to join.
+local function under_way(self, checked)
+  local other = checked.key and self._identities[checked.key]
+  if not other or other:ended() then return nil end
+  return other:same_edit(checked) and other or nil
+end
+
+--- Begins an edit. What is misused is blamed on the caller `level` calls above.
+---@param given table
+---@param level integer
+---@return kontext.Job
+function Client:begin_edit(given, level)
   alive(self, level)
-  local checked, message = params.check(given, level + 1)
-  local fields = { _params = checked or {} }
+  local checked, message = params.check(given, level + 1, self._options.model)
   if not checked then
-    return self:_refuse(fields, { kind = "invalid", message = message, stage = "check",
+    return self:refuse({}, { kind = "invalid", message = message, stage = "check",
       charged = false })
   end
-  if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
-  local key
-  key, message = self:_key()
-  if not key then
-    return self:_refuse(fields, { kind = "auth", message = message, stage = "check",
-      charged = false })
-  end
+  local wrong = unable(self)
+  if wrong then return self:refuse(checked, wrong) end
   local known, plans = check_sources(checked)
-  if not known then return self:_refuse(fields, errors.copy(plans)) end
-  checked.model = checked.model or self._model
-  if plans then
-    fields._plans, fields._first = plans, "_fit"
-    return self:_queue(job.new(self, fields, require("kontext.job.fit").stage), false)
+  if not known then return self:refuse(checked, errors.copy(plans)) end
+  checked.model = checked.model or self._options.model
+  local same = under_way(self, checked)
+  if same then return same end
+  local begun = job.new(self, plans and fit.begin or submit.begin, checked)
+  begun:set_plans(plans)
+  if checked.warnings then for _, text in ipairs(checked.warnings) do begun:warn(text) end end
+  local refused = save.claim(begun)
+  if refused then
+    self._open = self._open + 1
+    begun:fail(refused)
+    return begun
   end
-  return self:_queue(job.new(self, fields), false)
+  if checked.key then self._identities[checked.key] = begun end
+  return self:enqueue(begun, checked.model, false)
 end
 
 --- Begins an edit, at once: what is wrong with the file, the parameters or the key becomes the
@@ -152,129 +190,403 @@ end
 ---@return kontext.Job
 function Client:edit(edit_params)
   -- No tail call, here and below: errors blame the caller's line.
-  local begun = self:_edit(edit_params, 2 + self._depth)
+  local begun = self:begin_edit(edit_params, 2 + self._depth)
   return begun
 end
 
+--- Queues a job; one that is paid for goes first.
+---@param queued kontext.Job
+---@param model string
+---@param first boolean
+---@return kontext.Job
+function Client:enqueue(queued, model, first)
+  self._queue:push(queued, model, first)
+  self._open = self._open + 1
+  self:schedule(0)
+  return queued
+end
+
 -- Returns what is misused in what `resume` was given, or nil.
-local function misuse(from)
-  if type(from) == "string" then return nil end
-  if type(from) ~= "table" then
+local function misuse(from, overrides)
+  if type(from) == "table" then
+    for name in pairs(from) do
+      if name ~= "journal" then return params.unknown(name, { journal = true }) end
+    end
+    if type(from.journal) ~= "string" then
+      return "journal must be a string, not " .. type(from.journal)
+    end
+  elseif type(from) ~= "string" then
     return "resume takes a token or {journal = path}, not " .. type(from)
   end
-  for name in pairs(from) do
-    if name ~= "journal" then return params.unknown(name, { journal = true }) end
+  if overrides == nil then return nil end
+  if type(overrides) ~= "table" then return "options must be a table, not " .. type(overrides) end
+  local types = { save_as = "string", no_replace = "boolean", on_progress = "function" }
+  for name, value in pairs(overrides) do
+    if not types[name] then return params.unknown(name, types) end
+    if type(value) ~= types[name] then
+      return ("%s must be a %s, not %s"):format(name, types[name], type(value))
+    end
   end
-  if type(from.journal) == "string" then return nil end
-  return "journal must be a string, not " .. type(from.journal)
 end
 
 --- Goes on with a job of another process, or with all unfinished ones of a journal.
 ---@param from string|table the token, or {journal = path}
+---@param overrides? table of a token: save_as, no_replace, on_progress
 ---@return kontext.Job|kontext.Job[] job for a token a job, for a journal an array of them
-function Client:resume(from)
+function Client:resume(from, overrides)
   alive(self, 1)
-  local wrong = misuse(from)
+  local wrong = misuse(from, overrides)
   if wrong then error(wrong, 2 + self._depth) end
-  if type(from) == "table" then
-    return require("kontext.journal.resume").journal(self, from.journal)
+  if type(from) == "table" then return resume.journal(self, from.journal) end
+  return (resume.token(self, from, overrides))
+end
+
+--- Begins a job that goes on with a task of an earlier process.
+---@param checked table what is known of it
+---@param known table id, polling_url, entry
+---@return kontext.Job
+function Client:begin_resumed(checked, known)
+  if self._broken then return self:refuse(checked, errors.copy(self._broken)) end
+  local begun = job.new(self, poll.resume, checked)
+  begun:adopt(known)
+  local refused = save.claim(begun)
+  if refused then
+    self._open = self._open + 1
+    begun:fail(refused)
+    return begun
   end
-  return (require("kontext.journal.resume").token(self, from))
+  if checked.key then self._identities[checked.key] = begun end
+  return self:enqueue(begun, checked.model, true)
 end
 
--- Batch: what the journal knows of the edit of that key, or nil.
-function Client:_journaled(key)
-  return self._journal and self._journal:find(key)
+--- Opens the journal of that path for `resume`, unless it is the client's own. Returns it; or nil
+--- and an error's fields.
+---@param path string
+---@return kontext.Journal? journal
+---@return table? fields
+function Client:journal_for_resume(path)
+  if not self._broken and not self._journal then self:_open_journal(path, false) end
+  if self._broken then return nil, errors.copy(self._broken) end
+  if self._journal.path ~= path then
+    return nil, { kind = "invalid", stage = "check", charged = false,
+      message = "the client keeps another journal already: resume this one with a new client" }
+  end
+  return self._journal
 end
 
--- Batch: how many edits the service takes at once.
-function Client:_default_active()
-  return self._slots[self._model].limit
+--- Returns the client's journal, or nil.
+---@return kontext.Journal?
+function Client:journal()
+  return self._journal
+end
+
+--- Returns the job of that key that is under way, or nil.
+---@param key string
+---@return kontext.Job?
+function Client:job_of_key(key)
+  local other = self._identities[key]
+  return other and not other:ended() and other or nil
 end
 
 --- Begins many edits with a few in flight.
 ---@param list table[] parameters as of edit, each with or without a `key`
----@param batch_options? table max_active, on_progress, stop_on_error, retry_ambiguous
+---@param batch_options? table max_active, on_progress, stop_on_error, retry_ambiguous, remake
 ---@return kontext.Batch
 function Client:batch(list, batch_options)
   alive(self, 1)
-  local begun = require("kontext.batch").new(self, list, batch_options)
+  local begun = batch.new(self, list, batch_options)
   return begun
+end
+
+--- Returns how many edits the service takes at once.
+---@return integer
+function Client:default_active()
+  return self._queue:slots(self._options.model).limit
+end
+
+--- Returns how many calls of ours stand above a public method.
+---@return integer
+function Client:depth()
+  return self._depth
+end
+
+--- Returns whether `close` was called.
+---@return boolean
+function Client:is_closed()
+  return self._closed == true
+end
+
+--- Digests files on the worker thread, then calls `done` with {path = digest}; or with nil, message
+--- and code.
+---@param paths string[]
+---@param done fun(digests: table<string, string>?, message: string?, code: string?)
+function Client:digest(paths, done)
+  if self._broken then return done({}) end -- the edit will say what is wrong
+  self._open = self._open + 1
+  digests.of(self, paths, function(...)
+    self._open = self._open - 1
+    done(...)
+  end)
+end
+
+--- Returns the model of edits that name none.
+---@return string
+function Client:default_model()
+  return self._options.model
 end
 
 --- Asks for the account's credits.
 ---@return kontext.Job job whose wait gives the number
 function Client:credits()
   alive(self, 1)
-  local fields = { _params = {}, _first = "_ask" }
-  if self._broken then return self:_refuse(fields, errors.copy(self._broken)) end
-  local key, message = self:_key()
-  if not key then
-    return self:_refuse(fields, { kind = "auth", message = message, stage = "check" })
-  end
-  local asked = job.new(self, fields, require "kontext.job.credits")
+  local wrong = unable(self)
+  if wrong then return self:refuse({}, wrong) end
+  local asked = job.new(self, credits.begin, {})
   self._open = self._open + 1
-  self:_begin(asked)
+  self._queue:activate(asked)
+  asked:start(self._now(), self._options.timeout)
   return asked
 end
 
--- Job: writes a fact of it into the journal. Returns true, or nil, message and code.
-function Client:_record(of, fact, ...)
-  if not self._journal or not of._params.model then return true end
-  return self._journal:record(of, fact, ...)
+-- For the jobs --------------------------------------------------------------------------------
+
+--- Returns the monotonic clock.
+---@return fun(): number
+function Client:clock()
+  return self._now
 end
 
--- Returns what the client's jobs of this one's model have told of when they end.
+--- Returns the job that is to be saved under that name, or nil.
+---@param path string
+---@return kontext.Job?
+function Client:destination(path)
+  return self._destinations[path]
+end
+
+--- Notes who is to be saved under that name; nil: nobody.
+---@param path string
+---@param holder kontext.Job?
+function Client:set_destination(path, holder)
+  self._destinations[path] = holder
+end
+
+--- Returns the folders where a picture is put aside that cannot be saved, the best first.
+---@return string[]
+function Client:spare_folders()
+  local folders = {}
+  local own = self._options.journal
+  if own then folders[1] = own:match "^(.*)/[^/]*$" or "." end
+  folders[#folders + 1] = self.system.getenv "TMPDIR" or "/tmp"
+  return folders
+end
+
+--- Writes a fact about a job into the journal. Returns true, or nil, message and code.
+---@param of kontext.Job
+---@param fact string
+---@param details? table
+---@return true? done
+---@return string? message
+---@return string? code
+function Client:record(of, fact, details)
+  self:_leave_to_parent() -- the journal is the parent's
+  if not self._journal or self._closed or not of:is_edit() then return true end
+  return self._journal:record(of, fact, details)
+end
+
+--- Returns what the engine writes into the journal as an upload's first byte goes out, or nil.
+---@param of kontext.Job
+---@return table?
+function Client:mark(of)
+  return self._journal and self._journal:mark(of) or nil
+end
+
+-- Lets the job go on that was refused with 429 and may try now.
+local function try_again(next_job)
+  if next_job and next_job:wants_slot() then next_job:later(0, submit.begin) end
+end
+
+--- Takes note that the service has accepted a job.
+---@param of kontext.Job
+function Client:accepted(of)
+  local slots = of:slots()
+  if slots then try_again(self._queue:accepted(of, slots)) end
+end
+
+--- Takes note that a job was refused with 429: it waits for room, or for `seconds`.
+---@param of kontext.Job
+---@param seconds number
+function Client:limited(of, seconds)
+  if self._queue:limited(of, of:slots(), self._now()) then of:later(seconds, submit.begin) end
+end
+
+-- Returns what the client's jobs of this one's model have shown about when they end.
 local function learned(self, of)
-  local slots = self._slots[of._params.model]
-  slots.learned = slots.learned or self._adaptive.new()
+  local slots = self._queue:slots(of:model())
+  slots.learned = slots.learned or schedule.new()
   return slots.learned
 end
 
--- Job: how long until its next poll.
-function Client:_poll_gap(of)
-  if self._poll_interval then return self._poll_interval end
-  if of._params.webhook_url then return retry.webhook_gap(of._polls) end
-  return self._adaptive.gap(learned(self, of), core.now() - of._watched_at)
+--- Returns how long until a job's next poll.
+---@param of kontext.Job
+---@return number seconds
+function Client:poll_gap(of)
+  local age, polls, hooked = of:poll_age(self._now())
+  if self._options.poll_interval then return self._options.poll_interval end
+  if hooked then return retry.webhook_gap(polls) end
+  return schedule.gap(learned(self, of), age)
 end
 
--- Job: it ended between its last two polls. One that was resumed knows not when it began.
-function Client:_learn(of, before)
-  if self._poll_interval or of._params.webhook_url or of._accepted_at < 0 then return end
-  local now = core.now() - of._watched_at
-  self._adaptive.learn(learned(self, of), before, now, of._polls)
+--- Learns from a job that ended between its last two polls. One that was resumed does not know when
+--- it began.
+---@param of kontext.Job
+---@param before number seconds
+function Client:learn(of, before)
+  local age, polls, hooked = of:poll_age(self._now())
+  if self._options.poll_interval or hooked or of:is_resumed() then return end
+  schedule.learn(learned(self, of), before, age, polls)
+end
+
+--- Makes sure that a step comes at `when`.
+---@param when number
+function Client:schedule(when)
+  if not self._queue:schedule(when) or self._working then return end -- a step ends with an alarm
+  local engine = self.transport and self.transport.engine
+  if engine then engine:alarm(when) end
+end
+
+--- Something that on_progress shows has changed.
+---@param of kontext.Job
+function Client:changed(of)
+  local callback = of:take_notice()
+  if not callback then return end
+  self:tell_host(function()
+    of:notice_shown()
+    callback(of)
+  end)
+end
+
+--- A job has ended.
+---@param of kontext.Job
+function Client:finished(of)
+  self._open = self._open - 1
+  if self.transport then self.transport:cancel(of) end
+  local slots = of:slots()
+  of:leave_slots()
+  local key = of:key()
+  if key and self._identities[key] == of then self._identities[key] = nil end
+  if self._journal then self._journal:forget(of) end
+  try_again(self._queue:remove(of, slots, of.id ~= nil))
+  self:changed(of)
+  for _, watcher in ipairs(of:take_watchers()) do self:tell_host(watcher) end
+  self:schedule(0)
+  if not self._flushing and retry.is_hopeless(of.error) then self:_flush(of.error) end
+end
+
+-- The key is refused or the credits are spent: what has not been sent need not be tried.
+function Client:_flush(err)
+  self._flushing = true
+  self._queue:each(function(waiting)
+    if waiting.status == "waiting" and waiting:is_unsent_edit() then
+      waiting:fail(errors.copy(err))
+    end
+  end)
+  self._flushing = false
+end
+
+function Client:_end_all(kind, message)
+  self._flushing = true
+  self._queue:each(function(running) running:stop(kind, message) end)
+end
+
+--- Takes what already lies in the sockets, before a job is ended: an answer that has come is not to
+--- be lost.
+function Client:settle()
+  self:_leave_to_parent()
+  if self._closed or not self.transport or self._working then return end
+  self._working = true
+  local done, problem = pcall(self.transport.settle, self.transport)
+  self._working = false
+  if not done then error(problem, 0) end
+end
+
+-- The host's callbacks -------------------------------------------------------------------------
+
+--- Calls `fn` from a step once the job has ended; at once where it has.
+---@param of kontext.Job
+---@param fn fun()
+function Client:on_end(of, fn) -- luacheck: no self
+  if of:ended() then return fn() end
+  of:watch(fn)
+end
+
+--- Calls `fn`, which is the host's, at the end of this step or of the next.
+---@param fn fun()
+function Client:tell_host(fn)
+  local notices = self._notices
+  notices.last = notices.last + 1
+  notices[notices.last] = fn
+  if not self._stepping then self:schedule(0) end
+end
+
+-- Calls the host's callbacks, last of all: should one raise, the next step calls the others. One
+-- that waits for a job steps itself, and calls the others then.
+function Client:_notify_host()
+  local notices = self._notices
+  while notices.first <= notices.last do
+    local notice = notices[notices.first]
+    notices[notices.first] = nil
+    notices.first = notices.first + 1
+    local done, err = pcall(notice)
+    if not done then
+      self._stepping = false
+      self:schedule(0)
+      error(err, 0)
+    end
+  end
+end
+
+-- Steps ------------------------------------------------------------------------------------------
+
+-- Begins one queued job for which there is a slot; returns whether there was one.
+local function begin_queued(self)
+  local begun, slots = self._queue:next()
+  if not begun then return false end
+  begun:take_slots(slots)
+  if begun.id then slots.accepted = slots.accepted + 1 end
+  local done, problem = pcall(begun.start, begun, self._now(), self._options.timeout)
+  if not done then begun:crash(problem) end
+  return true
 end
 
 -- Does what is due, for about `budget` seconds.
 function Client:_step(budget)
-  if not self._engine then
+  local engine = self.transport and self.transport.engine
+  if not engine then
     self:_notify_host()
     return self._open
   end
-  local now = core.now()
-  local stop = now + budget
+  local now = self._now()
+  local stop, was_away = now + budget, now - self._stepped > away
   self._stepping, self._working = true, true
   repeat -- what this begins is sent in the same step, but who watches is shown each status
-    self._began = false
-    local events, moved = self._engine:step(stop - now)
-    if events then self:_deliver(events) end
+    local moved = self.transport:step(math.max(0, stop - now))
     self._moved = self._moved or moved
-    now = core.now()
-    if self._due <= now then
-      self:_do_due(stop)
-      while self:_begin_queued() and core.now() < stop do end -- luacheck: ignore 542
-      now = core.now()
+    now = self._now()
+    if self._queue:due(now) <= now then
+      self._queue:run_due(self._now, stop, was_away)
+      while begin_queued(self) and self._now() < stop do end -- luacheck: ignore 542
+      now = self._now()
     end
-  until not self._began or now >= stop or self._notices.first <= self._notices.last
+  until not self.transport.begun or now >= stop or self._notices.first <= self._notices.last
   if self._moved and stop > self._shown + progress_interval then
-    self:_show_progress()
+    self.transport:show_progress()
     self._moved, self._shown = false, stop
   end
   self._working = false
-  self._engine:alarm(self:_next_due())
+  if self.transport.engine then engine:alarm(self._queue:due(now)) end
   self:_notify_host()
   self._stepping = false
-  self._stepped = core.now()
+  self._stepped = self._now()
   return self._open
 end
 
@@ -282,7 +594,7 @@ end
 ---@return integer open the number of jobs that have not ended
 function Client:step()
   alive(self, 1)
-  local budget = (core.now() - self._stepped) / 10
+  local budget = (self._now() - self._stepped) / 10
   return (self:_step(math.max(least_budget, math.min(most_budget, budget))))
 end
 
@@ -294,24 +606,25 @@ function Client:poll(seconds)
     error("seconds must be a number, not " .. type(seconds), 2 + self._depth)
   end
   alive(self, 1)
-  if seconds and self._engine and self._open > 0 then
-    self._engine:wait(core.now() + seconds)
-  end
+  local engine = self.transport and self.transport.engine
+  if seconds and engine and self._open > 0 then engine:wait(self._now() + seconds) end
   return (self:_step(waiting_budget))
 end
 
 --- Returns the descriptor that is readable when `step` has something to do.
----@return integer? descriptor nil where there is none: call `step` whenever `timeout` tells
+---@return integer? descriptor nil where there is none: call `step` whenever `timeout` says
 function Client:pollfd()
   alive(self, 1)
-  return self._engine and self._engine:pollfd()
+  local engine = self.transport and self.transport.engine
+  return engine and engine:pollfd()
 end
 
 --- The same by the name that luasocket's select asks for.
 ---@return integer? descriptor
 function Client:getfd()
   alive(self, 1)
-  return self._engine and self._engine:pollfd()
+  local engine = self.transport and self.transport.engine
+  return engine and engine:pollfd()
 end
 
 --- Returns what the descriptor is to be watched for.
@@ -325,7 +638,14 @@ end
 ---@return number? seconds nil: not before the descriptor is readable
 function Client:timeout()
   alive(self, 1)
-  return self._engine and self._engine:timeout()
+  local engine = self.transport and self.transport.engine
+  return engine and engine:timeout()
+end
+
+--- Returns how `wait` waits: the option `loop`.
+---@return string|function|nil
+function Client:loop()
+  return self._options.loop
 end
 
 --- Wakes the job that a verified webhook names: it polls its own URL, for a webhook's are not
@@ -337,24 +657,15 @@ function Client:notify(event)
   if type(event) ~= "table" or type(event.id) ~= "string" then
     error("event must be one of webhook.verify", 2 + self._depth)
   end
-  for running in pairs(self._active) do
-    if running.id == event.id and running.status == "pending" then
-      if running._next == "_poll" then
-        running._due = 0
-        self:_schedule(0)
-      else
-        running._woken = true -- the poll under way may bring what was so before
-      end
-      return true
-    end
-  end
-  return false
+  local pending = self._queue:pending(event.id)
+  if pending then pending:wake() end
+  return pending ~= nil
 end
 
 --- Ends all jobs at once, with errors of kind "closed"; what was accepted can be resumed.
 function Client:close()
   if self._closed then return end
-  self:_leave_to_parent()
+  self:settle()
   self:_end_all("closed", "the client was closed")
   self._closed = true
   local problem -- of the first callback that raised
@@ -362,9 +673,9 @@ function Client:close()
     local told, message = pcall(self._notify_host, self)
     problem = problem or message
   until told
-  if self._engine then self._engine:close() end
+  if self.transport then self.transport:close() end
   if self._journal then self._journal:close() end
-  self._engine, self._journal = nil, nil
+  self._journal = nil
   if problem then error(problem, 0) end
 end
 

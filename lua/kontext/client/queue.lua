@@ -1,201 +1,231 @@
---- A client's jobs: who waits for a slot, who is active, what is due when, what the host is told.
-local core = require "kontext.core"
-local errors = require "kontext.errors"
-local retry = require "kontext.job.retry"
-
+--- A client's jobs: who waits for a slot, who is active, what is due when.
 local queue = {}
 
--- Queues a job; one that is paid for goes first.
-function queue:_queue(queued, first)
-  local slots = self._slots[queued._params.model]
+local recovery = 60 -- seconds after a 429 for which fewer tasks are begun
+
+---@class kontext.Slots
+---@field limit integer tasks at once
+---@field allowed integer the same, less after a 429
+---@field recovers number? when that ends, on the monotonic clock
+---@field used integer
+---@field accepted integer tasks that the service has accepted and that have not ended
+---@field first integer
+---@field last integer
+---@field prober kontext.Job? the job that tries next after a 429
+---@field parked kontext.Job[] others that were refused with 429
+---@field learned table? what the tasks have shown about when they end
+
+---@class kontext.Queue
+local Queue = {}
+Queue.__index = Queue
+
+--- Makes a queue.
+---@param limits table<string, integer> by model: tasks at once
+---@return kontext.Queue
+function queue.new(limits)
+  local self = setmetatable({ _slots = {}, _order = {}, _active = {}, _at = {}, _numbers = {},
+    _last = 0, _due = math.huge }, Queue)
+  for model, limit in pairs(limits) do
+    self._slots[model] = { limit = limit, allowed = limit, used = 0, accepted = 0, first = 1,
+      last = 0, parked = {} }
+    self._order[#self._order + 1] = model
+  end
+  table.sort(self._order) -- the same order on every Lua
+  return self
+end
+
+--- Returns the slots of a model.
+---@param model string
+---@return kontext.Slots
+function Queue:slots(model)
+  return self._slots[model]
+end
+
+--- Adds a job; one that is paid for goes first.
+---@param job kontext.Job
+---@param model string
+---@param first boolean
+function Queue:push(job, model, first)
+  local slots = self._slots[model]
   if first then
     slots.first = slots.first - 1
-    slots[slots.first] = queued
+    slots[slots.first] = job
   else
     slots.last = slots.last + 1
-    slots[slots.last] = queued
+    slots[slots.last] = job
   end
-  self._open = self._open + 1
-  self:_schedule(0)
-  return queued
 end
 
--- Begins what is due of a job that leaves the queue.
-function queue:_begin(begun)
-  begun._timeout = begun._params.timeout or self._timeout
-  begun._deadline = core.now() + begun._timeout
-  self._active[begun] = true
-  begun[begun._first](begun)
-  self:_schedule(begun._deadline)
+--- Makes a job active, be it with a slot or without.
+---@param job kontext.Job
+function Queue:activate(job)
+  local at = #self._active + 1
+  self._last = self._last + 1
+  self._active[at], self._at[job], self._numbers[job] = job, at, self._last
 end
 
--- Begins one queued job for which there is a slot; returns whether there was one.
-function queue:_begin_queued()
-  for _, slots in pairs(self._slots) do
-    while slots.used < slots.limit and slots.first <= slots.last do
-      local queued = slots[slots.first]
+-- The last one takes the place of the one that goes.
+local function deactivate(self, job)
+  local at, last = self._at[job], self._active[#self._active]
+  if not at then return end
+  self._active[at], self._at[last] = last, at
+  self._active[#self._active], self._at[job], self._numbers[job] = nil, nil, nil
+end
+
+-- Returns whether a job of these slots may begin.
+local function has_room(slots)
+  return slots.used < slots.allowed and slots.first <= slots.last
+end
+
+--- Takes the next job for which there is a slot, and makes it active.
+---@return kontext.Job? job
+---@return kontext.Slots? slots
+function Queue:next()
+  for _, model in ipairs(self._order) do
+    local slots = self._slots[model]
+    while has_room(slots) do
+      local job = slots[slots.first]
       slots[slots.first] = nil
       slots.first = slots.first + 1
-      if not queued:ended() then
+      if not job:ended() then
         slots.used = slots.used + 1
-        queued._slots = slots
-        self:_begin(queued)
-        return true
+        self:activate(job)
+        return job, slots
       end
     end
   end
-  return false
 end
 
--- Makes sure that a step comes at `when`.
-function queue:_schedule(when)
-  if when >= self._due then return end
+--- Makes sure that a step comes at `when`; returns whether it is sooner than was known.
+---@param when number on the monotonic clock
+---@return boolean
+function Queue:schedule(when)
+  if when >= self._due then return false end
   self._due = when
-  if self._engine and not self._working then self._engine:alarm(when) end -- a step ends with one
+  return true
 end
 
--- Returns when the next step is due for the queue's and the jobs' sake.
-function queue:_next_due()
-  for _, slots in pairs(self._slots) do
-    if slots.used < slots.limit and slots.first <= slots.last then
-      self._due = 0
+--- Returns when the next step is due for the jobs' sake.
+---@param now number
+---@return number when
+function Queue:due(now)
+  for _, model in ipairs(self._order) do
+    local slots = self._slots[model]
+    if slots.recovers and slots.recovers <= now then
+      slots.allowed, slots.recovers = slots.limit, nil
     end
+    if has_room(slots) then self._due = 0 end
+    if slots.recovers then self._due = math.min(self._due, slots.recovers) end
   end
   return self._due
 end
 
--- Returns when something of an active job is due: its next call, or the end of its time, which of
--- an upload the engine tells, with how much of it was sent.
-local function due_of(running)
-  local due = running.status == "uploading" and math.huge or running._deadline
-  return running._next and running._due < due and running._due or due
-end
-
-local function sooner(a, b) return due_of(a) < due_of(b) end
-
--- Does what is due of the active jobs until `stop`, and finds when the next is. What is due longest
--- comes first: where time is short, the others would wait for good.
-function queue:_do_due(stop)
-  local now, list = core.now(), {}
+--- Does what is due of the active jobs, and finds when the next is. What is due longest comes
+--- first: where time is short, the others would wait for good. What goes wrong ends one job alone.
+---@param clock fun(): number
+---@param stop number
+---@param away boolean the host has not stepped for a while
+function Queue:run_due(clock, stop, away)
+  local now, list = clock(), {}
   self._due = math.huge -- before: what is done may ask for a step sooner
-  for running in pairs(self._active) do
-    if due_of(running) <= now then list[#list + 1] = running end
+  local dues, numbers = {}, self._numbers
+  for _, job in ipairs(self._active) do
+    local due = job:due()
+    if due <= now then list[#list + 1], dues[job] = job, due end
   end
-  table.sort(list, sooner)
-  for _, running in ipairs(list) do
-    if running._deadline <= now and running.status ~= "uploading" then
-      running:_time_out()
-    elseif running._next and running._due <= now then
-      local name = running._next
-      running._next = nil
-      running[name](running)
-      if core.now() >= stop then break end
-    end
-  end
-  for running in pairs(self._active) do
-    self._due = math.min(self._due, due_of(running))
-  end
-end
-
--- Job: something that on_progress shows has changed.
-function queue:_changed(changed)
-  local callback = changed._params.on_progress
-  if not callback or changed._noticed then return end
-  changed._noticed = true
-  self:_tell_host(function()
-    changed._noticed = nil
-    callback(changed)
+  table.sort(list, function(a, b)
+    if dues[a] ~= dues[b] then return dues[a] < dues[b] end
+    return numbers[a] < numbers[b]
   end)
-end
-
--- Job: it has ended.
-function queue:_ended(done)
-  self._active[done] = nil
-  self._open = self._open - 1
-  if done._transfer then self:_cancel_transfer(done) end
-  if done._held and self._engine then self._engine:cancel(done._held) end
-  done._held = nil
-  if done._slots then
-    done._slots.used = done._slots.used - 1
-    done._slots = nil
-    self:_wake_limited()
-  end
-  self:_changed(done)
-  for _, watcher in ipairs(done._watchers or {}) do self:_tell_host(watcher) end
-  done._watchers = nil
-  self:_schedule(0)
-  if not self._flushing and retry.is_hopeless(done.error) then self:_flush(done.error) end
-end
-
--- A task of ours has ended: one submit that was refused for too many may try at once.
-function queue:_wake_limited()
-  for waiting in pairs(self._active) do
-    if waiting._wants_slot then
-      waiting._wants_slot = nil
-      waiting._due = 0
-      return
+  for _, job in ipairs(list) do
+    if not job:ended() and job:due() <= now then
+      local done, problem = pcall(job.run_due, job, now, away)
+      if not done then job:crash(problem) end
+      if clock() >= stop then break end
     end
   end
+  for _, job in ipairs(self._active) do
+    self._due = math.min(self._due, job:due())
+  end
 end
 
--- Calls `visit` with every job that has not ended.
-function queue:_each(visit)
-  for _, slots in pairs(self._slots) do
+-- Returns the job that may try now, after one was accepted or a task has ended.
+local function next_try(slots)
+  if not slots.prober then slots.prober = table.remove(slots.parked, 1) end
+  return slots.prober
+end
+
+--- Takes note that the service has accepted a job: the account may have room for one more.
+---@param job kontext.Job
+---@param slots kontext.Slots
+---@return kontext.Job? next that was refused with 429 and may try now
+function Queue:accepted(job, slots) -- luacheck: no self
+  slots.accepted = slots.accepted + 1
+  slots.allowed = math.min(slots.limit, slots.allowed + 1)
+  if slots.prober == job then slots.prober = nil end
+  return next_try(slots)
+end
+
+--- Takes note that the service has refused a job with 429: the account is full, of our tasks or of
+--- others'. Fewer are begun for a while; and of those that were refused only one tries at a time,
+--- because each try is a whole upload. Returns whether it is this one.
+---@param job kontext.Job
+---@param slots kontext.Slots
+---@param now number
+---@return boolean
+function Queue:limited(job, slots, now) -- luacheck: no self
+  slots.allowed = math.max(1, math.min(slots.allowed, slots.accepted))
+  slots.recovers = now + recovery
+  if slots.prober == nil or slots.prober == job then
+    slots.prober = job
+    return true
+  end
+  table.insert(slots.parked, job)
+  return false
+end
+
+--- Removes a job that has ended.
+---@param job kontext.Job
+---@param slots kontext.Slots?
+---@param was_accepted boolean
+---@return kontext.Job? next that was refused with 429 and may try now
+function Queue:remove(job, slots, was_accepted)
+  deactivate(self, job)
+  if not slots then return nil end
+  slots.used = slots.used - 1
+  if was_accepted then slots.accepted = slots.accepted - 1 end
+  if slots.prober == job then slots.prober = nil end
+  for i, parked in ipairs(slots.parked) do
+    if parked == job then
+      table.remove(slots.parked, i)
+      break
+    end
+  end
+  return next_try(slots)
+end
+
+--- Calls `visit` with every job that has not ended.
+---@param visit fun(job: kontext.Job)
+function Queue:each(visit)
+  for _, model in ipairs(self._order) do
+    local slots = self._slots[model]
     for at = slots.first, slots.last do
-      if not slots[at]:ended() then visit(slots[at]) end
+      if slots[at] and not slots[at]:ended() then visit(slots[at]) end
     end
   end
   local active = {}
-  for running in pairs(self._active) do active[#active + 1] = running end
-  for _, running in ipairs(active) do
-    if not running:ended() then visit(running) end
+  for i, job in ipairs(self._active) do active[i] = job end -- visiting may end some
+  for _, job in ipairs(active) do
+    if not job:ended() then visit(job) end
   end
 end
 
--- The key is refused or the credits are spent: what has not been sent need not be tried.
-function queue:_flush(err)
-  self._flushing = true
-  self:_each(function(waiting)
-    local edit = waiting._params.prompt -- what is resumed or asks for the credits has none
-    if waiting.status == "waiting" and edit then waiting:_fail(errors.copy(err)) end
-  end)
-  self._flushing = false
-end
-
-function queue:_end_all(kind, message)
-  self._flushing = true
-  self:_each(function(running) running:_stop(kind, message) end)
-end
-
--- Calls `fn` from a step once the job has ended; at once where it has.
-function queue:_on_end(of, fn) -- luacheck: no self
-  if of:ended() then return fn() end
-  of._watchers = of._watchers or {}
-  table.insert(of._watchers, fn)
-end
-
--- Calls `fn`, which is the host's, at the end of this step or of the next.
-function queue:_tell_host(fn)
-  local notices = self._notices
-  notices.last = notices.last + 1
-  notices[notices.last] = fn
-  if not self._stepping then self:_schedule(0) end
-end
-
--- Calls the host's callbacks, last of all: should one raise, the next step calls the others. One
--- that waits for a job steps itself, and calls the others then.
-function queue:_notify_host()
-  local notices = self._notices
-  while notices.first <= notices.last do
-    local notice = notices[notices.first]
-    notices[notices.first] = nil
-    notices.first = notices.first + 1
-    local done, err = pcall(notice)
-    if not done then
-      self._stepping = false
-      self:_schedule(0)
-      error(err, 0)
-    end
+--- Returns the active job that waits for the end of a task, by its id.
+---@param id string
+---@return kontext.Job?
+function Queue:pending(id)
+  for _, job in ipairs(self._active) do
+    if job.id == id and job.status == "pending" then return job end
   end
 end
 

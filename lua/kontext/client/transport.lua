@@ -1,192 +1,311 @@
---- What a client's jobs ask of the engine: uploads, polls, downloads. The key is known here only,
---- and goes with a request where the origin may see it.
+--- What a client's jobs ask of the engine: uploads, polls, downloads, pictures that are made to
+--- fit. The key is known here only, and goes with a request where the origin may see it.
 local api = require "kontext.api"
-local core = require "kontext.core"
 local origin = require "kontext.client.origin"
-local version = require "kontext.version"
 
 local transport = {}
 
--- client → key: in no table that a program may print.
+-- transport → key: in no table that a program may print.
 local keys = setmetatable({}, { __mode = "k" })
 
 local picture_cap = 64 * 1024 * 1024 -- bytes of a download; a picture of 1 MP has 1 to 3 MB
+local made_up = "emulator" -- the key that an emulator on this machine gets
 
--- Makes the engine; without one no job can begin.
-function transport:_open_engine(options)
-  local message, code
-  keys[self] = options.api_key
-  self._engine, message, code = core.engine {
-    connect_timeout = options.connect_timeout or 10,
-    stall_timeout = options.stall_timeout or 30,
-    user_agent = options.user_agent or "kontext-lua/" .. version,
+---@class kontext.Transport
+---@field engine table? nil after close, and in a forked child
+---@field begun boolean a transfer was begun since the last `step`
+local Transport = {}
+Transport.__index = Transport
+
+--- Makes the engine. Returns nil, message and code where that cannot be done.
+---@param system kontext.System
+---@param options table of options.check
+---@param base kontext.Origin
+---@return kontext.Transport? transport
+---@return string? message
+---@return string? code
+function transport.new(system, options, base)
+  local engine, message, code = system.engine {
+    connect_timeout = options.connect_timeout,
+    stall_timeout = options.stall_timeout,
+    user_agent = options.user_agent,
     proxy = options.proxy,
     ca_file = options.ca_file,
-    tls = self._base.scheme == "https",
+    tls = base.scheme == "https",
   }
-  if not self._engine then
-    self:_break { kind = "internal", code = code, message = "the client cannot begin: " .. message }
-  end
+  if not engine then return nil, message, code end
+  local self = setmetatable({ engine = engine, begun = false, _base = base,
+    _base_url = options.base_url, _proxy = options.proxy, _system = system, _jobs = {},
+    _digest = options.journal ~= nil }, Transport)
+  keys[self] = options.api_key
+  return self
 end
 
--- Returns the key, or nil and what to do. An emulator takes any, so on loopback one is made up.
-function transport:_key()
-  local key = keys[self] or os.getenv "BFL_API_KEY"
-  key = key and key:match("^%s*(.-)%s*$")
-  if (not key or key == "") and self._base.loopback then return "emulator" end
+--- Returns the key, or nil and what to do. What listens on a port of this machine without TLS may
+--- be anybody's program: it gets the environment's key only where the option `api_key` says so.
+---@return string? key
+---@return string? message
+function Transport:key()
+  local key = keys[self]
+  if not key and self._base.loopback and self._base.scheme == "http" then return made_up end
+  key = key or self._system.getenv "BFL_API_KEY"
+  key = key and key:match "^%s*(.*)$":gsub("%s+$", "")
+  if (not key or key == "") and self._base.loopback then return made_up end
   if not key or key == "" then
     return nil, "there is no API key: set BFL_API_KEY, or pass api_key to kontext.new"
-  elseif key:find("[^\33-\126]") then
+  elseif key:find "[^\33-\126]" then
     return nil, "the API key has characters that no key has: copy it again"
   end
   keys[self] = key
   return key
 end
 
--- Job: what an error of it must not show.
-function transport:_secrets(of)
+--- Returns what no message may show, the longest first: one may be a part of another.
+---@param webhook_secret string?
+---@return string[]
+function Transport:secrets(webhook_secret)
   local secrets = {}
-  for _, secret in pairs { keys[self] or false, of._params.webhook_secret or false } do
+  for _, secret in pairs { keys[self] or false, webhook_secret or false } do
     if secret and secret ~= "" then secrets[#secrets + 1] = secret end
   end
-  table.sort(secrets, function(a, b) return #a > #b end) -- one may be a part of the other
+  table.sort(secrets, function(a, b) return #a > #b end)
   return secrets
 end
 
--- Job: the URL that the task is polled at; its origin is looked up once, for all polls.
-function transport:_polling_url(of, url, id)
-  of._poll_origin = origin.read(url, self._plain)
-  if of._poll_origin then
-    of._poll_url = url
+--- Returns the URL that a task is polled at, and whether it is of our own making, for want of a
+--- usable one of the service's.
+---@param url any
+---@param id string
+---@return string url
+---@return boolean? own
+function Transport:polling_url(url, id)
+  local usable = type(url) == "string" and #url <= api.limits.link
+  if usable and origin.read(url, self._base.loopback) then
     return url
   end
   return self._base_url .. api.result_path .. "?id=" .. id:gsub("[^%w%-%._~]", function(char)
     return ("%%%02X"):format(char:byte())
-  end)
+  end), true
 end
 
--- Job: where the credits are asked for.
-function transport:_credits_url()
+--- Returns where the credits are asked for.
+---@return string
+function Transport:credits_url()
   return self._base_url .. api.credits_path
 end
 
--- Job: sends its body. Returns true, or nil, message and code.
-function transport:_upload(of, pieces)
-  local id, message, code = self._engine:edit {
-    url = self._base_url .. api.endpoints[of._params.model],
-    headers = { "accept: application/json", "Content-Type: application/json",
-      "x-key: " .. self:_key(),
-      "Expect:" }, -- libcurl would wait a second for a server that ignores it
-    pieces = pieces,
-    mark = self._journal and self._journal:mark(of) or nil,
-    deadline = of._deadline,
-    plain = self._plain,
-    direct = self._base.loopback and not self._proxy,
-  }
+-- Remembers whose transfer it is.
+local function note(self, job, id, message, code)
   if not id then return nil, message, code end
-  self._transfers[id], of._transfer, self._began = of, id, true
-  return true
+  self._jobs[id], self.begun = job, true
+  return id
 end
 
--- Job: gets a URL, into memory under a small cap, or with `picture` = {continue=, path=} a picture.
--- `base` is what a redirect came from. Returns the id and the whole URL; or nil, what is wrong with
--- the URL; or nil, message, code when the file cannot be begun.
-function transport:_fetch(of, url, base, picture)
-  local target, message = of._poll_origin, nil
-  if base or url ~= of._poll_url then
-    target, message = origin.read(url, self._plain, base or nil)
+--- Sends a body: {path=, pieces=, mark=, deadline=}. Returns the transfer's number; or nil, message
+--- and code.
+---@param job kontext.Job
+---@param request table
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:upload(job, request)
+  return note(self, job, self.engine:edit {
+    url = self._base_url .. request.path,
+    headers = { "accept: application/json", "Content-Type: application/json",
+      "x-key: " .. self:key(),
+      "Expect:" }, -- libcurl would wait a second for a server that ignores it
+    pieces = request.pieces,
+    mark = request.mark,
+    deadline = request.deadline,
+    allow_http = self._base.loopback, plain = self._base.loopback,
+    no_proxy = self._base.loopback and not self._proxy,
+    direct = self._base.loopback and not self._proxy,
+  })
+end
+
+-- Returns the origin of a URL. A job asks for one URL again and again: the last one is remembered.
+local function origin_of(self, url, base)
+  local known = self._last_origin
+  if known and not base and known.asked == url then return known end
+  local target, message = origin.read(url, self._base.loopback, base)
+  if not target then return nil, message end
+  if not base then
+    target.asked, self._last_origin = url, target
   end
+  return target
+end
+
+--- Gets a URL: {url=, base=, deadline=, picture=, continue=, path=}. `base` is what a redirect came
+--- from, which never gets the key; a picture may be large, and is held until it is finished or
+--- dropped. Returns the transfer's number and the whole URL; or nil, what is wrong with the URL; or
+--- nil, message and code when the file cannot be begun.
+---@param job kontext.Job
+---@param request table
+---@return integer? id
+---@return string url_or_message
+---@return string? code
+function Transport:fetch(job, request)
+  local target, message = origin_of(self, request.url, request.base)
   if not target then return nil, message end
   local headers
-  if not picture then
+  if not request.picture then
     headers = { "accept: application/json" }
-    if not base and origin.sees_key(target, self._base) then
-      headers[2] = "x-key: " .. self:_key()
+    if not request.base and origin.sees_key(target, self._base) then
+      headers[2] = "x-key: " .. self:key()
     end
   end
-  local id, wrong, code = self._engine:fetch {
+  local id, wrong, code = note(self, job, self.engine:fetch {
     url = target.url,
     headers = headers,
-    deadline = of._deadline,
-    plain = self._plain,
+    deadline = request.deadline,
+    allow_http = self._base.loopback, plain = self._base.loopback,
+    no_proxy = target.loopback and not self._proxy,
     direct = target.loopback and not self._proxy,
-    cap = picture and picture_cap or api.limits.answer,
-    hold = picture ~= nil,
-    digest = picture ~= nil and self._journal ~= nil,
-    path = picture and picture.path,
-    continue = picture and picture.continue,
-  }
-  if not id then return nil, wrong, code end
-  self._transfers[id], of._transfer, self._began = of, id, true
+    cap = request.picture and picture_cap or api.limits.answer,
+    hold = request.picture,
+    digest = request.picture and self._digest,
+    path = request.path,
+    no_replace = request.no_replace and "no_replace" or nil,
+    continue = request.continue,
+  })
+  if not id then return nil, wrong, code or "EUNKNOWN" end
   return id, target.url
 end
 
--- Job: makes a picture fit. Returns true, or nil, message and code.
-function transport:_make_fit(of, source, plan)
-  local id, message, code = self._engine:fit {
+--- Makes a picture fit, by a plan of fit.plan.
+---@param job kontext.Job
+---@param source table
+---@param plan table
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:fit(job, source, plan)
+  return note(self, job, self.engine:fit {
     path = source.path, bytes = source.bytes, stamp = source.stamp, width = plan.width,
     height = plan.height, quality = plan.quality, memory = plan.memory,
-  }
-  if not id then return nil, message, code end
-  self._transfers[id], of._transfer, self._began = of, id, true
-  return true
+  })
 end
 
--- Job: core.check of a picture that has arrived.
-function transport:_check_download(id)
-  return self._engine:check(id)
+--- Digests a file on the worker thread; the event has `digest`.
+---@param asker table in a job's place
+---@param path string
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:digest(asker, path)
+  if not self.engine.digest then
+    local digest, message, code = require("kontext.core").fingerprint(path)
+    if not digest then return nil, message, code end
+    asker:receive { digest = digest }
+    return true
+  end
+  return note(self, asker, self.engine:digest { path = path })
 end
 
--- Job: the bytes of a picture that has arrived, or true once they are a file in its place.
-function transport:_finish_download(id)
-  return self._engine:finish(id)
+--- Returns what a picture that has arrived is; or nil and a message.
+---@param id integer
+---@return table? known
+---@return string? message
+function Transport:check(id)
+  return self.engine:check(id)
 end
 
-function transport:_drop_download(id)
-  self._engine:cancel(id)
+--- Returns the bytes of a picture that has arrived, or true once they are a file in its place; or
+--- nil, message and code: then it is still held.
+---@param id integer
+---@return string|true|nil bytes
+---@return string? message
+---@return string? code
+function Transport:finish(id)
+  return self.engine:finish(id)
 end
 
--- Ends the transfer of a job.
-function transport:_cancel_transfer(of)
-  local id = of._transfer
-  of._transfer = nil
-  self._transfers[id] = nil
-  if self._engine then self._engine:cancel(id) end
+--- Saves a picture that is still held as another file, which must have no content yet. Returns
+--- true, or nil, message and code.
+---@param id integer
+---@param path string
+---@return true? done
+---@return string? message
+---@return string? code
+function Transport:save(id, path)
+  return self.engine:save(id, path, "no_replace")
 end
 
--- Job: whether every byte of the upload under way may have gone out.
-function transport:_may_have_sent(of)
-  if not self._engine or not of._transfer then return true end
-  local sent, total = self._engine:progress(of._transfer)
-  return sent ~= nil and sent >= total
+--- Forgets a picture that has arrived.
+---@param id integer
+function Transport:drop(id)
+  if self.engine then self.engine:cancel(id) end
 end
 
--- Hands every transfer that has ended to its job.
-function transport:_deliver(events)
+--- Ends the transfers of a job.
+---@param job kontext.Job
+function Transport:cancel(job)
+  local id, held = job:take_transfers()
+  if id then self._jobs[id] = nil end
+  if not self.engine then return end
+  if id then self.engine:cancel(id) end
+  if held then self.engine:cancel(held) end
+end
+
+--- Returns whether every byte of an upload may have gone out. Of what the engine no longer knows
+--- nobody can tell.
+---@param id integer
+---@return boolean
+function Transport:may_have_sent(id)
+  if not self.engine then return true end
+  local sent, total = self.engine:progress(id)
+  return sent == nil or sent >= total
+end
+
+-- Hands the events to their jobs. What goes wrong with one ends that job alone.
+local function deliver(self, events)
   for _, event in ipairs(events) do
-    local of = self._transfers[event.id]
-    self._transfers[event.id] = nil
-    if of then
-      of._transfer = nil
-      of[of._receive](of, event)
-    elseif self._engine then
-      self._engine:cancel(event.id)
+    local job = self._jobs[event.id]
+    self._jobs[event.id] = nil
+    if job then
+      local done, problem = pcall(job.receive, job, event)
+      if not done then job:crash(problem) end
+    elseif self.engine then
+      self.engine:cancel(event.id)
     end
   end
 end
 
--- Shows how far the transfers are.
-function transport:_show_progress()
-  for id, of in pairs(self._transfers) do
-    local sent, total, received = self._engine:progress(id)
-    if sent and of.status == "uploading" and sent ~= of.sent then
-      of.sent, of.total = sent, total
-      self:_changed(of)
-    elseif sent and of.status == "downloading" and received ~= of.received then
-      of.received, of.total = received, total > 0 and total or nil
-      self:_changed(of)
-    end
+--- Moves bytes for about `seconds`, and hands the transfers that have ended to their jobs.
+---@param seconds number
+---@return boolean moved
+function Transport:step(seconds)
+  self.begun = false
+  local events, moved = self.engine:step(seconds)
+  if events then deliver(self, events) end
+  return moved
+end
+
+--- Reads what already lies in the sockets, without waiting: before anything is judged late, or
+--- ended, an answer that has come is taken.
+function Transport:settle()
+  if not self.engine then return end
+  local events = (self.engine.settle or self.engine.step)(self.engine, 0.001)
+  if events then deliver(self, events) end
+end
+
+--- Shows how far the transfers are.
+function Transport:show_progress()
+  for id, job in pairs(self._jobs) do
+    local sent, total, received = self.engine:progress(id)
+    if sent then job:show(sent, total, received) end
   end
+end
+
+--- Closes the engine, once all jobs have ended; who still waits for something else is told. A
+--- second call does nothing.
+function Transport:close()
+  local engine = self.engine
+  self.engine = nil
+  if engine then engine:close() end
+  local left = self._jobs
+  self._jobs = {}
+  for _, asker in pairs(left) do asker:crash "the client was closed" end
 end
 
 return transport

@@ -1,141 +1,162 @@
---- The last stage of a job: the picture is fetched without the key, verified, saved. It is paid
---- for: whatever fails here, the job stays resumable.
+--- Fetches the picture without the key, and checks that it is whole. It is paid for: the download
+--- is tried until the deadline, and what arrived whole is saved, whatever its format.
 local api = require "kontext.api"
-local image = require "kontext.image"
+local core = require "kontext.core"
 local retry = require "kontext.job.retry"
+local save = require "kontext.job.save"
 local wording = require "kontext.wording"
 
 local download = {}
 
--- The job's path cannot be written: the picture is fetched into memory, and the job ends with this.
-local function unsaved(job, message, code)
-  job:_drop()
-  job._save_error = { kind = "file", code = code, stage = "save", charged = true,
-    message = ("cannot save the picture as %s: %s; it is in job.image"):format(job._params.save_as,
-      wording.unwritten(message, code)) }
-  job:_download()
+-- Forgets what has arrived so far.
+local function drop(self)
+  if self._held then self._client.transport:drop(self._held) end
+  self._held = nil
 end
 
--- Tries again what may come right, else ends the job.
-local function again(job, fields)
-  job._downloads = job._downloads + 1
-  if job._downloads < retry.download_tries then
-    return job:_later(retry.backoff(job._downloads), "_download")
+-- Tries again after trouble.
+local function again(self)
+  self._downloads = self._downloads + 1
+  self._hops = 0
+  self:later(retry.trouble_gap(self._downloads, self._client.system.random), download.fetch)
+end
+
+-- Returns the MD5 that a Content-MD5 header holds as base64, or nil where it is none: its spellings
+-- are base64 with or without padding, and 32 hexadecimal digits.
+local function md5_of(text)
+  text = text and text:sub(1, 64):match('^%s*"?([%w+/=]+)"?%s*$')
+  if not text then return nil end
+  if #text == 32 and text:find "^%x+$" then
+    return core.base64((text:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end)))
   end
-  fields.stage, fields.charged = "download", true
-  fields.message = fields.message
-    .. "; the picture is paid for: resume it with kontext.resume(job:token())"
-  job:_drop()
-  job:_fail(fields)
+  text = text:gsub("=+$", "")
+  return #text == 22 and text .. "==" or nil
 end
 
--- Returns why what has arrived is not the picture that was sent, or nil.
-local function flaw(job, event)
-  local told = event.headers["content-md5"]
-  local whole = tonumber((event.headers["content-range"] or ""):match("/(%d+)$"))
-  if whole and whole ~= event.received then
-    return ("%d of %d bytes arrived"):format(event.received, whole)
-  elseif told and event.md5 and told ~= event.md5 then
+
+-- Texts are what proxies and portals send in place of a picture.
+local function is_text(event, known)
+  local kind = (event.headers["content-type"] or ""):sub(1, 64):lower()
+  return known.format == nil and (kind:find "^text/" or kind:find "json" or kind:find "xml"
+    or kind:find "html") ~= nil
+end
+
+-- Returns why what has arrived is not the whole picture that was sent, or nil and what is odd.
+local function flaw(self, event)
+  local known, message = self._client.transport:check(self._held)
+  if not known then return "it cannot be looked at (" .. tostring(message) .. ")" end
+  local told = event.md5 and md5_of(event.headers["content-md5"])
+  local whole = (event.headers["content-range"] or ""):sub(1, 64):match("/(%d+)$")
+  if whole and tonumber(whole) ~= event.received then
+    return ("%.0f of %s bytes arrived"):format(event.received, whole)
+  elseif told and told ~= event.md5 then
     return "its bytes do not match their Content-MD5"
-  end
-  local known, outcome = job._client:_check_download(job._held)
-  if not known then return "it is no whole picture (" .. outcome .. ")" end
-  job._made.format, job._made.width, job._made.height = known.format, known.width, known.height
-end
-
--- Makes an image of what has arrived; with save_as it is in its place when this returns.
-local function arrived(job, event)
-  local wrong = flaw(job, event)
-  if wrong then
-    job:_drop()
-    return again(job, { kind = "protocol", status = event.status,
-      message = "the picture arrived damaged: " .. wrong })
-  end
-  local bytes, message, code = job._client:_finish_download(job._held)
-  job._held = nil
-  if not bytes then return unsaved(job, message, code) end
-  if bytes == true then job._made.path = job._params.save_as else job._made.bytes = bytes end
-  job.image = image.new(job._made, job)
-  job.received, job.total = event.received, event.received
-  if job._save_error then return job:_fail(job._save_error) end
-  if job._made.path then
-    local kept
-    kept, message, code = job._client:_record(job, "SAVED", job._made.path, event.md5)
-    if not kept then
-      return job:_fail { kind = "file", stage = "save", code = code, charged = true,
-        message = "the picture is saved, but the journal cannot be written: " .. message }
+  elseif is_text(event, known) then
+    return "a text came in its place"
+  elseif known.ended == false and not told then
+    return "its end is missing"
+  elseif known.ended == nil and not told and not event.length_known then
+    -- No length, no MD5, no end mark: whole when it comes twice with the same size.
+    self._sizes = self._sizes or {}
+    if not self._sizes[event.received] then
+      self._sizes[event.received] = true
+      return "nothing says whether it is whole"
     end
   end
-  job:_finish "ready"
+  local result = self._result
+  result.format, result.width, result.height = known.format, known.width, known.height
+  return nil, known.why or known.ended == false and "it has no end mark" or nil
 end
 
-function download:_downloaded(event)
+-- Takes what has arrived; with save_as it is in its place when this returns.
+local function arrived(self, event)
+  local wrong, odd = flaw(self, event)
+  if wrong then
+    self._flaw = wrong
+    drop(self)
+    return again(self)
+  end
+  if odd then self:warn("the picture is unusual: " .. odd .. "; it is kept as it came") end
+  self.received, self.total = event.received, event.received
+  save.finish(self, event.md5)
+end
+
+-- Returns whether the link has ended: by its own word, else ten minutes after Ready. The server's
+-- own clock is believed before ours.
+local function has_expired(self, event)
+  local wall = retry.http_date(event.headers.date) or self._client.system.wall()
+  local ends = retry.link_end(self._sample)
+  if ends then return wall >= ends end
+  return self._client:clock()() - self._ready_at >= api.limits.link_life
+end
+
+-- The link does not work. A fresh one may answer 403 for some seconds, because clocks differ, or
+-- 404 until storage has replicated.
+local function gone(self, event)
+  drop(self)
+  if not has_expired(self, event) then return again(self) end
+  if self._sample ~= self._sample_asked then
+    self._sample_asked = self._sample -- a new poll may give a fresh link
+    return self:later(0, self._ask)
+  end
+  self:fail { kind = "expired", stage = "download", status = event.status, body = event.body,
+    charged = true,
+    message = "the picture's link has expired, and the service gave no new one" }
+end
+
+local function downloaded(self, event)
   local verdict = retry.judge_download(event)
   self.received = event.received
   if verdict == "arrived" then
     return arrived(self, event)
+  elseif verdict == "gone" then
+    return gone(self, event)
   elseif verdict == "redirect" and event.headers.location and self._hops < api.limits.hops then
-    self:_drop()
+    drop(self)
     self._hops = self._hops + 1
-    return self:_download(event.headers.location)
+    return download.fetch(self, event.headers.location)
   elseif event.kind == "file" then
-    return unsaved(self, event.detail, event.code)
+    drop(self)
+    save.put_off(self, event.detail, event.code)
+    return download.fetch(self)
   end
-  self._hops = 0
-  if verdict == "expired" and not self._asked_again then
-    self:_drop()
-    self._asked_again = true -- a new poll may give a fresh link
-    return self:_poll()
-  end
-  local fields = { kind = event.kind or "http", status = event.status, code = event.code,
-    body = event.body, message = "the picture cannot be downloaded: " .. wording.what(event) }
-  if verdict == "redirect" then self._downloads = retry.download_tries end -- it would be again
-  if verdict == "expired" then
-    fields.kind, self._downloads = "expired", retry.download_tries
-    fields.message = "the picture's link has expired (it lives 10 minutes), and no new one came"
-  end
-  again(self, fields)
+  if verdict == "redirect" or event.status == 416 then drop(self) end
+  self._flaw = wording.transfer_reason(event)
+  again(self)
 end
 
--- Fetches the picture, going on where an earlier try was broken off.
-function download:_download(location)
-  self._receive = "_downloaded"
-  local id, message, code = self:_get(location or self._sample, location ~= nil, {
-    continue = self._held,
-    path = not self._save_error and self._params.save_as or nil,
-  })
+--- Fetches the picture, going on where an earlier try was broken off.
+---@param self kontext.Job
+---@param location? string where a redirect leads to
+function download.fetch(self, location)
+  local id, message, code = self:get(location or self._sample, location ~= nil, downloaded,
+    { picture = true, continue = self._held, path = save.destination(self),
+      no_replace = self._reserved ~= nil })
   if id then
     self._held = id
-  elseif code and self._params.save_as and not self._save_error then
-    unsaved(self, message, code)
-  elseif code then
-    again(self, { kind = "internal", code = code,
-      message = "the picture cannot be downloaded: " .. message })
+  elseif code and save.destination(self) then
+    save.put_off(self, message, code)
+    download.fetch(self)
+  elseif not code and not location and self._sample ~= self._sample_asked then
+    self._sample_asked = self._sample -- a link that nobody can ask for: a new poll may give another
+    self:later(retry.trouble_gap(1, self._client.system.random), self._ask)
   else
-    again(self, { kind = "protocol", message = "the picture's link " .. message })
+    drop(self)
+    self._flaw = message
+    again(self)
   end
 end
 
--- The image was saved by its holder: only now the journal's edit is over. That this cannot be
--- written does no harm: it would be fetched again.
-function download:_saved(path, md5)
-  local client = self._client
-  client:_leave_to_parent() -- the journal is the parent's
-  if self._entry and not client._closed then client:_record(self, "SAVED", path, md5) end
-end
-
--- Forgets what has arrived so far.
-function download:_drop()
-  if self._held then self._client:_drop_download(self._held) end
-  self._held = nil
-end
-
--- Begins to fetch the picture from the link that a poll gave.
-function download:_deliver(sample)
+--- Begins to fetch the picture from the link that a poll gave.
+---@param self kontext.Job
+---@param sample string
+function download.begin(self, sample)
   self._sample, self._downloads, self._hops = sample, self._downloads or 0, 0
+  self._fetch = download.fetch
+  self._ready_at = self._ready_at or self._client:clock()()
   self.received, self.total = 0, nil
-  self:_become "downloading"
-  self:_download()
+  self:set_status "downloading"
+  download.fetch(self)
 end
 
 return download

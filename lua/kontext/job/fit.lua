@@ -2,6 +2,7 @@
 --- scale it to, turned upright, and coded anew, in a thread that holds up nobody.
 local api = require "kontext.api"
 local check = require "kontext.job.check"
+local submit = require "kontext.job.submit"
 
 local fit = {}
 
@@ -29,31 +30,35 @@ function fit.plan(known)
   }
 end
 
--- What job.lua adds to a job.
-fit.stage = {}
+local fitted
 
-function fit.stage:_fitted(event)
+-- Makes one picture after the other fit, then submits them.
+local function next_picture(self)
+  local name, plan = next(self._plans)
+  if not name then return submit.begin(self) end
+  local id, message, code = self._client.transport:fit(self, self._params[name], plan)
+  if not self:expect(id, fitted) then
+    self:fail { kind = "internal", code = code, stage = "check", charged = false, retryable = true,
+      message = "the picture cannot be made to fit: " .. message }
+  end
+end
+
+function fitted(self, event)
   local name = next(self._plans)
   if event.kind then
-    return self:_fail { kind = event.kind, code = event.code, stage = "check", charged = false,
+    return self:fail { kind = event.kind, code = event.code, stage = "check", charged = false,
       message = ("%s cannot be made to fit: %s"):format(check.name(self._params[name]),
         event.detail) }
   end
   self._plans[name] = nil
   self._params[name] = { bytes = event.body }
-  self:_fit()
+  next_picture(self)
 end
 
--- Makes one picture after the other fit, then submits them.
-function fit.stage:_fit()
-  local name, plan = next(self._plans)
-  if not name then return self:_submit() end
-  self._receive = "_fitted"
-  local done, message, code = self._client:_make_fit(self, self._params[name], plan)
-  if not done then
-    self:_fail { kind = "internal", code = code, stage = "check", charged = false,
-      message = "the picture cannot be made to fit: " .. message }
-  end
+--- Makes the job's pictures fit, then submits.
+---@param self kontext.Job
+function fit.begin(self)
+  next_picture(self)
 end
 
 return fit

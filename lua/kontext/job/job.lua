@@ -1,13 +1,12 @@
 --- The life of one edit: check (→ fit) → submit → poll → download → save.
---- A job has at most one transfer under way, and at most one thing that is due: `_next` names the
---- method that is called when it is, `_receive` the one that gets the transfer's event.
-local core = require "kontext.core"
-local download = require "kontext.job.download"
+--- The files beside this one are its stages: functions over a job. A job has at most one transfer
+--- under way and at most one thing that is due: `_next` is called when it is, `_receive` gets the
+--- transfer's event. Nobody outside of this folder reads the fields that begin with "_".
 local errors = require "kontext.errors"
+local identity = require "kontext.journal.identity"
 local loop = require "kontext.loop"
 local params = require "kontext.job.params"
-local poll = require "kontext.job.poll"
-local submit = require "kontext.job.submit"
+local save = require "kontext.job.save"
 local token = require "kontext.token"
 
 local job = {}
@@ -15,42 +14,85 @@ local job = {}
 ---@class kontext.Job
 ---@field id string? the task's, once the service gave one
 ---@field status "waiting"|"uploading"|"pending"|"downloading"|"ready"|"failed"|"cancelled"
----@field progress number? 0 … 1, as the service tells it
+---@field progress number? 0 … 1, as the service reports it
 ---@field sent integer bytes of the upload
 ---@field received integer bytes of the download
----@field total integer? bytes of the one that is under way, where they are known
+---@field total integer? bytes of the transfer that is under way, where they are known
 ---@field polling_url string?
 ---@field cost number? credits
+---@field warnings string[]? what went wrong without ending the edit
 ---@field image kontext.Image?
 ---@field error kontext.Error?
-local Job = { __name = "kontext.job", status = "waiting", sent = 0, received = 0,
-  _first = "_submit" } -- what a job begins with; thousands that wait take the less memory
+local Job = { __name = "kontext.job", status = "waiting", sent = 0, received = 0 }
 Job.__index = Job
 
-for _, stage in ipairs { submit, poll, download } do
-  for name, method in pairs(stage) do Job[name] = method end
+---@class (private) kontext.Job
+---@field _client kontext.Client
+---@field _params table checked parameters; of a resumed job what its token or journal knows
+---@field _begin fun(self: kontext.Job) the first stage, called when the job leaves the queue
+---@field _next? fun(self: kontext.Job) what is due at `_due`
+---@field _due? number on the monotonic clock
+---@field _receive? fun(self: kontext.Job, event: table) gets the end of the transfer
+---@field _transfer? integer the engine's number of the transfer that is under way
+---@field _deadline? number on the monotonic clock, once the job has left the queue
+---@field _timeout? number seconds, for messages
+---@field _slots? table the queue's slots that the job takes a place of
+---@field _wants_slot? boolean refused with 429: it waits until the account has room
+---@field _watchers? function[] called once when the job has ended
+---@field _noticed? boolean on_progress will be called at the end of this step
+---@field _value? any what `wait` returns in place of an image
+---@field _entry? integer the edit's number in the journal
+---@field _intended? boolean the journal has its INTENT
+---@field _identity? string what tells this edit from others of the same key
+---@field _destination? string the destination that the client holds for the job
+---@field _reserved? string the name that was reserved for the result
+---@field _plans? table<string, table> pictures that are to be made to fit
+---@field _tries? integer further submits so far
+---@field _limited? integer submits that were refused with 429
+---@field _accepted_at? number on the monotonic clock; nil: by another process
+---@field _accepted_wall? integer seconds since 1970
+---@field _ask? fun(self: kontext.Job) asks for the task's status
+---@field _asked_url? string what the last GET asked for
+---@field _own_url? boolean the polling URL is our own, for want of the service's
+---@field _hops? integer redirects in a row
+---@field _polls? integer
+---@field _failures? integer polls without an answer, in a row
+---@field _missing? integer answers "Task not found", in a row
+---@field _missing_since? number
+---@field _watched_at? number when polling began
+---@field _last_pending? number seconds from then to the last answer of a task in progress
+---@field _woken? boolean a webhook came while a poll was under way
+---@field _last_look? boolean the host was away past the deadline: one more poll is allowed
+---@field _status? string the service's last word
+---@field _result? table what will be the image
+---@field _ready_at? number
+---@field _sample? string the picture's link
+---@field _sample_asked? string the link that had expired when a new poll was made
+---@field _downloads? integer downloads that failed
+---@field _flaw? string why the last download did not do
+---@field _fetch? fun(self: kontext.Job) fetches the picture
+---@field _held? integer the engine's number of what has arrived so far
+---@field _sizes? table<integer, boolean> byte counts of downloads whose end cannot be seen
+---@field _save_error? table what the job ends with once the picture is in memory
+---@field _asks? integer questions for the credits
+
+--- Makes a job that waits for its client to begin it with `begin`.
+---@param client kontext.Client
+---@param begin fun(self: kontext.Job)
+---@param checked table
+---@return kontext.Job
+function job.new(client, begin, checked)
+  return setmetatable({ _client = client, _begin = begin, _params = checked }, Job)
 end
 
 function Job:__tostring()
-  return ("kontext.job: %s%s"):format(self.status, self.id and " " .. self.id or "")
-end
-
---- Makes a job that waits for its client to begin it with `_first`.
----@param client table
----@param fields table
----@param stage? table<string, function> the methods of a stage that few jobs have
----@return kontext.Job
-function job.new(client, fields, stage)
-  fields._client = client
-  if stage then
-    for name, method in pairs(stage) do fields[name] = method end
-  end
-  return setmetatable(fields, Job)
+  return ("kontext.job: %s%s"):format(self.status,
+    self.id and " " .. self.id:gsub("[^%w%-_.]", "?") or "")
 end
 
 local final = { ready = true, failed = true, cancelled = true }
 
---- Tells whether nothing more will happen to the job.
+--- Returns whether nothing more will happen to the job.
 ---@return boolean
 function Job:ended()
   return final[self.status] == true
@@ -73,10 +115,11 @@ function Job:wait(seconds)
   if seconds ~= nil and type(seconds) ~= "number" then
     error("seconds must be a number, not " .. type(seconds), 2)
   end
-  local deadline = seconds and core.now() + seconds
+  local now = self._client:clock()
+  local deadline = seconds and now() + seconds
   if seconds and seconds <= 0 then self:poll() end -- who waits so in a loop gets on too
   while not self:ended() do
-    local left = deadline and deadline - core.now()
+    local left = deadline and deadline - now()
     if left and left <= 0 then
       return errors.result(errors.new { kind = "timeout", stage = "wait", job_id = self.id,
         polling_url = self.polling_url, retryable = false,
@@ -89,10 +132,10 @@ function Job:wait(seconds)
   return self._value or self.image
 end
 
---- Ends the job at once. The service has no cancel: what it accepted it goes on with.
+--- Ends the job at once. The service has no cancel: it goes on with what it has accepted.
 function Job:cancel()
-  self._client:_leave_to_parent()
-  self:_stop("cancelled", "the edit was cancelled")
+  self._client:settle(self)
+  self:stop("cancelled", "the edit was cancelled")
 end
 
 --- Returns all that `resume` needs in another process, and no key.
@@ -100,63 +143,363 @@ end
 ---@return string? message
 ---@return kontext.Error? err while the service has given no id
 function Job:token()
-  if self.id then return (token.write(self)) end
+  if self.id then return (token.write(self:known())) end
   return errors.result(errors.new { kind = "invalid", retryable = self.sent == 0,
     message = "there is nothing to resume: the service has not accepted the edit" })
 end
 
--- Calls the method of that name in `seconds`.
-function Job:_later(seconds, name)
-  self._next, self._due = name, core.now() + seconds
-  self._client:_schedule(math.min(self._due, self._deadline or math.huge))
+-- For the client, the queue, the transport and the journal ------------------------------------
+
+--- Remembers which pictures are to be made to fit before the upload.
+---@param plans table<string, table>?
+function Job:set_plans(plans)
+  self._plans = plans
 end
 
--- Asks for a URL with a GET; a redirect's is relative to what was asked last, and never gets the
--- key. Returns the transfer's id, or nil, what is wrong, and the code where it is the file's fault.
-function Job:_get(url, redirected, options)
-  local id, where, code = self._client:_fetch(self, url, redirected and self._at, options)
-  if not id then return nil, where, code end
-  self._at = where
+--- Takes over what is known of a task that an earlier process began.
+---@param known table id, polling_url, at, entry, own_url
+function Job:adopt(known)
+  self.id, self.polling_url, self._own_url = known.id, known.polling_url, known.own_url
+  self._accepted_wall, self._entry, self._identity = known.at, known.entry, known.identity
+end
+
+--- Returns whether another edit asks for the same, to the same place.
+---@param checked table
+---@return boolean
+function Job:same_edit(checked)
+  return self._params.save_as == checked.save_as and self:identity() == identity.of(checked)
+end
+
+--- Returns what tells the edit from others of the same key.
+---@return string
+function Job:identity()
+  self._identity = self._identity or identity.of(self._params)
+  return self._identity
+end
+
+--- Begins the first stage.
+---@param now number
+---@param timeout number the client's, in seconds
+function Job:start(now, timeout)
+  self._timeout = self._params.timeout or timeout
+  self._deadline = now + self._timeout
+  self._client:schedule(self._deadline)
+  self._begin(self)
+end
+
+--- Returns whether the job edits: the question for the credits does not.
+---@return boolean
+function Job:is_edit()
+  return self._params.model ~= nil
+end
+
+--- Returns whether the job is an edit of this process whose body has not gone out.
+---@return boolean
+function Job:is_unsent_edit()
+  return self._params.prompt ~= nil and self.id == nil
+end
+
+--- Returns whether another process began the job.
+---@return boolean
+function Job:is_resumed()
+  return self._accepted_at == nil
+end
+
+--- Returns the edit's model.
+---@return string
+function Job:model()
+  return self._params.model
+end
+
+--- Returns the edit's key.
+---@return string?
+function Job:key()
+  return self._params.key
+end
+
+--- Returns where the picture is to be saved.
+---@return string?
+function Job:save_as()
+  return self._params.save_as
+end
+
+--- Returns the queue's slots that the job takes a place of.
+---@return kontext.Slots?
+function Job:slots()
+  return self._slots
+end
+
+function Job:take_slots(slots)
+  self._slots = slots
+end
+
+function Job:leave_slots()
+  self._slots = nil
+end
+
+--- Returns whether the job was refused with 429 and waits for room.
+---@return boolean
+function Job:wants_slot()
+  return self._wants_slot == true and not self:ended()
+end
+
+--- Returns the seconds since polling began, the number of polls, and whether a webhook reports the
+--- end.
+---@param now number
+---@return number age
+---@return integer polls
+---@return boolean hooked
+function Job:poll_age(now)
+  return now - self._watched_at, self._polls, self._params.webhook_url ~= nil
+end
+
+--- Returns the host's callback, unless it will be called anyway.
+---@return function?
+function Job:take_notice()
+  local callback = self._params.on_progress
+  if not callback or self._noticed then return nil end
+  self._noticed = true
+  return callback
+end
+
+function Job:notice_shown()
+  self._noticed = nil
+end
+
+--- Remembers a function to be called once the job has ended.
+---@param fn fun()
+function Job:watch(fn)
+  self._watchers = self._watchers or {}
+  self._watchers[#self._watchers + 1] = fn
+end
+
+--- Returns the functions that are to be called now that the job has ended, and forgets them.
+---@return function[]
+function Job:take_watchers()
+  local watchers = self._watchers or {}
+  self._watchers = nil
+  return watchers
+end
+
+--- Returns what a token or a journal writes down about the job.
+---@return table<string, any>
+function Job:known()
+  local given = self._params
+  return { id = self.id, polling_url = self.polling_url, model = given.model, key = given.key,
+    save_as = given.save_as, no_replace = given.no_replace and "1" or nil,
+    output_format = given.output_format, identity = given.key and self:identity() or nil,
+    at = self._accepted_wall and ("%d"):format(self._accepted_wall) or nil, entry = self._entry }
+end
+
+--- Remembers the number that a journal gave the edit.
+---@param number integer
+function Job:set_entry(number)
+  self._entry = number
+end
+
+--- Returns when something of the job is due: its next call, or the end of its time. The engine ends
+--- a transfer in time by itself, after it has read what lies in the socket.
+---@return number when on the monotonic clock
+function Job:due()
+  local due = self._transfer and math.huge or self._deadline or math.huge
+  return self._next and self._due < due and self._due or due
+end
+
+--- Does what is due.
+---@param now number
+---@param away boolean the host has not stepped for a while
+function Job:run_due(now, away)
+  if self._deadline <= now and not self._transfer then
+    if away and self.id and self._ask and not self._last_look then
+      -- The host slept through the deadline; the task may have ended long before.
+      self._last_look, self._deadline = true, now + math.min(10, self._timeout)
+      self:later(0, self._ask)
+      return
+    end
+    return self:time_out()
+  end
+  local due = self._next
+  self._next = nil
+  due(self)
+end
+
+--- Takes the end of the transfer that is under way.
+---@param event table of the engine
+function Job:receive(event)
+  self._transfer = nil
+  self._receive(self, event)
+end
+
+--- Takes note that the holder of the job's image has saved it.
+---@param path string
+---@param md5 string base64
+---@param size integer bytes
+function Job:saved(path, md5, size)
+  save.noted(self, path, md5, size)
+end
+
+--- Begins another edit with the client of this one; `level` is whom misuse is blamed on.
+---@param given table
+---@param level integer
+---@return kontext.Job
+function Job:edit_with_same_client(given, level)
+  local begun = self._client:begin_edit(given, level + 1)
+  return begun
+end
+
+--- Returns whether the job waits for its next poll.
+---@return boolean
+function Job:wait_for_poll()
+  return self._next ~= nil and self._next == self._ask
+end
+
+--- Makes the next poll come at once: a webhook reported the end.
+function Job:wake()
+  if self:wait_for_poll() then
+    self:later(0, self._ask)
+  else
+    self._woken = true -- the poll under way may bring what was so before
+  end
+end
+
+--- Shows how far the transfer is.
+---@param sent integer
+---@param total integer
+---@param received integer
+function Job:show(sent, total, received)
+  if self.status == "uploading" and sent ~= self.sent then
+    self.sent, self.total = sent, total
+    self._client:changed(self)
+  elseif self.status == "downloading" and received ~= self.received then
+    self.received, self.total = received, total > 0 and total or nil
+    self._client:changed(self)
+  end
+end
+
+-- For the stages ---------------------------------------------------------------------------------
+
+--- Calls `fn` with the job in `seconds`.
+---@param seconds number
+---@param fn fun(self: kontext.Job)
+function Job:later(seconds, fn)
+  self._next, self._due = fn, self._client:clock()() + seconds
+  self._client:schedule(math.min(self._due, self._deadline or math.huge))
+end
+
+--- Sends a request whose end `receive` gets.
+---@param id integer? the engine's number of the transfer
+---@param receive fun(self: kontext.Job, event: table)
+---@return integer? id
+function Job:expect(id, receive)
+  if id then self._transfer, self._receive = id, receive end
   return id
 end
 
--- Shows a new status.
-function Job:_become(status)
-  self.status = status
-  self._client:_changed(self)
+--- Asks for a URL with a GET; a redirect's is relative to what was asked last, and never gets the
+--- key. Returns the transfer's number; or nil, what is wrong with the URL; or nil, message and
+--- code.
+---@param url string
+---@param redirected boolean
+---@param receive fun(self: kontext.Job, event: table)
+---@param options? table of a picture
+---@return integer? id
+---@return string? message
+---@return string? code
+function Job:get(url, redirected, receive, options)
+  local request = options or {}
+  request.url, request.base = url, redirected and self._asked_url or nil
+  request.deadline = self._deadline
+  local id, where, code = self._client.transport:fetch(self, request)
+  if not id then return nil, where, code end
+  self._asked_url = where
+  return self:expect(id, receive)
 end
 
--- Ends the job, once.
-function Job:_finish(status)
+--- Shows a new status.
+---@param status string
+function Job:set_status(status)
   self.status = status
-  self._next, self._due, self._receive = nil, nil, nil
+  self._client:changed(self)
+end
+
+--- Adds a sentence about what went wrong without ending the edit.
+---@param text string
+function Job:warn(text)
+  self.warnings = self.warnings or {}
+  local shown = errors.new({ kind = "warning", message = text }, self:secrets()).message
+  self.warnings[#self.warnings + 1] = shown
+end
+
+--- Returns what no message about the job may show.
+---@return string[]
+function Job:secrets()
+  return self._client.transport:secrets(self._params.webhook_secret)
+end
+
+--- Writes a fact into the journal. Returns true, or nil, message and code.
+---@param fact string
+---@param details? table<string, string>
+---@return true? done
+---@return string? message
+---@return string? code
+function Job:record(fact, details)
+  return self._client:record(self, fact, details)
+end
+
+--- Ends the job, once.
+---@param status "ready"|"failed"|"cancelled"
+function Job:finish(status)
+  self.status = status
+  self._next, self._due, self._receive, self._ask = nil, nil, nil, nil
   params.drop_images(self._params)
-  self._client:_ended(self)
+  save.release(self)
+  self._client:finished(self)
 end
 
--- After these an accepted task has nothing left to resume.
-local terminal = { moderated = true, failed = true, not_found = true, expired = true }
+--- Returns the numbers of the engine's transfers that are the job's, and forgets them.
+---@return integer? transfer
+---@return integer? held
+function Job:take_transfers()
+  local transfer, held = self._transfer, self._held
+  self._transfer, self._held = nil, nil
+  return transfer, held
+end
 
--- Returns the fact that an error of this kind is for the journal, or nil.
-local function fact(self, kind)
-  if kind == "ambiguous" or self._transfer and self.status == "uploading"
-    and self._client:_may_have_sent(self) then
-    return "AMBIGUOUS"
-  elseif self.id then
-    return terminal[kind] and "FAILED" or nil
-  end
+-- The facts that end a task for good: the service's own word, and what it no longer knows.
+local facts = { moderated = "FAILED", failed = "FAILED", lost = "LOST", expired = "LOST" }
+
+-- Returns whether the whole upload that is under way may have gone out.
+local function may_have_sent(self)
+  return self.status == "uploading" and self._transfer ~= nil
+    and self._client.transport:may_have_sent(self._transfer)
+end
+
+-- Returns the fact that an error of this kind is for the journal, or nil. What was accepted stays
+-- so, whatever ends this job.
+local function fact(self, kind, sent)
+  if kind == "ambiguous" or sent then return "AMBIGUOUS" end
+  if self.id then return facts[kind] end
   return self._intended and "FAILED" or nil
 end
 
--- Ends the job with an error of these fields, and with what is known of the job.
-function Job:_fail(fields)
+--- Ends the job with an error of these fields, and with what is known of the job.
+---@param fields table
+function Job:fail(fields)
   if self:ended() then return end
+  local sent = may_have_sent(self)
   fields.job_id = fields.job_id or self.id
-  fields.polling_url = self.polling_url
-  self.error = errors.new(fields, self._client:_secrets(self))
-  local known = fact(self, fields.kind)
-  if known then self._client:_record(self, known) end
-  self:_finish(fields.kind == "cancelled" and "cancelled" or "failed")
+  fields.polling_url = fields.polling_url or self.polling_url
+  if fields.job_id and not facts[fields.kind] then
+    local known = self:known()
+    known.id, known.polling_url = fields.job_id, fields.polling_url
+    fields.token = token.write(known)
+  end
+  self.error = errors.new(fields, self:secrets())
+  local ended = fact(self, fields.kind, sent)
+  if ended then
+    self:record(ended, { kind = fields.kind, id = fields.job_id, polling_url = fields.polling_url })
+  end
+  self:finish(fields.kind == "cancelled" and "cancelled" or "failed")
 end
 
 -- Returns the stage that the job is at.
@@ -165,27 +508,56 @@ local function stage(self)
     or self._intended and "submit" or "check"
 end
 
--- Ends the job for a reason that is not the service's.
-function Job:_stop(kind, message)
+local how_to_resume = "resume it with kontext.resume(job:token())"
+
+--- Ends the job for a reason that is not the service's.
+---@param kind string
+---@param message string
+function Job:stop(kind, message)
   if self:ended() then return end
-  local sent = self.status == "uploading" and self._client:_may_have_sent(self)
+  local sent = may_have_sent(self)
   if self.id then
-    message = message .. "; the service goes on with it: resume it with kontext.resume(job:token())"
+    message = message .. "; the service goes on with it: " .. how_to_resume
   elseif sent then
     message = message .. " when it was sent whole: it may have been paid for"
   end
-  self:_fail { kind = kind, message = message, stage = stage(self),
+  self:fail { kind = kind, message = message, stage = stage(self),
     retryable = not self.id and not sent }
 end
 
--- Ends the job because its time is over. What was accepted is not lost with it.
-function Job:_time_out()
+--- Ends the job because its time is over. What was accepted is not lost with it.
+function Job:time_out()
   local message = ("the edit did not end within %g s"):format(self._timeout)
-  if self.id then
-    message = ("%s (its last status was %q); it goes on at the service: resume it with "
-      .. "kontext.resume(job:token())"):format(message, self._status or "unknown")
+  if self._flaw and self.status == "downloading" then
+    message = ("%s, because the picture could not be downloaded (%s); it is paid for: %s"):format(
+      message, self._flaw, how_to_resume)
+  elseif self.id then
+    message = ("%s (its last status was %q); it goes on at the service: %s"):format(message,
+      self._status or "unknown", how_to_resume)
+  elseif self._wants_slot then
+    return self:fail { kind = "rate_limited", stage = "submit", status = 429, charged = false,
+      retryable = true, message = message .. ": the key has too many active tasks, and none of "
+        .. "them ended; nothing was sent whole: edit again later" }
   end
-  self:_fail { kind = "timeout", message = message, stage = stage(self), retryable = not self.id }
+  self:fail { kind = "timeout", message = message, stage = stage(self), retryable = not self.id }
+end
+
+--- Ends the job because handling one of its events raised. Never raises itself.
+---@param problem any
+function Job:crash(problem)
+  if self:ended() then return end
+  -- Where the upload's end was being handled, the service may have accepted it.
+  local sent = self.status == "uploading" and (not self._transfer or may_have_sent(self))
+  local message = "an error in kontext ended the edit: " .. tostring(problem)
+  if self.id then message = message .. "; it is paid for: " .. how_to_resume end
+  local done = pcall(self.fail, self, { kind = sent and not self.id and "ambiguous" or "internal",
+    stage = stage(self), message = message, retryable = not self.id and not sent })
+  if done or self:ended() then return end
+  -- Not even that could be done, as where there is no memory: end it with less.
+  self.error = errors.plain { kind = sent and "ambiguous" or "internal", retryable = false,
+    message = "an error in kontext ended the edit", job_id = self.id }
+  pcall(self.finish, self, "failed")
+  self.status = final[self.status] and self.status or "failed"
 end
 
 return job

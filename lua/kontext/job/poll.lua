@@ -1,14 +1,13 @@
---- The second stage of a job: asking until the task has ended. It is paid for: trouble on the way
---- never ends it, only the task's own end, the job's deadline, or an answer that will not change.
+--- Asks until the task has ended. It is paid for: trouble on the way never ends it, only the
+--- service's own word, the user or the deadline.
+local answer = require "kontext.job.answer"
 local api = require "kontext.api"
-local core = require "kontext.core"
+local download = require "kontext.job.download"
 local json = require "kontext.json"
 local retry = require "kontext.job.retry"
 local wording = require "kontext.wording"
 
 local poll = {}
-
-local resume = "; resume it later with kontext.resume(job:token())"
 
 local moderators = {
   request = "the service's moderation refused the request",
@@ -17,32 +16,23 @@ local moderators = {
 
 local endings = {}
 
-function endings.moderated(job, event, answer, class)
-  local reasons = type(answer.details) == "table" and answer.details["Moderation Reasons"] or {}
+function endings.moderated(self, event, object, class)
+  local reasons = type(object.details) == "table" and object.details["Moderation Reasons"] or {}
   if type(reasons) ~= "table" then reasons = { reasons } end
-  for i, reason in ipairs(reasons) do reasons[i] = tostring(reason) end
-  job:_fail { kind = "moderated", stage = class.stage, status = event.status, charged = false,
-    reasons = reasons, body = event.body, message = moderators[class.stage]
-      .. (#reasons > 0 and ": " .. table.concat(reasons, ", ") or "")
+  local shown = {}
+  for i, reason in ipairs(reasons) do
+    if i > 16 then break end
+    shown[i] = tostring(reason):sub(1, 300)
+  end
+  self:fail { kind = "moderated", stage = class.stage, status = event.status, charged = false,
+    reasons = shown, body = event.body, message = moderators[class.stage]
+      .. (#shown > 0 and ": " .. table.concat(shown, ", ") or "")
       .. "; it is not charged: change the prompt or the picture" }
 end
 
-function endings.failed(job, event, answer)
-  job:_fail { kind = "failed", stage = "poll", status = event.status, body = event.body,
-    message = "the service could not make the picture" .. wording.said(answer) }
-end
-
-function endings.missing(job, event)
-  job:_fail { kind = "not_found", stage = "poll", status = event.status, body = event.body,
-    message = "the service does not know the task: its id is wrong, or it ended too long ago" }
-end
-
-function endings.final(job, event, answer)
-  local kind = event.kind or api.submit_kind(event.status)
-  if kind == "invalid" then kind = "http" end
-  job:_fail { kind = kind, stage = "poll", status = event.status, code = event.code,
-    body = event.body, message = ("the task cannot be polled (%s)%s%s"):format(
-      event.detail or "HTTP " .. event.status, wording.said(answer, event.body), resume) }
+function endings.failed(self, event, object)
+  self:fail { kind = "failed", stage = "poll", status = event.status, body = event.body,
+    message = "the service could not make the picture" .. wording.server_detail(object) }
 end
 
 -- Returns the digits of an integer as a number, where one holds them exactly.
@@ -51,86 +41,123 @@ local function seed_value(digits)
   return json.integer(number) == digits and number or digits
 end
 
-function endings.ready(job, event, answer)
-  if not job._made then job._client:_learn(job, job._unended) end
-  local result = type(answer.result) == "table" and answer.result or {}
+-- Asks again after an answer that a paid task is not ended by.
+local function trouble(self, event)
+  self._failures = self._failures + 1
+  local told = (event.status == 429 or event.status == 503) and event.headers
+    and retry.after(event.headers["retry-after"], self._client.system.wall())
+  self:later(told or retry.trouble_gap(self._failures, self._client.system.random), poll.ask)
+end
+
+-- Returns a link with what a sloppy server forgot to encode.
+local function encoded(link)
+  return (link:gsub("[^\33-\126]", function(char) return ("%%%02X"):format(char:byte()) end))
+end
+
+function endings.ready(self, event, object)
+  local client = self._client
+  if not self._result then client:learn(self, self._last_pending) end
+  local result = type(object.result) == "table" and object.result or {}
+  local sample = result.sample
+  if type(sample) ~= "string" or #sample > api.limits.link then return trouble(self, event) end
   local seconds, from, to = result.duration, result.start_time, result.end_time
   if type(from) == "number" and type(to) == "number" then seconds = seconds or to - from end
-  job._made = {
-    id = job.id,
-    cost = job.cost,
-    prompt = job._params.prompt or result.prompt,
-    seed = job._params.seed and seed_value(job._params.seed)
+  self._result = {
+    id = self.id,
+    cost = self.cost,
+    prompt = self._params.prompt or type(result.prompt) == "string" and result.prompt or nil,
+    seed = self._params.seed and seed_value(self._params.seed)
       or json.integer_field(event.body, "seed"),
     duration = type(seconds) == "number" and seconds or nil,
   }
-  if type(result.sample) == "string" then return job:_deliver(result.sample) end
-  if job._asked_again then
-    return job:_fail { kind = "protocol", stage = "poll", status = event.status, charged = true,
-      body = event.body,
-      message = "the service says that the picture is ready, but gives no link to it" .. resume }
-  end
-  job._asked_again = true
-  job:_later(1, "_poll")
+  self._failures = 0
+  download.begin(self, encoded(sample))
 end
 
--- Returns how long to wait for the next poll.
-local function gap(job, verdict, event)
-  if verdict == "trouble" then
-    local told = event.status == 429 and retry.after(event.headers["retry-after"])
-    return told or retry.trouble_gap(job._failures)
+-- The task is lost when the service itself says so again and again, and nothing else meanwhile.
+-- Right after the submit, after a resume, and from a replica that lags, it may be a mistake; at a
+-- URL of our own making it may be the wrong host.
+function endings.missing(self, event)
+  local now = self._client:clock()()
+  self._missing, self._missing_since = (self._missing or 0) + 1, self._missing_since or now
+  if self._own_url or self._missing < retry.lost_answers
+    or now - self._missing_since < retry.lost_after then
+    return trouble(self, event)
   end
-  return job._client:_poll_gap(job)
+  self:fail { kind = "lost", stage = "poll", status = event.status, body = event.body,
+    message = ("the service accepted the edit and no longer knows its task %s: it may have been "
+      .. "paid for, so it is not sent again; look at your account before you edit again"):format(
+      self.id) }
 end
 
-function poll:_polled(event)
-  local verdict, answer, class = retry.judge_poll(event, core.now() - self._accepted_at)
-  if answer then
-    if type(answer.status) == "string" then self._status = answer.status end
-    if type(answer.cost) == "number" then self.cost = answer.cost end
-    if type(answer.progress) == "number" then
-      self.progress = math.max(0, math.min(1, answer.progress))
-    end
-  end
-  if verdict == "redirect" then
-    self._hops = self._hops + 1
-    if event.headers.location and self._hops <= api.limits.hops then
-      return self:_poll(event.headers.location)
-    end
-    verdict = "final"
+endings.trouble = trouble
+
+function endings.redirect(self, event)
+  self._hops = self._hops + 1
+  if event.headers.location and self._hops <= api.limits.hops then
+    return poll.ask(self, event.headers.location)
   end
   self._hops = 0
-  self._failures = verdict == "trouble" and self._failures + 1 or 0
-  if endings[verdict] then return endings[verdict](self, event, answer, class) end
-  if verdict == "progress" then self._unended = core.now() - self._watched_at end
-  self._client:_changed(self)
-  self:_later(self._woken and 0 or gap(self, verdict, event), "_poll")
+  trouble(self, event)
+end
+
+function endings.progress(self)
+  local client = self._client
+  self._last_pending = client:clock()() - self._watched_at
+  self._failures = 0
+  self:later(self._woken and 0 or client:poll_gap(self), poll.ask)
   self._woken = nil
 end
 
--- Asks for the task's status, or follows an earlier answer's redirect.
-function poll:_poll(location)
-  self._polls = self._polls + 1
-  self._receive = "_polled"
-  local id, message, code = self:_get(location or self.polling_url, location ~= nil)
-  if not id then
-    self:_fail { kind = code and "internal" or "protocol", code = code, stage = "poll",
-      message = "the task cannot be polled: " .. (code and "" or "its URL ") .. message .. resume }
+-- Takes over what an answer says beside the status.
+local function take(self, object)
+  if type(object.status) == "string" then self._status = object.status:sub(1, 300) end
+  if type(object.cost) == "number" then self.cost = object.cost end
+  if type(object.progress) == "number" then
+    self.progress = math.max(0, math.min(1, object.progress))
   end
 end
 
--- Begins to poll a task that was accepted just now.
-function poll:_watch()
-  self._polls, self._failures, self._hops = 0, 0, 0
-  self._watched_at, self._unended = core.now(), 0
-  self:_become "pending"
-  self:_later(self._client:_poll_gap(self), "_poll")
+local function polled(self, event)
+  local object = answer.read(event)
+  local verdict, class = retry.judge_poll(event, object, self.id)
+  if object and verdict ~= "trouble" then take(self, object) end
+  if verdict ~= "redirect" then self._hops = 0 end
+  if verdict ~= "missing" and verdict ~= "trouble" and verdict ~= "redirect" then
+    self._missing, self._missing_since = nil, nil -- another answer came between
+  end
+  self._client:changed(self)
+  endings[verdict](self, event, object, class)
 end
 
--- Begins to poll a task that was accepted by another process: it may have ended long ago.
-function poll:_resumed()
-  self:_watch()
-  self:_later(0, "_poll")
+--- Asks for the task's status, or follows an earlier answer's redirect.
+---@param self kontext.Job
+---@param location? string
+function poll.ask(self, location)
+  self._polls = self._polls + 1
+  local id, message, code = self:get(location or self.polling_url, location ~= nil, polled)
+  if id then return end
+  if not code and not location then -- the URL itself is unfit: ask at the base
+    self.polling_url, self._own_url = self._client.transport:polling_url(nil, self.id)
+  end
+  trouble(self, { detail = message, headers = {} })
+end
+
+--- Begins to poll a task that was accepted just now.
+---@param self kontext.Job
+function poll.watch(self)
+  self._polls, self._failures, self._hops = 0, 0, 0
+  self._watched_at, self._last_pending = self._client:clock()(), 0
+  self._ask = poll.ask
+  self:set_status "pending"
+  self:later(self._client:poll_gap(self), poll.ask)
+end
+
+--- Begins to poll a task that another process began: it may have ended long ago.
+---@param self kontext.Job
+function poll.resume(self)
+  poll.watch(self)
+  self:later(0, poll.ask)
 end
 
 return poll

@@ -1,154 +1,241 @@
---- What may be sent again and when. A submit costs money, and the service cannot tell a repetition
---- from a new one: only what provably did not arrive, or was refused before work began, goes again.
+--- What an answer means and what may be sent again. A submit costs money, and the service cannot
+--- tell a repetition from a new one: only what provably did not arrive, or was refused before work
+--- began, is sent again. Nothing here knows a clock, a file or a socket.
+local answer = require "kontext.job.answer"
 local api = require "kontext.api"
-local core = require "kontext.core"
-local json = require "kontext.json"
 
 local retry = {
-  unsent_tries = 2, -- further submits when one was not sent, or refused with a 503
-  limited_tries = 5, -- further submits after a 429
-  download_tries = 3,
+  submit_tries = 2, -- further submits when one was not sent, or refused with a 503
+  lost_answers = 5, -- "Task not found" this often,
+  lost_after = 60, -- and for so many seconds without another answer, and the task is lost
 }
 
 local transient = { network = true, tls = true, timeout = true }
-local passing = { [408] = true, [429] = true } -- and all from 500
 
--- Returns the decoded body when it is the JSON object that a whole answer is.
-local function object(body)
-  local value = body and body ~= "" and json.decode(body)
-  return type(value) == "table" and value or nil
-end
-
--- Returns whether an answer tells of an error the way the service itself does, not a gateway.
-local function own_error(answer)
-  return answer ~= nil
-    and (answer.detail or answer.message or answer.error or answer.errors) ~= nil
+-- Statuses with which HTTP says that a request was refused before anything was done.
+local refusals = {}
+for _, status in ipairs { 400, 401, 402, 403, 404, 405, 406, 407, 411, 413, 414, 415, 417, 422, 426,
+  428, 431, 451 } do
+  refusals[status] = true
 end
 
 --- Judges how a submit ended.
 ---@param event table of the engine
----@return string verdict "accepted"; "unsent" or "refused" (again, a few times); "limited" (429);
---- "final"; "ambiguous" (it may have been paid for: never again by itself)
----@return table? answer the decoded body
-function retry.judge_submit(event)
-  local status, answer = event.status or 0, object(event.body)
-  if status >= 200 and status < 300 and answer and type(answer.id) == "string"
-    and answer.id ~= "" then
-    return "accepted", answer -- whatever broke afterwards: the id is what was paid for
-  elseif status >= 300 and status < 500 and status ~= 408 and status ~= 429 then
-    return "final", answer
-  elseif not event.kind and status == 429 then
-    return "limited", answer
-  elseif not event.kind and status == 503 and own_error(answer) then
-    return "refused", answer
-  elseif event.kind and not transient[event.kind] and event.sent < event.total then
-    return "final", answer -- the input changed while it was read, and the like
-  elseif event.sent < event.total and not (status >= 200 and status < 300) then
-    return "unsent", answer
+---@param object table? of answer.read
+---@param task table? of answer.task
+---@return "accepted"|"limited"|"refused"|"unsent"|"final"|"ambiguous" verdict refused and unsent:
+--- it may go again; ambiguous: it may have been paid for, and never goes again by itself
+function retry.judge_submit(event, object, task)
+  local status, whole = event.status or 0, not event.kind
+  local success, unsent = status >= 200 and status < 300, event.sent < event.total
+  if success and task then
+    return "accepted" -- whatever broke afterwards: the id is what was paid for
+  elseif whole and status == 429 then
+    return "limited"
+  elseif whole and status == 503 and answer.is_own(object) then
+    return "refused"
+  elseif status >= 300 and status < 400 or refusals[status] then
+    return "final"
+  elseif unsent and event.kind and not transient[event.kind] then
+    return "final" -- the input changed while it was read, and the like
+  elseif unsent and not success then
+    return "unsent"
   end
-  return "ambiguous", answer
+  return "ambiguous"
 end
 
-local hopeless = { auth = true, credits = true }
+-- The error kind of a final answer in the service's own shape; else it is "http".
+local own_kinds = { [400] = "invalid", [401] = "auth", [402] = "credits", [403] = "auth",
+  [404] = "not_found", [413] = "invalid", [422] = "invalid", [429] = "rate_limited" }
+
+-- Kinds that end every further submit. A gateway's page must not be taken for one.
+local strict = { auth = true, credits = true }
+
+-- Returns whether an answer says that something is wrong, in any shape that JSON APIs use.
+local function complains(object)
+  return object ~= nil
+    and (object.detail or object.message or object.error or object.errors) ~= nil
+end
+
+--- Names the error of a submit that was refused with an HTTP status.
+---@param status integer
+---@param object table? of answer.read
+---@return string kind
+function retry.refusal_kind(status, object)
+  local kind = own_kinds[status]
+  if status == 422 and object and type(object.detail) == "string"
+    and object.detail:sub(1, 300):lower():find("api key", 1, true) then
+    return "auth"
+  elseif kind == "rate_limited" or status == 413 then
+    return kind
+  elseif strict[kind] then
+    return answer.is_own(object) and kind or "http"
+  end
+  return kind and complains(object) and kind or "http"
+end
 
 --- Tells whether every further submit would end like this one: the key is refused, or the credits
 --- are spent.
 ---@param err kontext.Error? of a job
 ---@return boolean
 function retry.is_hopeless(err)
-  return err ~= nil and err.stage == "submit" and err.status ~= nil and hopeless[err.kind] == true
+  return err ~= nil and err.stage == "submit" and err.status ~= nil and strict[err.kind] == true
 end
 
---- Judges a poll's answer: its `status` counts before the HTTP code.
+-- Returns an id in the shape that ids of its maker have: two of one shape are ids of two tasks.
+local function shape(id)
+  id = id:lower()
+  if id:find "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x+$" then return "uuid" end
+  return (id:gsub("%d+", "#"))
+end
+
+-- Returns whether a poll's answer is about another task. Some gateways leave the id out or put a
+-- word in its place: only an id of the same kind is another's.
+local function is_anothers(object, id)
+  local told = answer.id(object)
+  return told ~= nil and told ~= id and shape(told) == shape(id)
+end
+
+--- Judges a poll's answer: its `status` counts before the HTTP code. What is not the service's own
+--- word is trouble on the way, which never ends a task that is paid for.
 ---@param event table of the engine
----@param age number seconds since the submit
----@return string verdict "progress", "ready", "moderated", "failed", "missing", "redirect",
---- "trouble" (again), "final"
----@return table? answer the decoded body
+---@param object table? of answer.read
+---@param id string the task's
+---@return "progress"|"ready"|"moderated"|"failed"|"missing"|"redirect"|"trouble" verdict
 ---@return table? class of the status
-function retry.judge_poll(event, age)
-  local status, answer = event.status or 0, object(event.body)
-  if answer and type(answer.status) == "string" then
-    local known = api.statuses[answer.status]
-    if known and known.class == "missing" and age < api.limits.lag then return "trouble", answer end
-    return known and known.class or "progress", answer, known
-  elseif status == 404 then
-    return age < api.limits.lag and "trouble" or "missing", answer
-  elseif event.kind then
-    local passes = transient[event.kind] or status >= 500 or passing[status]
-    return passes and "trouble" or "final", answer -- a gateway's page may be as long as it likes
-  elseif status >= 300 and status < 400 then
-    return "redirect", answer
-  elseif status < 300 or status >= 500 or passing[status] then
-    return "trouble", answer
+function retry.judge_poll(event, object, id)
+  local status = event.status or 0
+  if object and is_anothers(object, id) then return "trouble" end
+  if object and type(object.status) == "string" then
+    local known = api.statuses[object.status]
+    return known and known.class or "progress", known
+  elseif status >= 300 and status < 400 and not event.kind then
+    return "redirect"
+  elseif status == 404 and answer.is_own(object) then
+    return "missing"
   end
-  return "final", answer
+  return "trouble"
 end
 
 --- Judges how a download ended.
 ---@param event table of the engine
----@return string verdict "arrived", "redirect", "expired", "trouble" (again), "final"
+---@return "arrived"|"redirect"|"gone"|"trouble" verdict gone: the link does not work, now or any
+--- more
 function retry.judge_download(event)
   local status = event.status or 0
-  if event.kind then
-    return (transient[event.kind] or event.kind == "protocol") and "trouble" or "final"
-  elseif status == 200 or status == 206 then
-    return "arrived"
-  elseif status >= 300 and status < 400 then
-    return "redirect"
-  elseif status == 416 or status >= 500 or passing[status] then
-    return "trouble"
-  end
-  return "expired" -- 403 with an XML body, or 404 and 410 when it is gone for good
-end
-
--- Returns a number in [0, 1). The host's seed is left alone, and two processes still differ.
-local function random()
-  return (math.random() + core.now() * 1e3) % 1
+  if event.kind then return "trouble" end
+  if status == 200 or status == 206 then return "arrived" end
+  if status >= 300 and status < 400 then return "redirect" end
+  return (status == 403 or status == 404 or status == 410) and "gone" or "trouble"
 end
 
 --- Returns how long to wait before the n-th try after the first: full jitter over a doubling base.
 ---@param n integer
+---@param random fun(): number
 ---@return number seconds
-function retry.backoff(n)
-  return random() * math.min(8, 0.5 * 2 ^ (n - 1))
+function retry.backoff(n, random)
+  return random() * math.min(8, 0.5 * 2 ^ math.min(n - 1, 8))
+end
+
+--- Returns how long to wait after trouble with a task that is paid for, growing to 8 s.
+---@param failures integer in a row
+---@param random fun(): number
+---@return number seconds
+function retry.trouble_gap(failures, random)
+  return math.min(8, 0.5 * 2 ^ math.min(failures - 1, 8)) * (0.5 + random() / 2)
+end
+
+--- Returns how long to wait for the next poll of a task whose end a webhook reports: polling is
+--- only the fallback. schedule.lua has the gaps of all others.
+---@param polls integer
+---@return number seconds
+function retry.webhook_gap(polls)
+  return math.min(60, 10 * 1.5 ^ math.min(polls, 8))
 end
 
 local months = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
   Oct = 10, Nov = 11, Dec = 12 }
 
--- Returns the seconds from now to an HTTP date such as "Thu, 18 Dec 2025 15:39:07 GMT".
-local function until_date(text)
-  local day, month, year, hour, min, sec = text:match("(%d+) (%a+) (%d+) (%d+):(%d+):(%d+) GMT$")
-  if not months[month] then return nil end
-  local utc = os.date("!*t")
-  utc.isdst = false
-  return os.difftime(os.time { year = year, month = months[month], day = day, hour = hour,
-    min = min, sec = sec, isdst = false }, os.time(utc))
+-- Returns seconds since 1970 of a UTC time. os.time would raise for some years, and would read
+-- local time.
+local function epoch(year, month, day, hour, min, sec)
+  year, month, day = tonumber(year), tonumber(month), tonumber(day)
+  if year < 1970 or month < 1 or month > 12 or day < 1 or day > 31 then return nil end
+  local y = month <= 2 and year - 1 or year -- a year that begins in March has its leap day last
+  local era = math.floor(y / 400)
+  local day_of_year = math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1
+  local year_of_era = y - era * 400
+  local days = era * 146097 + year_of_era * 365 + math.floor(year_of_era / 4)
+    - math.floor(year_of_era / 100) + day_of_year - 719468
+  return days * 86400 + tonumber(hour) * 3600 + tonumber(min) * 60 + tonumber(sec)
 end
 
---- Reads a Retry-After header, a number or a date.
+--- Reads an HTTP date such as "Thu, 18 Dec 2025 15:39:07 GMT".
 ---@param text string?
+---@return number? seconds since 1970
+function retry.http_date(text)
+  local day, month, year, hour, min, sec =
+    (text or ""):sub(1, 64):match("(%d%d?) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
+  if not months[month] then return nil end
+  return epoch(year, months[month], day, hour, min, sec)
+end
+
+--- Returns when a signed link ends, by its `se`, such as "2025-12-18T15:39:07Z".
+---@param url string
+---@return number? seconds since 1970
+function retry.link_end(url)
+  local text = url:match("[?&]se=([^&#]*)")
+  if not text or #text > 64 then return nil end
+  text = text:gsub("%%3[Aa]", ":")
+  local year, month, day, hour, min, sec =
+    text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)")
+  if not year then return nil end
+  return epoch(year, month, day, hour, min, sec)
+end
+
+--- Reads a Retry-After header, a number or a date. The process's locale has no say in it.
+---@param text string?
+---@param wall number seconds since 1970, now
 ---@return number? seconds clamped to 0.5 … 60; nil where there is none to be read
-function retry.after(text)
-  local seconds = text and (tonumber(text:match("^%s*(%d+%.?%d*)%s*$")) or until_date(text))
+function retry.after(text, wall)
+  if not text then return nil end
+  text = text:sub(1, 64)
+  local whole, fraction = text:match("^%s*(%d+)%.?(%d*)%s*$")
+  local seconds
+  if whole then
+    seconds = tonumber(whole) + (fraction ~= "" and tonumber(fraction) / 10 ^ #fraction or 0)
+  else
+    local date = retry.http_date(text)
+    seconds = date and date - wall
+  end
   local limits = api.limits.retry_after
   return seconds and math.max(limits.min, math.min(limits.max, seconds))
 end
 
---- Returns how long to wait for the next poll of a task whose end a webhook tells: polling is only
---- the fallback. That of any other is schedule.lua's.
----@param polls integer
----@return number seconds
-function retry.webhook_gap(polls)
-  return math.min(60, 10 * 1.5 ^ polls)
+-- What all tries of a client draw on, so that a bad hour does not multiply its load.
+local quota_full, try_costs, success_returns = 500, 5, 1
+
+---@class kontext.RetryQuota
+local Quota = {}
+Quota.__index = Quota
+
+--- Returns a full quota.
+---@return kontext.RetryQuota
+function retry.quota()
+  return setmetatable({ left = quota_full }, Quota)
 end
 
---- Returns how long to wait after a poll that failed.
----@param failures integer in a row
----@return number seconds
-function retry.trouble_gap(failures)
-  return math.min(8, 0.5 * 2 ^ (failures - 1)) * (0.5 + random() / 2)
+--- Takes one try; returns whether it was there.
+---@return boolean
+function Quota:take()
+  if self.left < try_costs then return false end
+  self.left = self.left - try_costs
+  return true
+end
+
+--- Gives back after a submit that was accepted.
+function Quota:succeed()
+  self.left = math.min(quota_full, self.left + success_returns)
 end
 
 return retry

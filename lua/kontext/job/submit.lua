@@ -1,7 +1,8 @@
---- The first stage of a job: one upload, at most one of which the service ever gets whole.
+--- The first stage that costs money: one upload, at most one of which the service ever gets whole.
+local answer = require "kontext.job.answer"
 local api = require "kontext.api"
-local core = require "kontext.core"
 local params = require "kontext.job.params"
+local poll = require "kontext.job.poll"
 local retry = require "kontext.job.retry"
 local wording = require "kontext.wording"
 
@@ -12,97 +13,121 @@ local refusals = {
   credits = "the service says that no credits are left (HTTP %d)%s: buy some to edit again",
   invalid = "the service refuses the request (HTTP %d)%s",
   not_found = "the service has no such endpoint (HTTP %d)%s: check base_url and model",
-  rate_limited = "the key has too many active tasks (HTTP %d)%s: edit again later",
-  http = "the service answered the edit with HTTP %d%s",
+  http = "the edit was answered with HTTP %d%s",
 }
 
--- The service refused before any work began.
-local function refused(job, event, answer)
-  local kind = api.submit_kind(event.status)
-  job:_fail { kind = kind, stage = "submit", status = event.status, body = event.body,
-    retryable = kind == "rate_limited" or event.status == 503,
-    message = refusals[kind]:format(event.status, wording.said(answer, event.body)) }
+-- The service, or what stands before it, refused before any work began.
+local function refused(self, event, object)
+  local kind = retry.refusal_kind(event.status, object)
+  self:fail { kind = kind, stage = "submit", status = event.status, body = event.body,
+    retryable = event.status == 503,
+    message = refusals[kind]:format(event.status, wording.server_detail(object, event.body)) }
 end
 
 -- It was not sent, or not whole.
-local function unsent(job, event)
-  job:_fail { kind = event.kind or "http", stage = "submit", status = event.status,
+local function unsent(self, event)
+  self:fail { kind = event.kind or "http", stage = "submit", status = event.status,
     code = event.code, body = event.body, charged = false, retryable = true,
-    message = ("the edit was not sent (%d of %d bytes went out): %s"):format(event.sent,
-      event.total, wording.what(event)) }
+    message = ("the edit was not sent (%.0f of %.0f bytes went out): %s"):format(event.sent,
+      event.total, wording.transfer_reason(event)) }
 end
 
 -- It may have been accepted.
-local function ambiguous(job, event)
-  job:_fail { kind = "ambiguous", stage = "submit", status = event.status, code = event.code,
-    body = event.body, job_id = event.body and event.body:match '"id"%s*:%s*"([%w%-]+)"',
+local function ambiguous(self, event, task)
+  self:fail { kind = "ambiguous", stage = "submit", status = event.status, code = event.code,
+    body = event.body, job_id = task and task.id,
+    polling_url = task and type(task.polling_url) == "string" and task.polling_url or nil,
     message = ("the whole edit was sent, but no complete answer came (%s): it may have been paid "
-      .. "for, so it is not sent again; look at your account before you edit again"):format(
-      wording.what(event)) }
+      .. "for, so it is not sent again; %s"):format(wording.transfer_reason(event),
+      task and "resume it with kontext.resume(err.token), which costs nothing"
+        or "look at your account before you edit again") }
 end
 
 -- It was accepted. The polling URL may be missing (webhooks) or unfit: what was paid for is not
 -- dropped over its URL, but asked for at the base.
-local function accepted(job, answer)
-  local client = job._client
-  job.id = answer.id
-  job.cost = type(answer.cost) == "number" and answer.cost or nil
-  job.polling_url = client:_polling_url(job, answer.polling_url, answer.id)
-  job._accepted_at = core.now()
-  local kept, message, code = client:_record(job, "ACCEPTED")
+local function accepted(self, task)
+  local client = self._client
+  self.id = task.id
+  self.cost = type(task.cost) == "number" and task.cost or nil
+  self.polling_url, self._own_url = client.transport:polling_url(task.polling_url, task.id)
+  self._accepted_at, self._accepted_wall = client:clock()(), client.system.wall()
+  client.quota:succeed()
+  client:accepted(self)
+  local kept, message = self:record "ACCEPTED"
   if not kept then
-    return job:_fail { kind = "file", stage = "submit", code = code,
-      message = "the edit was accepted, but the journal cannot be written: " .. message
-        .. "; resume it with kontext.resume(job:token())" }
+    -- Paid for: it goes on. Only a crash would lose it now.
+    self:warn("the journal cannot be written: " .. message
+      .. "; until the picture is saved, keep job:token()")
   end
-  job:_watch()
+  poll.watch(self)
 end
 
-function submit:_submitted(event)
+-- Tries again later. A crash while it waits leaves nothing in doubt: the journal says INTENT again.
+local function later(self, event, seconds)
+  self:record "INTENT"
+  self.sent = 0
+  self:set_status "waiting"
+  if event.status == 429 then
+    self._wants_slot = true
+    return self._client:limited(self, seconds)
+  end
+  self:later(seconds, submit.begin)
+end
+
+local function submitted(self, event)
   local client = self._client
-  local verdict, answer = retry.judge_submit(event)
+  local object = answer.read(event)
+  local task = answer.task(event, object)
+  local verdict = retry.judge_submit(event, object, task)
   self.sent, self.total = event.sent, event.total
   if verdict == "accepted" then
-    return accepted(self, answer)
+    return accepted(self, task)
   elseif verdict == "ambiguous" then
-    return ambiguous(self, event)
+    return ambiguous(self, event, task)
   elseif verdict == "final" then
     -- A refusal is one also when the rest of its answer never came.
     local answered = event.status and event.status >= 300 and event.status < 500
-    return (answered and refused or unsent)(self, event, answer)
+    return (answered and refused or unsent)(self, event, object)
+  elseif verdict == "limited" then
+    self._limited = (self._limited or 0) + 1
+    local told = retry.after(event.headers["retry-after"], client.system.wall())
+    local gap = told and told + client.system.random() * 0.5
+      or 0.5 + retry.trouble_gap(self._limited, client.system.random)
+    return later(self, event, gap)
   end
   -- What is left did not arrive, or was refused before any work began: it may go again.
-  local limited = verdict == "limited"
-  local tries = (limited and self._limited or self._unsent or 0) + 1
-  if tries > (limited and retry.limited_tries or retry.unsent_tries) then
-    return (verdict == "unsent" and unsent or refused)(self, event, answer)
+  self._tries = (self._tries or 0) + 1
+  if self._tries > retry.submit_tries or not client.quota:take() then
+    return (verdict == "unsent" and unsent or refused)(self, event, object)
   end
-  self[limited and "_limited" or "_unsent"] = tries
-  self._wants_slot = limited
-  client:_record(self, "INTENT") -- a crash while it waits leaves nothing in doubt
-  self:_become "waiting"
-  self:_later(limited and retry.after(event.headers["retry-after"]) or retry.backoff(tries),
-    "_submit")
+  later(self, event, retry.backoff(self._tries, client.system.random))
 end
 
-function submit:_submit()
+--- Sends the edit, after the journal has it.
+---@param self kontext.Job
+function submit.begin(self)
   local client = self._client
-  local kept, message, code = client:_record(self, "INTENT")
+  local kept, message, code = self:record "INTENT"
   if not kept then
-    return self:_fail { kind = "file", stage = "submit", code = code, charged = false,
+    return self:fail { kind = "file", stage = "submit", code = code, charged = false,
       retryable = true,
-      message = "nothing was sent, for the journal cannot be written: " .. message }
+      message = "nothing was sent, because the journal cannot be written: " .. message }
   end
-  self._intended, self._wants_slot = true, nil
-  self.sent, self._receive = 0, "_submitted"
-  kept, message, code = client:_upload(self, params.body(self._params))
-  if not kept then
+  self._intended, self._wants_slot, self.sent = true, nil, 0
+  local id
+  id, message, code = client.transport:upload(self, {
+    path = api.endpoints[self._params.model],
+    pieces = params.body(self._params),
+    mark = client:mark(self),
+    deadline = self._deadline,
+  })
+  if not self:expect(id, submitted) then
     local starved = code == "ENOMEM"
-    return self:_fail { kind = starved and "internal" or "file", stage = "submit", code = code,
+    return self:fail { kind = starved and "internal" or "file", stage = "submit", code = code,
       charged = false, retryable = true,
       message = (starved and "nothing was sent: " or "cannot read the input image: ") .. message }
   end
-  self:_become "uploading"
+  self:set_status "uploading"
 end
 
 return submit

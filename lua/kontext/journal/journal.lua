@@ -1,19 +1,30 @@
 --- The journal: one line per fact about an edit, so that a crash at any moment loses nothing that
 --- was paid for and repeats nothing that may have been.
 ---
---- A line is a checksum, the fact, the edit's number in this journal, and what the fact tells:
+--- A line is a checksum, the fact, the edit's number in this journal, and what is known of it:
 ---   INTENT     about to be sent; synced before anything connects
 ---   SENDING    the first byte of the body is about to go out; synced before it does
----   ACCEPTED   the token to resume it with; synced before anybody is told
----   SAVED      the path and digest of the picture; after the file and its directory are synced
----   FAILED     it ended without a picture, or was never sent
+---   ACCEPTED   the task's id and URL; synced before anybody is told
+---   SAVED      the path, size and digest of the picture; after the file and its folder are synced
+---   FAILED     the service said that there is no picture, or it was never sent
 ---   AMBIGUOUS  it was sent whole, and what came of it is not known
-local core = require "kontext.core"
+---   LOST       it was accepted, and the service no longer has it
 local token = require "kontext.token"
 local wording = require "kontext.wording"
 
 local journal = {}
 
+---@class kontext.JournalEntry
+---@field number integer
+---@field state "unsent"|"ambiguous"|"accepted"|"saved"|"failed"|"lost"
+---@field line string the last fact's
+---@field key string?
+---@field identity string?
+---@field id string? the task's
+---@field path string? of the saved picture
+
+---@class kontext.Journal
+---@field path string
 local Journal = {}
 Journal.__index = Journal
 
@@ -25,15 +36,18 @@ local spare_lines = 64 -- more than this many outlived lines, and half of all: i
 -- What a restart makes of an edit's last fact.
 local states = {
   INTENT = "unsent", SENDING = "ambiguous", ACCEPTED = "accepted", SAVED = "saved",
-  FAILED = "failed", AMBIGUOUS = "ambiguous",
+  FAILED = "failed", AMBIGUOUS = "ambiguous", LOST = "lost",
 }
 
 -- Facts whose loss would be the loss of money or of a picture.
-local synced = { INTENT = true, ACCEPTED = true, SAVED = true, AMBIGUOUS = true }
+local synced = { INTENT = true, ACCEPTED = true, SAVED = true, AMBIGUOUS = true, LOST = true }
+
+-- Of several edits of one key the one that matters most to a second run.
+local rank = { accepted = 4, ambiguous = 3, lost = 3, saved = 2, failed = 1, unsent = 0 }
 
 -- Returns a line for the facts of an edit.
 local function line(fact, number, told)
-  local text = ("%s %d %s"):format(fact, number, told)
+  local text = ("%s %.0f %s"):format(fact, number, told)
   return token.sum(text) .. " " .. text .. "\n"
 end
 
@@ -46,21 +60,22 @@ local function take(self, text)
   local entry = self._entries[number] or { number = number }
   self._entries[number] = entry
   if number < far then self._last = math.max(self._last, number) end
+  local had_key = entry.key
   entry.state, entry.line = states[fact], text
-  if fact == "ACCEPTED" then entry.token = told end
   for name, value in pairs(token.values(told:match "^kontext1:(.*):%x+$" or told)) do
     entry[name] = value
   end
-  if entry.key then self._by_key[entry.key] = entry end
+  if entry.key and not had_key then
+    local same = self._by_key[entry.key]
+    if same then same[#same + 1] = entry else self._by_key[entry.key] = { entry } end
+  end
   return true
 end
 
--- Returns the entries in the order in which they were begun, of each key the last.
+-- Returns the entries in the order in which they were begun.
 local function ordered(self)
   local list = {}
-  for _, entry in pairs(self._entries) do
-    if not entry.key or self._by_key[entry.key] == entry then list[#list + 1] = entry end
-  end
+  for _, entry in pairs(self._entries) do list[#list + 1] = entry end
   table.sort(list, function(a, b) return a.number < b.number end)
   return list
 end
@@ -76,17 +91,23 @@ local function compact(self, lines)
   return self._log:replace(table.concat(kept, "\n"))
 end
 
---- Opens a journal, making it where there is none. It is held against other processes.
+--- Opens a journal. It is held against other processes.
 ---@param path string
----@return table? journal
+---@param system kontext.System
+---@param create boolean make it where there is none
+---@return kontext.Journal? journal
 ---@return string? message
 ---@return string? code
-function journal.open(path)
+function journal.open(path, system, create)
   if path:find "%z" then return nil, "the journal's path contains a NUL byte: choose another" end
-  local log, message, code = core.log(path)
+  local log, message, code = system.log(path, { create = create })
   if not log then
-    if code == "EAGAIN" then message = path .. " is held by another process that runs edits" end
-    return nil, "cannot open the journal: " .. wording.unwritten(message, code), code
+    if code == "EAGAIN" then
+      message = path .. " is held by another process that runs edits"
+    elseif code == "ENOENT" and not create then
+      return nil, ("there is no journal %s: check its name"):format(path), code
+    end
+    return nil, "cannot open the journal: " .. wording.file_advice(message, code), code
   end
   local text
   text, message, code = log:read(cap)
@@ -101,46 +122,40 @@ function journal.open(path)
   return self
 end
 
--- What each fact tells.
-local tells = {}
-
-function tells.INTENT(job)
-  return { key = job._params.key, save_as = job._params.save_as }
-end
-
-tells.SENDING = tells.INTENT
-tells.AMBIGUOUS = tells.INTENT
-
-function tells.SAVED(job, path, digest)
-  return { key = job._params.key, path = path, md5 = digest }
-end
-
-function tells.FAILED(job)
-  return { key = job._params.key, kind = job.error and job.error.kind }
-end
-
 -- Returns the line of a fact about a job.
-local function written(job, fact, ...)
-  local told = fact == "ACCEPTED" and token.write(job) or token.text(tells[fact](job, ...))
-  return line(fact, job._entry, told)
+local function written(known, fact, details)
+  if details then
+    for name, value in pairs(details) do known[name] = value end
+  end
+  return line(fact, known.entry, token.text(known))
 end
 
---- Writes a fact about a job.
+--- Writes a fact about a job. Nothing is begun any more once the file was moved or deleted: nobody
+--- would find in it what was paid for.
 ---@param job kontext.Job
 ---@param fact string
----@param ... string? of SAVED the path and the digest
+---@param details? table<string, string> beside what the job knows of itself
 ---@return true? done
 ---@return string? message
 ---@return string? code
-function Journal:record(job, fact, ...)
-  if not job._entry then
+function Journal:record(job, fact, details)
+  local known = job:known()
+  if not known.entry then
     repeat self._last = self._last + 1 until not self._entries[self._last]
-    job._entry = self._last
+    known.entry = self._last
+    job:set_entry(known.entry)
   end
-  self._open[job._entry] = true
-  local entry = self._entries[job._entry]
-  if fact == "INTENT" and entry and entry.state == "unsent" then return true end
-  local text = written(job, fact, ...)
+  if not job:ended() then self._open[known.entry] = true end
+  local entry = self._entries[known.entry]
+  if fact == "INTENT" then
+    if not self._log:in_place() then
+      return nil, self.path .. " was moved or deleted while it was in use: begin again with a new "
+        .. "client", "ENOENT"
+    elseif entry and entry.state == "unsent" then
+      return true
+    end
+  end
+  local text = written(known, fact, details)
   local done, message, code = self._log:append(text, synced[fact] or false)
   if not done then return nil, message, code end
   take(self, text:sub(1, -2))
@@ -152,26 +167,38 @@ end
 ---@param job kontext.Job
 ---@return table mark
 function Journal:mark(job)
-  self._entries[job._entry].state = states.SENDING
-  return { log = self._log, line = written(job, "SENDING") }
+  local known = job:known()
+  self._entries[known.entry].state = states.SENDING
+  return { log = self._log, line = written(known, "SENDING") }
 end
 
---- Returns what is known of the edits: number, state ("unsent", "accepted", "saved", "failed",
---- "ambiguous"), key, token, path.
----@return table[] entries in the order in which they were begun
+--- Takes note that a job has ended in this process: what it left open can be resumed.
+---@param job kontext.Job
+function Journal:forget(job)
+  local number = job:known().entry
+  if number then self._open[number] = nil end
+end
+
+--- Returns what is known of the edits, in the order in which they were begun.
+---@return kontext.JournalEntry[] entries
 function Journal:entries()
   return ordered(self)
 end
 
---- Returns the last edit of that key.
+--- Returns, of the edits with that key, the one that matters most: accepted before ambiguous and
+--- lost, then saved, then failed; of equal ones the last.
 ---@param key string
----@return table? entry as of `entries`
+---@return kontext.JournalEntry?
 function Journal:find(key)
-  return self._by_key[key]
+  local best
+  for _, entry in ipairs(self._by_key[key] or {}) do
+    if not best or rank[entry.state] >= rank[best.state] then best = entry end
+  end
+  return best
 end
 
---- Tells whether a job of this process has written of the edit.
----@param entry table
+--- Returns whether a job of this process is at work on the edit.
+---@param entry kontext.JournalEntry
 ---@return boolean
 function Journal:is_open(entry)
   return self._open[entry.number] == true

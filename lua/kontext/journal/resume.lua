@@ -1,52 +1,72 @@
---- Going on with jobs that another process began: of a token, or of a journal.
+--- Goes on with tasks that another process began: of a token, or of a journal.
 local api = require "kontext.api"
-local errors = require "kontext.errors"
-local job = require "kontext.job.job"
 local token = require "kontext.token"
 
 local resume = {}
 
---- Goes on with the job of a token.
+-- Returns what a resumed job has for parameters.
+local function params_of(client, known, overrides)
+  local given = overrides or {}
+  return {
+    model = api.endpoints[known.model] and known.model or client:default_model(),
+    key = known.key, output_format = known.output_format, save_as = given.save_as,
+    no_replace = given.no_replace, on_progress = given.on_progress,
+  }
+end
+
+-- Begins the job of a task.
+local function begin(client, known, overrides)
+  local transport = client.transport
+  local url, own = known.polling_url, nil
+  if transport then url, own = transport:polling_url(known.polling_url, known.id) end
+  return client:begin_resumed(params_of(client, known, overrides), { id = known.id,
+    polling_url = url, own_url = own, at = tonumber(known.at), entry = known.number,
+    identity = known.identity })
+end
+
+--- Goes on with the task of a token.
 ---@param client kontext.Client
 ---@param text string
+---@param overrides? table save_as, no_replace, on_progress
 ---@return kontext.Job
-function resume.token(client, text)
-  local values, message = token.read(text)
-  local fields = { _params = {} }
-  if not values then
-    return client:_refuse(fields, { kind = "invalid", stage = "check",
+function resume.token(client, text, overrides)
+  local known, message = token.read(text)
+  if not known then
+    return client:refuse({}, { kind = "invalid", stage = "check", charged = false,
       message = "cannot resume: " .. message })
   end
-  fields.id = values.id
-  fields._params = { model = api.endpoints[values.model] and values.model or client._model,
-    save_as = values.save_as, key = values.key, output_format = values.output_format }
-  if client._broken then return client:_refuse(fields, errors.copy(client._broken)) end
-  fields.polling_url = client:_polling_url(fields, values.polling_url, values.id)
-  fields._accepted_at, fields._first = -math.huge, "_resumed"
-  return client:_queue(job.new(client, fields), true)
+  return begin(client, known, overrides)
 end
 
---- Goes on with the job that a journal has noted.
+--- Goes on with the task that a journal has noted.
 ---@param client kontext.Client
----@param entry table
----@param given? table what a batch's edit has: save_as, on_progress
+---@param entry kontext.JournalEntry
+---@param given? table what a batch's edit has: save_as, no_replace, on_progress
 ---@return kontext.Job
 function resume.entry(client, entry, given)
-  local resumed = resume.token(client, entry.token)
-  resumed._entry = entry.number
-  if given then
-    resumed._params.save_as, resumed._params.on_progress = given.save_as, given.on_progress
-  end
-  return resumed
+  return begin(client, entry, given
+    or { save_as = entry.save_as, no_replace = entry.no_replace ~= nil })
 end
 
--- Returns a job that has ended the way a journal's edit did whose end nobody knows.
+local reasons = {
+  ambiguous = "edit %s was sent, but no answer to it was noted: it may have been paid for, so it "
+    .. "is not sent again; look at your account before you edit again",
+  lost = "edit %s was accepted, and the service no longer has it: it may have been paid for, so it "
+    .. "is not sent again; look at your account before you edit again",
+}
+
+-- Returns a job that has ended the way a journal's edit did whose picture nobody can get.
 local function unresolved(client, entry)
-  local name = entry.key and ('"%s"'):format(entry.key) or "number " .. entry.number
-  return client:_refuse({ _params = { key = entry.key, save_as = entry.save_as } }, {
-    kind = "ambiguous", stage = "submit",
-    message = ("edit %s was sent, but no answer to it was noted: it may have been paid for, so it "
-      .. "is not sent again; look at your account before you edit again"):format(name) })
+  local name = entry.key and ('"%s"'):format(entry.key) or ("number %.0f"):format(entry.number)
+  return client:refuse({ key = entry.key, save_as = entry.save_as }, { kind = entry.state,
+    stage = "submit", message = reasons[entry.state]:format(name) })
+end
+
+--- Returns whether the service can be asked for an entry's picture, which costs nothing.
+---@param entry kontext.JournalEntry
+---@return boolean
+function resume.can_be_asked(entry)
+  return entry.state == "accepted" or entry.state == "ambiguous" and entry.id ~= nil
 end
 
 --- Goes on with all that a journal says was begun and has no picture.
@@ -54,20 +74,16 @@ end
 ---@param path string
 ---@return kontext.Job[]
 function resume.journal(client, path)
-  if not client._broken and not client._journal then client:_open_journal(path) end
-  if client._broken then
-    return { client:_refuse({ _params = {} }, errors.copy(client._broken)) }
-  end
-  if client._journal.path ~= path then
-    return { client:_refuse({ _params = {} }, { kind = "invalid", stage = "check",
-      message = "the client keeps another journal already: resume this one with a new client" }) }
-  end
+  local journal, fields = client:journal_for_resume(path)
+  if not journal then return { client:refuse({}, fields) } end
   local resumed = {}
-  for _, entry in ipairs(client._journal:entries()) do
-    if entry.state == "accepted" and not client._journal:is_open(entry) then
-      resumed[#resumed + 1] = resume.entry(client, entry)
-    elseif entry.state == "ambiguous" then
-      resumed[#resumed + 1] = unresolved(client, entry)
+  for _, entry in ipairs(journal:entries()) do
+    if not journal:is_open(entry) then
+      if resume.can_be_asked(entry) then
+        resumed[#resumed + 1] = resume.entry(client, entry)
+      elseif entry.state == "ambiguous" or entry.state == "lost" then
+        resumed[#resumed + 1] = unresolved(client, entry)
+      end
     end
   end
   return resumed

@@ -66,7 +66,7 @@ return function(loop)
       loop.after(0, resume)
     end
 
-    client:_on_end(job, wake)
+    client:on_end(job, wake)
     local forget = seconds and loop.after(seconds, wake)
     suspend()
     if waiting then leave() end

@@ -37,7 +37,7 @@ local function wait(client, seconds, job)
 
   local deadline = seconds and core.now() + seconds
   local ended = false
-  client:_on_end(job, function() ended = true end)
+  client:on_end(job, function() ended = true end)
   local function woken() return ended or (deadline ~= nil and core.now() >= deadline) end
 
   local driver = drivers[client] or { waiting = 0 }

@@ -44,7 +44,7 @@ end
 local function wait(client, seconds, job)
   local ended = require("cqueues.condition").new()
   local driver = join(client)
-  client:_on_end(job, function()
+  client:on_end(job, function()
     if ended then
       leave(client, driver)
       ended:signal()

@@ -34,7 +34,7 @@ function run.wait(client, seconds, job)
   this.waits[co] = wait
   this.clients[client] = (this.clients[client] or 0) + 1
   this.deadlines[co] = seconds and core.now() + seconds
-  client:_on_end(job, function() wake(this, co, wait) end)
+  client:on_end(job, function() wake(this, co, wait) end)
   coroutine.yield()
 end
 

@@ -1,0 +1,63 @@
+--- Reads what the service answered. Strict where nothing is paid; liberal where an edit may be: a
+--- byte order mark, a gzip body that nobody asked for and trailing bytes do not hide a paid task.
+local api = require "kontext.api"
+local core = require "kontext.core"
+local json = require "kontext.json"
+
+local answer = {}
+
+-- Returns the text of a body, inflated where a middlebox has compressed it.
+local function text_of(event)
+  local body = event.body
+  if not body or body == "" then return nil end
+  local encoding = event.headers and event.headers["content-encoding"]
+  if body:sub(1, 2) == "\31\139" or encoding == "gzip" or encoding == "deflate" then
+    return core.inflate(body, api.limits.answer) or body
+  end
+  return body
+end
+
+--- Returns the JSON object that a whole answer is. Keeps the inflated text as the event's body.
+---@param event table of the engine
+---@return table? object
+function answer.read(event)
+  local text = text_of(event)
+  if not text then return nil end
+  event.body = text
+  local value = json.decode((text:gsub("^\239\187\191", "")))
+  return type(value) == "table" and value or nil
+end
+
+-- Returns an id as text: a task's id may be a number.
+local function id_of(value)
+  if type(value) == "number" then return json.integer(value) end
+  return type(value) == "string" and value ~= "" and #value <= api.limits.id and value or nil
+end
+
+--- Returns an answer's id as text, or nil.
+---@param object table? of answer.read
+---@return string?
+function answer.id(object)
+  return object and id_of(object.id)
+end
+
+--- Returns what a submit's answer says of the task, also where the answer is cut or broken.
+---@param event table of the engine
+---@param object table? of answer.read
+---@return table? task {id=, polling_url=, cost=}
+function answer.task(event, object)
+  local id = answer.id(object)
+  if id then return { id = id, polling_url = object.polling_url, cost = object.cost } end
+  local found = event.body and json.salvage(event.body)
+  id = found and id_of(found.id)
+  return id and { id = id, polling_url = found.polling_url, cost = found.cost } or nil
+end
+
+--- Tells whether an answer is an error in the service's own shape, {"detail": …}.
+---@param object table? of answer.read
+---@return boolean
+function answer.is_own(object)
+  return object ~= nil and object.detail ~= nil
+end
+
+return answer

@@ -1,0 +1,208 @@
+--- Where the picture goes. The destination is looked at before anything is paid, with the code that
+--- will write; a default name is reserved; what cannot be saved in the end is put aside, in a place
+--- that the message names.
+local image = require "kontext.image"
+local wording = require "kontext.wording"
+
+local save = {}
+
+local most_names = 10000 -- of one picture: car-edit.jpg, car-edit-2.jpg …
+
+-- Returns the n-th name like `path`.
+local function numbered(path, n)
+  if n == 1 then return path end
+  local stem, extension = path:match "^(.*[^/])(%.%w+)$"
+  return ("%s-%d%s"):format(stem or path, n, extension or "")
+end
+
+-- Returns the path as the client compares it with others': without the ways of writing it.
+local function plain(path)
+  path = path:gsub("/+", "/")
+  repeat
+    local before = path
+    path = path:gsub("^%./", ""):gsub("/%./", "/")
+  until path == before
+  return path
+end
+
+local function refusal(message, code)
+  return { kind = "file", code = code, stage = "check", charged = false, retryable = true,
+    message = message }
+end
+
+-- Takes a destination, in place of the one that the job has.
+local function hold(self, path)
+  local client = self._client
+  if self._destination then client:set_destination(self._destination, nil) end
+  self._destination = plain(path)
+  client:set_destination(self._destination, self)
+end
+
+-- Reserves a name like the one that was given; returns an error's fields where that cannot be done.
+local function reserve(self, path)
+  local client = self._client
+  for n = 1, most_names do
+    local name = numbered(path, n)
+    if client:destination(plain(name)) == nil then
+      local made, message, code = client.system.reserve(name)
+      if made then
+        self._params.save_as, self._reserved = name, name
+        hold(self, name)
+        return nil
+      elseif made == nil then
+        return refusal(("cannot save the picture as %s: %s"):format(name,
+          wording.file_advice(message, code)), code)
+      end
+    end
+  end
+  return refusal(("there are %d files named like %s: give another name"):format(most_names, path))
+end
+
+--- Claims the job's destination before anything is sent. Returns nil, or the fields of an error.
+---@param self kontext.Job
+---@return table? fields
+function save.claim(self)
+  local path, client = self._params.save_as, self._client
+  if not path then return nil end
+  if self._params.no_replace then
+    return reserve(self, path)
+  end
+  local can, message, code = client.system.can_save(path)
+  if not can then
+    return refusal(("cannot save the picture as %s: %s"):format(path,
+      wording.file_advice(message, code)), code)
+  elseif client:destination(plain(path)) then
+    return { kind = "invalid", stage = "check", charged = false, retryable = true,
+      message = ("another edit of this client is to be saved as %s: give this one another name")
+        :format(path) }
+  end
+  hold(self, path)
+end
+
+--- Gives the destination free, and removes a reservation that nothing came of.
+---@param self kontext.Job
+function save.release(self)
+  local client = self._client
+  if self._destination then client:set_destination(self._destination, nil) end
+  self._destination = nil
+  if self._reserved then client.system.release(self._reserved) end
+  self._reserved = nil
+end
+
+--- Returns the path that the picture is written to as it arrives, or nil: into memory.
+---@param self kontext.Job
+---@return string?
+function save.destination(self)
+  return not self._save_error and self._params.save_as or nil
+end
+
+--- Remembers that the destination cannot be written: the picture goes into memory instead.
+---@param self kontext.Job
+---@param message string
+---@param code string?
+function save.put_off(self, message, code)
+  self._save_error = { kind = "file", code = code, stage = "save", charged = true,
+    message = ("cannot save the picture as %s: %s"):format(self._params.save_as,
+      wording.file_advice(message, code)) }
+end
+
+-- Calls `put` with paths where a picture can be put aside that cannot be saved where it belongs,
+-- until one succeeds; returns that path.
+local function put_aside(self, put)
+  local name = "kontext-" .. self.id:gsub("[^%w%-]", ""):sub(1, 64)
+  local format = (self._result.format or "bin"):gsub("%W", "")
+  name = name .. "." .. (format == "jpeg" and "jpg" or format)
+  for _, folder in ipairs(self._client:spare_folders()) do
+    for n = 1, 100 do
+      local path = numbered(folder .. "/" .. name, n)
+      local done, _, code = put(path)
+      if done then return path end
+      if code ~= "EEXIST" then break end
+    end
+  end
+end
+
+-- Ends a job whose picture is not where it belongs: it is in the image, and in `aside`.
+local function unsaved(self, bytes, aside)
+  self._result.bytes = bytes
+  self.image = image.new(self._result, self)
+  local fields = self._save_error
+  fields.message = fields.message .. "; it is in job.image"
+    .. (aside and ", and was put aside as " .. aside or "")
+  self:fail(fields)
+end
+
+-- Saves a picture that has arrived under the next free name, because the reserved one was taken.
+-- Returns the path; or nil, message and code.
+local function save_under_next_name(self, held)
+  for _ = 1, 100 do
+    local wrong = reserve(self, self._reserved)
+    if wrong then return nil, wrong.message, wrong.code end
+    local done, message, code = self._client.transport:save(held, self._reserved)
+    if done then return self._reserved end
+    if code ~= "EEXIST" then return nil, message, code end
+  end
+  return nil, "every name like it is taken"
+end
+
+-- Does what can be done for a picture whose file cannot be put in its place.
+local function rescue(self, held, message, code)
+  local transport = self._client.transport
+  save.put_off(self, message, code)
+  local aside = put_aside(self, function(path) return transport:save(held, path) end)
+  transport:drop(held)
+  local bytes = aside and self._client.system.read(aside)
+  if bytes then return unsaved(self, bytes, aside) end
+  self:later(0, self._fetch) -- into memory
+end
+
+--- Takes the picture that has arrived: puts it in its place, or into memory, and ends the job.
+---@param self kontext.Job
+---@param md5 string? base64
+function save.finish(self, md5)
+  local result, path, transport = self._result, save.destination(self), self._client.transport
+  local held = self._held
+  self._held = nil
+  local bytes, message, code = transport:finish(held)
+  if not bytes and code == "EEXIST" and self._reserved then
+    path, message, code = save_under_next_name(self, held)
+    bytes = path ~= nil or nil
+    if bytes then transport:drop(held) end
+  end
+  if not bytes then return rescue(self, held, message, code) end
+  if self._save_error then
+    local system = self._client.system
+    return unsaved(self, bytes, put_aside(self, function(aside)
+      return system.save(aside, bytes, "no_replace")
+    end))
+  end
+  if bytes == true then
+    result.path, self._reserved = path, nil
+  else
+    result.bytes = bytes
+  end
+  self.image = image.new(result, self)
+  if result.path then
+    local kept
+    kept, message = self:record("SAVED", { path = result.path, md5 = md5,
+      size = ("%.0f"):format(self.received) })
+    if not kept then
+      self:warn("the picture is saved, but the journal cannot be written: " .. message)
+    end
+  end
+  self:finish "ready"
+end
+
+--- Takes note that the holder of the image has saved it: only now the journal's edit is over. That
+--- this cannot be written does no harm: the picture would be fetched again.
+---@param self kontext.Job
+---@param path string
+---@param md5 string base64
+---@param size integer bytes
+function save.noted(self, path, md5, size)
+  if self._entry then
+    self._client:record(self, "SAVED", { path = path, md5 = md5, size = ("%d"):format(size) })
+  end
+end
+
+return save

@@ -1,0 +1,42 @@
+--- What tells edits apart: all that is sent, the model and `fit` included, with the images' content
+--- or names.
+local core = require "kontext.core"
+local params = require "kontext.job.params"
+
+local identity = {}
+
+local ours = { model = true, fit = true, region = true, mask = true } -- not sent, but they count
+
+local function hex(bytes)
+  return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
+end
+
+-- Returns what stands for an image.
+local function image(value, digests)
+  local source = value
+  if type(value) ~= "table" or not (value.path or value.bytes or value.url) or value.format then
+    source = params.image(value) or {}
+  end
+  if source.url then return source.url end
+  if source.bytes then return hex(core.sha256(source.bytes)) end
+  if source.path then return digests and digests[source.path] or source.path end
+  return tostring(value)
+end
+
+--- Returns eight bytes in hexadecimal that two edits share only where they ask for the same.
+---@param given table parameters of an edit, checked or not
+---@param digests? table<string, string> what stands for the content of files, by path
+---@return string
+function identity.of(given, digests)
+  local parts = {}
+  for _, field in ipairs(params.fields) do
+    local value = given[field.name]
+    if value ~= nil and (field.api or ours[field.name]) then
+      local text = field.api == "image" and image(value, digests) or tostring(value)
+      parts[#parts + 1] = ("%s %d %s"):format(field.name, #text, text)
+    end
+  end
+  return hex(core.sha256(table.concat(parts, "\n")):sub(1, 8))
+end
+
+return identity
