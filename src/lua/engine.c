@@ -286,16 +286,13 @@ static void push_event(lua_State *L, const kx_transfer *t) {
   }
 }
 
-/* engine:step(seconds) → an array of events or nil, and whether bytes moved. */
-static int engine_step(lua_State *L) {
-  kx_engine *engine = to_engine(L);
-  lua_Number budget = luaL_optnumber(L, 2, 0.001);
+/* Pushes an array of the events that are to be told, or nil, and whether bytes moved; only the engine is
+   on the stack. */
+static int push_events(lua_State *L, kx_engine *engine) {
   kx_transfer *t;
   int count = 0;
   uint64_t moved = 0;
 
-  lua_settop(L, 1);
-  kx_engine_step(engine, to_ns(budget) + 1);
   kx_getuservalue(L, 1);
   if (!kx_engine_ended(engine)) lua_pushnil(L);
   else lua_newtable(L);
@@ -315,6 +312,27 @@ static int engine_step(lua_State *L) {
   }
   lua_pushboolean(L, moved > 0);
   return 2;
+}
+
+/* engine:step(seconds) → an array of events or nil, and whether bytes moved. */
+static int engine_step(lua_State *L) {
+  kx_engine *engine = to_engine(L);
+  lua_Number budget = luaL_optnumber(L, 2, 0.001);
+
+  lua_settop(L, 1);
+  kx_engine_step(engine, to_ns(budget) + 1);
+  return push_events(L, engine);
+}
+
+/* engine:settle(seconds) → the same for what already lies in the sockets: nothing is begun, waited for
+   or ended for being late. Before a cancel it finds the answer that has come. */
+static int engine_settle(lua_State *L) {
+  kx_engine *engine = to_engine(L);
+  lua_Number budget = luaL_optnumber(L, 2, 0.1);
+
+  lua_settop(L, 1);
+  kx_engine_settle(engine, to_ns(budget) + 1);
+  return push_events(L, engine);
 }
 
 /* engine:progress(id) → sent, total, received; nothing when the transfer is not under way. */
@@ -447,7 +465,7 @@ static int engine_close(lua_State *L) {
 void kx_lua_engine_type(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},
-      {"step", engine_step},         {"save", engine_save},
+      {"step", engine_step},         {"save", engine_save},   {"settle", engine_settle},
       {"progress", engine_progress}, {"cancel", engine_cancel}, {"check", engine_check},
       {"finish", engine_finish},     {"pollfd", engine_pollfd}, {"timeout", engine_timeout},
       {"alarm", engine_alarm},       {"wait", engine_wait},     {"forked", engine_forked},

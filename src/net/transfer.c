@@ -232,8 +232,9 @@ static CURLcode set_protocols(CURL *easy, int plain) {
 
 #define SET(option, value) failed |= (unsigned)curl_easy_setopt(t->easy, option, value)
 
-/* What all requests share; returns 0, or libcurl's codes of what it refused. */
-static unsigned set_common(kx_transfer *t, long left_ms) {
+/* What all requests share, but for the deadline, which is the engine's: libcurl would look at the clock
+   before it reads what has arrived. Returns 0, or libcurl's codes of what it refused. */
+static unsigned set_common(kx_transfer *t) {
   const kx_settings *set = t->settings;
   unsigned failed = (unsigned)set_protocols(t->easy, t->plain);
 
@@ -247,7 +248,6 @@ static unsigned set_common(kx_transfer *t, long left_ms) {
   SET(CURLOPT_SSL_VERIFYHOST, 2L);
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_CONNECTTIMEOUT_MS, set->connect_timeout_ms);
-  SET(CURLOPT_TIMEOUT_MS, left_ms);
   SET(CURLOPT_NOSIGNAL, set->no_signal ? 1L : 0L);
   SET(CURLOPT_PRIVATE, t);
   SET(CURLOPT_ERRORBUFFER, t->words);
@@ -312,11 +312,8 @@ static unsigned set_get(kx_transfer *t) {
 #undef SET
 
 int kx_transfer_prepare(kx_transfer *t) {
-  int64_t left = t->deadline == KX_NEVER ? 0 : (t->deadline - kx_now()) / 1000000 + 1;
-
-  if (left < 0) left = 1;
   t->easy = curl_easy_init();
-  if (t->easy && !set_common(t, (long)left) && !(t->body ? set_submit(t) : set_get(t))) return 0;
+  if (t->easy && !set_common(t) && !(t->body ? set_submit(t) : set_get(t))) return 0;
   kx_error_curl(&t->error, CURLE_FAILED_INIT, "libcurl refused an option, or memory ran out");
   return -1;
 }
@@ -350,9 +347,11 @@ void kx_transfer_end(kx_transfer *t, CURLcode code) {
 }
 
 int64_t kx_transfer_due(const kx_transfer *t) {
-  int64_t stall = t->active == KX_NEVER || t->settings->stall_ns == 0
-                      ? KX_NEVER
-                      : t->active + t->settings->stall_ns;
+  int64_t stall = t->settings->stall_ns;
+  uint64_t total;
 
-  return stall < t->deadline ? stall : t->deadline;
+  if (stall == 0 || t->active == KX_NEVER) return t->deadline;
+  /* The service may think about a whole edit for as long as the deadline lets it. */
+  if (t->body && kx_transfer_sent(t, &total) >= total) return t->deadline;
+  return t->active + stall < t->deadline ? t->active + stall : t->deadline;
 }
