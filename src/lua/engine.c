@@ -254,24 +254,36 @@ static void push_sink(lua_State *L, const kx_sink *sink) {
 }
 
 /* Pushes what came of a transfer: {id, kind, code, detail, status, sent, total, received, headers,
-   body, md5}; kind is absent after success, body is the answer's, or the error's. */
+   length_known, body, md5}; kind is absent after success, body is the answer's, or the error's. Of a
+   picture that was made to fit: {id, fitted, kind, code, detail, body}. */
 static void push_event(lua_State *L, const kx_transfer *t) {
   unsigned char digest[KX_DIGEST_MAX];
   uint64_t total, sent = kx_transfer_sent(t, &total);
   int i, good = t->status >= 200 && t->status < 300;
   size_t size;
 
-  lua_createtable(L, 0, 11);
+  lua_createtable(L, 0, 12);
   kx_lua_set_integer(L, "id", t->id);
   if (t->error.kind) {
     kx_lua_set_string(L, "kind", t->error.kind);
     kx_lua_set_string(L, "code", t->error.code);
     kx_lua_set_string(L, "detail", t->error.detail);
   }
+  if (t->fitted) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "fitted");
+    if (!t->error.kind) {
+      push_sink(L, t->sink);
+      lua_setfield(L, -2, "body");
+    }
+    return;
+  }
   if (t->status) kx_lua_set_integer(L, "status", (uint64_t)t->status);
   kx_lua_set_integer(L, "sent", sent);
   kx_lua_set_integer(L, "total", total);
   kx_lua_set_integer(L, "received", kx_sink_size(t->sink));
+  lua_pushboolean(L, t->length_known);
+  lua_setfield(L, -2, "length_known");
   lua_createtable(L, 0, KX_HEADERS);
   for (i = 0; i < KX_HEADERS; i++) kx_lua_set_string(L, kx_header_name((kx_header)i), t->values[i]);
   lua_setfield(L, -2, "headers");

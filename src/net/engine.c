@@ -251,7 +251,7 @@ uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture)
     }
   }
   task = kx_task_new(e->last_id + 1, fit, picture);
-  t = task ? kx_transfer_made(task->id) : NULL;
+  t = task ? kx_transfer_fitted(task->id) : NULL;
   if (!t) {
     kx_task_free(task);
     errno = ENOMEM;
