@@ -51,7 +51,17 @@ jpeg_libs := $(if $(filter yes,$(LIBJPEG)),$(call pkg,--libs,libjpeg))
 jpeg_cflags := $(if $(jpeg_libs),-DKX_LIBJPEG $(call pkg,--cflags,libjpeg))
 jpeg = $(B)/jpeg-$(if $(jpeg_libs),libjpeg,stb)
 
+# What makes an overflow harder to use, where the compiler has it. The sanitizers see more themselves.
+accepts = $(shell echo 'int nothing;' | \
+  $(CC) -Werror -O2 $(1) -include string.h -x c -c -o /dev/null - 2>/dev/null && echo $(1))
+hardened := $(if $(filter asan tsan fuzz coverage valgrind,$(VARIANT)),,$(strip \
+  $(foreach flag,-fstack-protector-strong -fstack-clash-protection -fcf-protection,\
+  $(call accepts,$(flag))) $(if $(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS)),,\
+  $(if $(filter -O1 -O2 -O3 -Os -Ofast,$(CFLAGS)),$(firstword \
+  $(foreach level,3 2,$(call accepts,-D_FORTIFY_SOURCE=$(level))))))))
+
 compile = $(CC) -std=c99 -Isrc $(warnings) $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
+  $(hardened) \
   $(extra_flags) $(CPPFLAGS) $(LUA_CFLAGS) $(call pkg,--cflags,libcurl libcrypto zlib) $(jpeg_cflags) \
   $(STB_INCDIR:%=-isystem %)
 
@@ -87,7 +97,7 @@ starved = malloc calloc realloc free strdup strndup opendir closedir pthread_cre
   HMAC curl_easy_init curl_easy_cleanup curl_easy_setopt curl_multi_init curl_multi_cleanup \
   curl_multi_setopt curl_multi_add_handle curl_slist_append curl_url curl_url_cleanup \
   curl_url_set curl_url_get open64 openat64 fcntl64 write pread64 fstat64 fstatat64 flock fsync \
-  ftruncate64 lseek64 renameat pipe epoll_create1 epoll_ctl timerfd_create socket bind listen \
+  ftruncate64 lseek64 renameat renameat2 linkat pipe2 epoll_create1 epoll_ctl timerfd_create socket bind listen \
   getsockname
 
 starved: $(B)/starved/kontext/core.so ; @:

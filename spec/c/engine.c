@@ -99,8 +99,9 @@ static void test_due(kx_engine *engine) {
   CHECK("and then nothing is", !KX_EPOLL || kx_engine_due(engine) == KX_NEVER);
 }
 
-/* Reads all that comes on any connection, and answers nothing; ends with its parent at the latest. */
-static void swallow(int listener) {
+/* Reads all that comes on any connection, and answers nothing, or this as soon as something came; ends
+   with its parent at the latest. */
+static void swallow(int listener, const char *answer) {
   static char bytes[262144];
   struct pollfd fds[32] = {{listener, POLLIN, 0}};
   nfds_t count = 1, i;
@@ -109,7 +110,9 @@ static void swallow(int listener) {
   while (getppid() == parent) {
     (void)poll(fds, count, 100);
     for (i = 1; i < count; i++) {
-      if (fds[i].revents && read(fds[i].fd, bytes, sizeof bytes) <= 0) fds[i].events = 0;
+      if (!fds[i].revents) continue;
+      if (read(fds[i].fd, bytes, sizeof bytes) <= 0) fds[i].events = 0;
+      else if (answer && write(fds[i].fd, answer, strlen(answer)) < 0) fds[i].events = 0;
     }
     if ((fds[0].revents & POLLIN) && count < 32) {
       fds[count].fd = accept(listener, NULL, NULL);
@@ -119,7 +122,7 @@ static void swallow(int listener) {
 }
 
 /* Starts a server that swallows; returns its process, and its URL in `url`. */
-static pid_t serve(char *url, size_t room) {
+static pid_t serve(char *url, size_t room, const char *answer) {
   struct sockaddr_in address;
   socklen_t size = sizeof address;
   int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -133,7 +136,7 @@ static pid_t serve(char *url, size_t room) {
   snprintf(url, room, "http://127.0.0.1:%d/", ntohs(address.sin_port));
   child = fork();
   if (child == 0) {
-    swallow(listener);
+    swallow(listener, answer);
     _exit(0);
   }
   close(listener);
@@ -183,7 +186,7 @@ static int begun_at_first_end(kx_engine *engine, const char *url, int count, siz
 
 static void test_turns(kx_engine *engine) {
   char url[64];
-  pid_t server = serve(url, sizeof url);
+  pid_t server = serve(url, sizeof url, NULL);
   int small = begun_at_first_end(engine, url, 24, 100000, 0);
   int large = begun_at_first_end(engine, url, 3, 4000000, 2000);
 
@@ -191,6 +194,126 @@ static void test_turns(kx_engine *engine) {
   CHECK("but keeps nobody waiting for long where steps are few", large == 3);
   kill(server, SIGKILL);
   waitpid(server, NULL, 0);
+}
+
+/* Begins a request, with a small body or none; returns its id. */
+static uint64_t ask(kx_engine *engine, const char *url, int upload, int64_t deadline) {
+  kx_piece piece = {KX_TEXT, "{}", 2, NULL};
+  kx_request request;
+  size_t which;
+  uint64_t id;
+
+  memset(&request, 0, sizeof request);
+  request.url = url;
+  request.deadline = deadline;
+  request.plain = request.direct = 1;
+  if (upload) request.body = kx_body_new(&piece, 1, &which);
+  request.sink = kx_sink_memory(1024);
+  id = kx_engine_start(engine, &request, 0);
+  if (!id) abort();
+  return id;
+}
+
+/* Steps until the request is under way and its body has gone out, for ten seconds at most. */
+static void send_whole(kx_engine *engine) {
+  int64_t limit = kx_now() + 10 * SECOND;
+
+  while (kx_now() < limit) {
+    const kx_transfer *t;
+    uint64_t total;
+    kx_engine_step(engine, SECOND / 1000);
+    t = kx_engine_active(engine);
+    if (t && t->active != KX_NEVER && (!t->body || kx_transfer_sent(t, &total) == total)) return;
+    if (kx_engine_ended(engine)) return;
+    kx_engine_wait(engine, kx_now() + SECOND / 100);
+  }
+  abort();
+}
+
+/* Steps until the only transfer has ended; returns the kind of its error, "none" for success, or
+   "pending" after so many nanoseconds. */
+static const char *outcome(kx_engine *engine, int64_t patience) {
+  int64_t limit = kx_now() + patience;
+  kx_transfer *t = kx_engine_ended(engine);
+  const char *kind;
+
+  while (!t && kx_now() < limit) {
+    kx_engine_wait(engine, limit);
+    kx_engine_step(engine, SECOND / 1000);
+    t = kx_engine_ended(engine);
+  }
+  if (!t) return "pending";
+  kind = t->error.kind ? t->error.kind : "none";
+  kx_engine_drop_ended(engine);
+  return kind;
+}
+
+static void test_time(void) {
+  static const char good[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+  char quick[64], silent[64];
+  pid_t answers = serve(quick, sizeof quick, good);
+  pid_t swallows = serve(silent, sizeof silent, NULL);
+  kx_settings settings;
+  kx_engine *engine;
+  uint64_t id;
+  int64_t begun;
+
+  memset(&settings, 0, sizeof settings);
+  settings.stall_ns = SECOND / 5;
+  engine = kx_engine_new(&settings);
+  if (!engine) abort();
+
+  ask(engine, quick, 1, KX_NEVER);
+  send_whole(engine);
+  usleep(600000);
+  kx_engine_step(engine, SECOND / 10);
+  CHECK("an answer that came while the host was busy is no stall",
+        !strcmp(outcome(engine, 0), "none"));
+  ask(engine, quick, 0, kx_now() + SECOND / 2);
+  send_whole(engine);
+  usleep(600000);
+  kx_engine_step(engine, SECOND / 10);
+  CHECK("nor is it late because the host looks after the deadline",
+        !strcmp(outcome(engine, 0), "none"));
+
+  id = ask(engine, silent, 1, KX_NEVER);
+  send_whole(engine);
+  CHECK("a service may think about a whole edit for longer than a stall",
+        !strcmp(outcome(engine, SECOND), "pending"));
+  kx_engine_cancel(engine, id);
+  begun = kx_now();
+  ask(engine, silent, 1, kx_now() + SECOND / 2);
+  CHECK("but not beyond the deadline", !strcmp(outcome(engine, 5 * SECOND), "timeout") &&
+        kx_now() - begun < 2 * SECOND);
+
+  begun = kx_now();
+  ask(engine, silent, 0, KX_NEVER);
+  CHECK("a poll that gets no answer stalls", !strcmp(outcome(engine, 5 * SECOND), "timeout") &&
+        kx_now() - begun < 2 * SECOND);
+  ask(engine, silent, 0, KX_NEVER);
+  send_whole(engine);
+  usleep(600000);
+  kx_engine_step(engine, SECOND / 10);
+  CHECK("time that nobody watched is no stall", !strcmp(outcome(engine, 0), "pending"));
+  CHECK("time that was watched is", !strcmp(outcome(engine, 5 * SECOND), "timeout"));
+
+  ask(engine, quick, 1, KX_NEVER);
+  send_whole(engine);
+  usleep(100000);
+  begun = kx_now();
+  kx_engine_settle(engine, SECOND / 10);
+  CHECK("what lies in the sockets is found before a cancel", !strcmp(outcome(engine, 0), "none"));
+  id = ask(engine, silent, 1, KX_NEVER);
+  send_whole(engine);
+  kx_engine_settle(engine, SECOND);
+  CHECK("without waiting for what does not", !strcmp(outcome(engine, 0), "pending") &&
+        kx_now() - begun < SECOND / 2);
+  kx_engine_cancel(engine, id);
+  kx_engine_free(engine);
+  kill(answers, SIGKILL);
+  kill(swallows, SIGKILL);
+  waitpid(answers, NULL, 0);
+  waitpid(swallows, NULL, 0);
 }
 
 /* Waits for the end of the worker's thread, which a leak checker cannot look into while it ends. */
@@ -218,6 +341,7 @@ int main(void) {
   test_cancel(engine);
   test_due(engine);
   test_turns(engine);
+  test_time();
   kx_engine_free(engine);
   kx_engine_free(NULL);
   settle();

@@ -254,24 +254,36 @@ static void push_sink(lua_State *L, const kx_sink *sink) {
 }
 
 /* Pushes what came of a transfer: {id, kind, code, detail, status, sent, total, received, headers,
-   body, md5}; kind is absent after success, body is the answer's, or the error's. */
+   length_known, body, md5}; kind is absent after success, body is the answer's, or the error's. Of a
+   picture that was made to fit: {id, fitted, kind, code, detail, body}. */
 static void push_event(lua_State *L, const kx_transfer *t) {
   unsigned char digest[KX_DIGEST_MAX];
   uint64_t total, sent = kx_transfer_sent(t, &total);
   int i, good = t->status >= 200 && t->status < 300;
   size_t size;
 
-  lua_createtable(L, 0, 11);
+  lua_createtable(L, 0, 12);
   kx_lua_set_integer(L, "id", t->id);
   if (t->error.kind) {
     kx_lua_set_string(L, "kind", t->error.kind);
     kx_lua_set_string(L, "code", t->error.code);
     kx_lua_set_string(L, "detail", t->error.detail);
   }
+  if (t->fitted) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "fitted");
+    if (!t->error.kind) {
+      push_sink(L, t->sink);
+      lua_setfield(L, -2, "body");
+    }
+    return;
+  }
   if (t->status) kx_lua_set_integer(L, "status", (uint64_t)t->status);
   kx_lua_set_integer(L, "sent", sent);
   kx_lua_set_integer(L, "total", total);
   kx_lua_set_integer(L, "received", kx_sink_size(t->sink));
+  lua_pushboolean(L, t->length_known);
+  lua_setfield(L, -2, "length_known");
   lua_createtable(L, 0, KX_HEADERS);
   for (i = 0; i < KX_HEADERS; i++) kx_lua_set_string(L, kx_header_name((kx_header)i), t->values[i]);
   lua_setfield(L, -2, "headers");
@@ -286,16 +298,13 @@ static void push_event(lua_State *L, const kx_transfer *t) {
   }
 }
 
-/* engine:step(seconds) → an array of events or nil, and whether bytes moved. */
-static int engine_step(lua_State *L) {
-  kx_engine *engine = to_engine(L);
-  lua_Number budget = luaL_optnumber(L, 2, 0.001);
+/* Pushes an array of the events that are to be told, or nil, and whether bytes moved; only the engine is
+   on the stack. */
+static int push_events(lua_State *L, kx_engine *engine) {
   kx_transfer *t;
   int count = 0;
   uint64_t moved = 0;
 
-  lua_settop(L, 1);
-  kx_engine_step(engine, to_ns(budget) + 1);
   kx_getuservalue(L, 1);
   if (!kx_engine_ended(engine)) lua_pushnil(L);
   else lua_newtable(L);
@@ -315,6 +324,27 @@ static int engine_step(lua_State *L) {
   }
   lua_pushboolean(L, moved > 0);
   return 2;
+}
+
+/* engine:step(seconds) → an array of events or nil, and whether bytes moved. */
+static int engine_step(lua_State *L) {
+  kx_engine *engine = to_engine(L);
+  lua_Number budget = luaL_optnumber(L, 2, 0.001);
+
+  lua_settop(L, 1);
+  kx_engine_step(engine, to_ns(budget) + 1);
+  return push_events(L, engine);
+}
+
+/* engine:settle(seconds) → the same for what already lies in the sockets: nothing is begun, waited for
+   or ended for being late. Before a cancel it finds the answer that has come. */
+static int engine_settle(lua_State *L) {
+  kx_engine *engine = to_engine(L);
+  lua_Number budget = luaL_optnumber(L, 2, 0.1);
+
+  lua_settop(L, 1);
+  kx_engine_settle(engine, to_ns(budget) + 1);
+  return push_events(L, engine);
 }
 
 /* engine:progress(id) → sent, total, received; nothing when the transfer is not under way. */
@@ -447,7 +477,7 @@ static int engine_close(lua_State *L) {
 void kx_lua_engine_type(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},
-      {"step", engine_step},         {"save", engine_save},
+      {"step", engine_step},         {"save", engine_save},   {"settle", engine_settle},
       {"progress", engine_progress}, {"cancel", engine_cancel}, {"check", engine_check},
       {"finish", engine_finish},     {"pollfd", engine_pollfd}, {"timeout", engine_timeout},
       {"alarm", engine_alarm},       {"wait", engine_wait},     {"forked", engine_forked},

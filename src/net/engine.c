@@ -17,6 +17,10 @@
 #define PATIENCE INT64_C(10000000) /* 10 ms: how long what is begun may keep the next waiting */
 #define CONNECTIONS 32L        /* over that, 24 uploads included, none is kept for the next poll */
 
+/* Ready sockets that are served before what seems late is judged: what already lies in them, some
+   megabytes, has arrived in time. Bounded, for an answer may be endless. */
+#define LATE_READS 256
+
 typedef struct list {
   kx_transfer *first, **end;
 } list;
@@ -33,7 +37,10 @@ struct kx_engine {
   kx_worker *worker; /* NULL before the first picture that is to fit */
   int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
   int64_t begun;                         /* when the last transfer was */
+  int64_t stepped;                       /* when the last step ended */
   int more;                              /* the last step left work behind */
+  int settling;                          /* only what is under way is done, and nothing judged late */
+  int late_reads;                        /* sockets that were served since something seemed late */
   int *sockets;                          /* open ones: a forked child has to close them */
   size_t socket_count, socket_room;
 };
@@ -152,6 +159,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
   e->settings.open_socket = on_open;
   e->settings.close_socket = on_close;
   e->process = getpid();
+  e->stepped = kx_now();
   e->curl_due = e->host_due = e->check_due = KX_NEVER;
   list_clear(&e->waiting);
   list_clear(&e->active);
@@ -243,7 +251,7 @@ uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture)
     }
   }
   task = kx_task_new(e->last_id + 1, fit, picture);
-  t = task ? kx_transfer_made(task->id) : NULL;
+  t = task ? kx_transfer_fitted(task->id) : NULL;
   if (!t) {
     kx_task_free(task);
     errno = ENOMEM;
@@ -294,13 +302,28 @@ static void end_transfer(kx_engine *e, kx_transfer *t, CURLcode code) {
   list_append(&e->ended, t);
 }
 
-/* Sees to it that the transfer's time-out is looked at when it may have come: what begins to move
-   after `now` cannot stall earlier than a stall's length from now. */
-static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
-  int64_t due = kx_transfer_due(t), stall = e->settings.stall_ns;
+/* Returns how much of the time between two steps counts towards a stall: a host that was stopped or
+   busy saw nothing of what its sockets did. So a stall takes some steps to be seen. */
+static int64_t watched_at_most(const kx_engine *e) { return e->settings.stall_ns / 4 + 1; }
 
-  if (stall > 0 && now + stall < due) due = now + stall;
+/* Sees to it that the transfer's time-out is looked at when it may have come, and that a host which
+   only waits makes the steps that a stall takes. */
+static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
+  int64_t due = kx_transfer_due(t);
+
+  if (e->settings.stall_ns > 0 && now + watched_at_most(e) < due) due = now + watched_at_most(e);
   if (due < e->check_due) e->check_due = due;
+}
+
+/* Takes the time in which nobody watched the sockets off the transfers' stalls. */
+static void forgive_absence(kx_engine *e, int64_t now) {
+  int64_t unwatched = now - e->stepped - watched_at_most(e);
+  kx_transfer *t;
+
+  if (e->settings.stall_ns == 0 || unwatched <= 0) return;
+  for (t = e->active.first; t; t = t->next) {
+    if (t->active != KX_NEVER) t->active = t->active + unwatched < now ? t->active + unwatched : now;
+  }
 }
 
 /* Begins one waiting transfer: one by one, for 24 at once made a call of 2.2 ms. */
@@ -329,6 +352,7 @@ static void check_deadlines(kx_engine *e, int64_t now) {
   kx_transfer *t, *next;
 
   e->check_due = KX_NEVER;
+  e->late_reads = 0;
   for (t = e->active.first; t; t = next) {
     int64_t due = kx_transfer_due(t);
     next = t->next;
@@ -379,21 +403,27 @@ static void collect_fitted(kx_engine *e) {
 static int step_once(kx_engine *e, int64_t now) {
   static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
                               CURL_CSELECT_IN | CURL_CSELECT_OUT};
-  int fd, running;
+  int fd, running, late = !e->settling && e->check_due <= now;
+  int may_begin = !e->settling && e->waiting.first;
   unsigned what;
 
-  if (e->check_due <= now) check_deadlines(e, now);
+  if (late && e->late_reads >= LATE_READS) {
+    check_deadlines(e, now);
+    late = 0;
+  }
   if (e->curl_due <= now) {
     e->curl_due = KX_NEVER;
     curl_multi_socket_action(e->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-  } else if (e->waiting.first && now - e->begun > PATIENCE) {
+  } else if (may_begin && now - e->begun > PATIENCE) {
     begin_transfer(e);
   } else if (!kx_poller_next(e->poller, &fd, &what)) {
-    if (!e->waiting.first) return 0;
-    begin_transfer(e);
+    if (late) check_deadlines(e, now);
+    else if (may_begin) begin_transfer(e);
+    else return 0;
   } else if (e->worker && fd == kx_worker_fd(e->worker)) {
     collect_fitted(e);
   } else {
+    e->late_reads += late;
     curl_multi_socket_action(e->multi, fd, masks[what], &running);
   }
   collect_finished(e);
@@ -404,11 +434,21 @@ void kx_engine_step(kx_engine *e, int64_t budget) {
   int64_t now = kx_now(), end = now + budget;
 
   if (e->host_due <= now) e->host_due = KX_NEVER;
+  forgive_absence(e, now);
   e->more = 1;
   while (e->more && now < end) {
     e->more = step_once(e, now);
     now = kx_now();
   }
+  e->stepped = now;
+  kx_poller_alarm(e->poller, own_due(e));
+}
+
+void kx_engine_settle(kx_engine *e, int64_t budget) {
+  e->settling = 1;
+  kx_engine_step(e, budget);
+  e->settling = 0;
+  e->more = 1; /* what was left aside is looked at by the next step */
   kx_poller_alarm(e->poller, own_due(e));
 }
 

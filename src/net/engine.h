@@ -40,6 +40,10 @@ void kx_engine_cancel(kx_engine *engine, uint64_t id);
 /* Does what is due, for about `budget` nanoseconds; what is left keeps the descriptor readable. */
 void kx_engine_step(kx_engine *engine, int64_t budget);
 
+/* Reads what already lies in the sockets, for about `budget` nanoseconds at most: begins nothing, waits
+   for nothing, ends nothing for being late. Before a cancel it finds the answer that has come. */
+void kx_engine_settle(kx_engine *engine, int64_t budget);
+
 /* Returns the next transfer that has ended and was not dropped yet, or NULL. */
 kx_transfer *kx_engine_ended(kx_engine *engine);
 

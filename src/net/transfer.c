@@ -20,11 +20,19 @@
 #define KX_LIBCURL LIBCURL_VERSION_NUM
 #endif
 
-static const char *const header_names[KX_HEADERS] = {
-    "content-length", "content-md5", "content-range", "content-type",
-    "etag",           "location",    "retry-after"};
+/* What is kept of each: a longer value is cut, since whoever reads it may take long over it; half of a
+   URL would be another one, so that such a value is dropped. */
+static const struct header_row {
+  const char *name;
+  size_t most;
+  int whole;
+} header_rows[KX_HEADERS] = {
+    {"content-encoding", 64, 0}, {"content-length", 32, 0}, {"content-md5", 128, 0},
+    {"content-range", 64, 0},    {"content-type", 128, 0},  {"date", 64, 0},
+    {"etag", 256, 1},            {"location", 8192, 1},     {"retry-after", 64, 0},
+    {"transfer-encoding", 64, 0}};
 
-const char *kx_header_name(kx_header header) { return header_names[header]; }
+const char *kx_header_name(kx_header header) { return header_rows[header].name; }
 
 /* Notes why a callback is about to end the transfer: curl's code will only say that it did. */
 static void fail(kx_transfer *t, const char *kind, const char *code, const char *detail) {
@@ -118,12 +126,13 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data) {
 static void keep_header(kx_transfer *t, const char *line, size_t size) {
   const char *colon = (const char *)memchr(line, ':', size);
   const char *value, *c, *end = line + size;
+  size_t length;
   int i;
 
   if (!colon) return;
   for (i = 0; i < KX_HEADERS; i++) {
-    size_t length = strlen(header_names[i]);
-    if (length == (size_t)(colon - line) && !strncasecmp(line, header_names[i], length)) break;
+    length = strlen(header_rows[i].name);
+    if (length == (size_t)(colon - line) && !strncasecmp(line, header_rows[i].name, length)) break;
   }
   if (i == KX_HEADERS) return;
   for (value = colon + 1; value < end && (*value == ' ' || *value == '\t');) value++;
@@ -131,8 +140,11 @@ static void keep_header(kx_transfer *t, const char *line, size_t size) {
   for (c = value; c < end; c++) {
     if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) return; /* a lone CR, a NUL: nobody's good header */
   }
+  length = (size_t)(end - value);
+  if (length > header_rows[i].most && header_rows[i].whole) return;
+  if (length > header_rows[i].most) length = header_rows[i].most;
   free(t->values[i]);
-  t->values[i] = strndup(value, (size_t)(end - value));
+  t->values[i] = strndup(value, length);
 }
 
 static void forget_headers(kx_transfer *t) {
@@ -199,12 +211,12 @@ fail:
   return NULL;
 }
 
-kx_transfer *kx_transfer_made(uint64_t id) {
+kx_transfer *kx_transfer_fitted(uint64_t id) {
   kx_transfer *t = (kx_transfer *)calloc(1, sizeof *t);
 
   if (!t) return NULL;
   t->id = id;
-  t->status = 200;
+  t->fitted = 1;
   return t;
 }
 
@@ -232,8 +244,9 @@ static CURLcode set_protocols(CURL *easy, int plain) {
 
 #define SET(option, value) failed |= (unsigned)curl_easy_setopt(t->easy, option, value)
 
-/* What all requests share; returns 0, or libcurl's codes of what it refused. */
-static unsigned set_common(kx_transfer *t, long left_ms) {
+/* What all requests share, but for the deadline, which is the engine's: libcurl would look at the clock
+   before it reads what has arrived. Returns 0, or libcurl's codes of what it refused. */
+static unsigned set_common(kx_transfer *t) {
   const kx_settings *set = t->settings;
   unsigned failed = (unsigned)set_protocols(t->easy, t->plain);
 
@@ -247,7 +260,6 @@ static unsigned set_common(kx_transfer *t, long left_ms) {
   SET(CURLOPT_SSL_VERIFYHOST, 2L);
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_CONNECTTIMEOUT_MS, set->connect_timeout_ms);
-  SET(CURLOPT_TIMEOUT_MS, left_ms);
   SET(CURLOPT_NOSIGNAL, set->no_signal ? 1L : 0L);
   SET(CURLOPT_PRIVATE, t);
   SET(CURLOPT_ERRORBUFFER, t->words);
@@ -312,11 +324,8 @@ static unsigned set_get(kx_transfer *t) {
 #undef SET
 
 int kx_transfer_prepare(kx_transfer *t) {
-  int64_t left = t->deadline == KX_NEVER ? 0 : (t->deadline - kx_now()) / 1000000 + 1;
-
-  if (left < 0) left = 1;
   t->easy = curl_easy_init();
-  if (t->easy && !set_common(t, (long)left) && !(t->body ? set_submit(t) : set_get(t))) return 0;
+  if (t->easy && !set_common(t) && !(t->body ? set_submit(t) : set_get(t))) return 0;
   kx_error_curl(&t->error, CURLE_FAILED_INIT, "libcurl refused an option, or memory ran out");
   return -1;
 }
@@ -331,12 +340,26 @@ uint64_t kx_transfer_sent(const kx_transfer *t, uint64_t *total) {
   return sent > 0 ? (uint64_t)sent : 0;
 }
 
+/* Returns 1 when the answer ended where it said that it would: by its length, its last chunk or its
+   frame; 0 when the end of the connection was its end. */
+static int tells_its_length(const kx_transfer *t) {
+  curl_off_t length = -1;
+  long version = 0;
+
+  curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
+  return length >= 0 || version >= CURL_HTTP_VERSION_2_0 ||
+         (t->values[KX_TRANSFER_ENCODING] &&
+          !strncasecmp(t->values[KX_TRANSFER_ENCODING], "chunked", 7));
+}
+
 void kx_transfer_end(kx_transfer *t, CURLcode code) {
   uint64_t total;
 
   if (t->easy) {
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
     t->body_read = kx_transfer_sent(t, &total);
+    t->length_known = tells_its_length(t);
     curl_easy_cleanup(t->easy);
     t->easy = NULL;
   }
@@ -350,9 +373,11 @@ void kx_transfer_end(kx_transfer *t, CURLcode code) {
 }
 
 int64_t kx_transfer_due(const kx_transfer *t) {
-  int64_t stall = t->active == KX_NEVER || t->settings->stall_ns == 0
-                      ? KX_NEVER
-                      : t->active + t->settings->stall_ns;
+  int64_t stall = t->settings->stall_ns;
+  uint64_t total;
 
-  return stall < t->deadline ? stall : t->deadline;
+  if (stall == 0 || t->active == KX_NEVER) return t->deadline;
+  /* The service may think about a whole edit for as long as the deadline lets it. */
+  if (t->body && kx_transfer_sent(t, &total) >= total) return t->deadline;
+  return t->active + stall < t->deadline ? t->active + stall : t->deadline;
 }

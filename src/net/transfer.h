@@ -10,13 +10,16 @@
 
 /* The headers of an answer that are kept. */
 typedef enum {
+  KX_CONTENT_ENCODING,
   KX_CONTENT_LENGTH,
   KX_CONTENT_MD5,
   KX_CONTENT_RANGE,
   KX_CONTENT_TYPE,
+  KX_DATE,
   KX_ETAG,
   KX_LOCATION,
   KX_RETRY_AFTER,
+  KX_TRANSFER_ENCODING,
   KX_HEADERS
 } kx_header;
 
@@ -60,7 +63,9 @@ typedef struct kx_transfer {
   size_t header_bytes;
   char *values[KX_HEADERS];
   long status; /* HTTP; 0 before the answer */
+  int length_known; /* the answer said where it ends, so that a part of it is not taken for the whole */
   kx_error error;
+  int fitted;       /* no HTTP at all: a picture that was made to fit */
   int unwatched;    /* the poller could not take its socket */
   int failed_by_us; /* `error` says why a callback ended the transfer */
   int plain, direct, digest, hold;
@@ -71,9 +76,9 @@ typedef struct kx_transfer {
 /* Makes a transfer that owns the request's body and sink, also when it fails: then NULL. */
 kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *settings);
 
-/* Makes the transfer of what comes about without HTTP: it has status 200, and no sink yet; NULL
-   without memory. */
-kx_transfer *kx_transfer_made(uint64_t id);
+/* Makes what stands for a picture that the worker makes to fit, without HTTP and without a sink yet;
+   NULL without memory. */
+kx_transfer *kx_transfer_fitted(uint64_t id);
 
 /* Frees the transfer, which is in no multi handle any more; NULL is fine. */
 void kx_transfer_free(kx_transfer *transfer);

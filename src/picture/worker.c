@@ -138,6 +138,11 @@ static void *work(void *data) {
 
 /* Makes the pipe's ends close-on-exec and never blocking; returns 0 or an errno. */
 static int open_pipe(int ends[2]) {
+#if defined(__linux__) /* a child that is started between two calls would inherit it */
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) return 0;
+  ends[0] = ends[1] = -1;
+  return errno;
+#else
   int i;
 
   if (pipe(ends) != 0) {
@@ -150,6 +155,7 @@ static int open_pipe(int ends[2]) {
     }
   }
   return 0;
+#endif
 }
 
 /* Starts the thread, in which no signal of the host is handled; returns 0 or an errno. */
