@@ -104,13 +104,19 @@ function api.output_size(width, height)
   return best[1], best[2]
 end
 
+-- Reads a decimal number; before Lua 5.3 tonumber takes only the locale's own point.
+local function decimal(text)
+  local whole, fraction = (text or ""):match "^(%d+)%.?(%d*)$"
+  return whole and tonumber(whole .. fraction) / 10 ^ #fraction
+end
+
 --- Reads an aspect ratio such as "16:9" or "2.39:1".
 ---@param text string
 ---@return number? ratio width / height, or nil where it is no ratio from 3:7 to 7:3
 function api.parse_ratio(text)
   if #text > 32 then return nil end
   local width, height = text:match("^(%d+%.?%d*):(%d+%.?%d*)$")
-  width, height = tonumber(width), tonumber(height)
+  width, height = decimal(width), decimal(height)
   -- Multiplied, not divided: 3:7 and 9:21 are inside to the last bit.
   if not width or not height or height == 0 or width * 7 < height * 3 or width * 3 > height * 7 then
     return nil

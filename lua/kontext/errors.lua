@@ -46,8 +46,8 @@ local function clean_reasons(reasons, secrets)
 end
 
 --- Makes an error. Whatever the service or libcurl said goes through here: no key, no secret and
---- no signature can be printed with it, and nothing that moves a terminal. Texts are cut first: 4
---- KB of a message or a body are looked at.
+--- no signature can be printed with it, and nothing that moves a terminal. Texts are cut first:
+--- 4 KB of a message or a body are looked at.
 ---@param fields table the fields of kontext.Error
 ---@param secrets? string[] what must not be shown
 ---@return kontext.Error

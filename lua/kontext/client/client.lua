@@ -65,6 +65,7 @@ function client.new(given, on)
   end
   local code
   self.transport, message, code = transport.new(self.system, chosen, base)
+  self._engine = self.transport and self.transport.engine -- what the loop waits for
   if not self.transport then
     self:_break { kind = "internal", code = code, message = "the client cannot begin: " .. message }
   elseif chosen.journal then
@@ -99,9 +100,9 @@ end
 
 -- In a forked child: all ends here, and goes on in the parent.
 function Client:_leave_to_parent()
-  local engine = self.transport and self.transport.engine
-  if not engine or not engine:forked() then return end
+  if not self._engine or not self._engine:forked() then return end
   self.transport:close()
+  self._engine = nil
   self:_break { kind = "fork", message = "this process was forked from the one that made the "
     .. "client, where the edit goes on: make a client of its own here with kontext.new" }
   self._journal = nil
@@ -450,8 +451,7 @@ end
 ---@param when number
 function Client:schedule(when)
   if not self._queue:schedule(when) or self._working then return end -- a step ends with an alarm
-  local engine = self.transport and self.transport.engine
-  if engine then engine:alarm(when) end
+  if self._engine then self._engine:alarm(when) end
 end
 
 --- Something that on_progress shows has changed.
@@ -560,8 +560,7 @@ end
 
 -- Does what is due, for about `budget` seconds.
 function Client:_step(budget)
-  local engine = self.transport and self.transport.engine
-  if not engine then
+  if not self._engine then
     self:_notify_host()
     return self._open
   end
@@ -583,7 +582,7 @@ function Client:_step(budget)
     self._moved, self._shown = false, stop
   end
   self._working = false
-  if self.transport.engine then engine:alarm(self._queue:due(now)) end
+  if self._engine then self._engine:alarm(self._queue:due(now)) end
   self:_notify_host()
   self._stepping = false
   self._stepped = self._now()
@@ -606,8 +605,7 @@ function Client:poll(seconds)
     error("seconds must be a number, not " .. type(seconds), 2 + self._depth)
   end
   alive(self, 1)
-  local engine = self.transport and self.transport.engine
-  if seconds and engine and self._open > 0 then engine:wait(self._now() + seconds) end
+  if seconds and self._engine and self._open > 0 then self._engine:wait(self._now() + seconds) end
   return (self:_step(waiting_budget))
 end
 
@@ -615,16 +613,14 @@ end
 ---@return integer? descriptor nil where there is none: call `step` whenever `timeout` says
 function Client:pollfd()
   alive(self, 1)
-  local engine = self.transport and self.transport.engine
-  return engine and engine:pollfd()
+  return self._engine and self._engine:pollfd()
 end
 
 --- The same by the name that luasocket's select asks for.
 ---@return integer? descriptor
 function Client:getfd()
   alive(self, 1)
-  local engine = self.transport and self.transport.engine
-  return engine and engine:pollfd()
+  return self._engine and self._engine:pollfd()
 end
 
 --- Returns what the descriptor is to be watched for.
@@ -638,8 +634,7 @@ end
 ---@return number? seconds nil: not before the descriptor is readable
 function Client:timeout()
   alive(self, 1)
-  local engine = self.transport and self.transport.engine
-  return engine and engine:timeout()
+  return self._engine and self._engine:timeout()
 end
 
 --- Returns how `wait` waits: the option `loop`.
@@ -674,6 +669,7 @@ function Client:close()
     problem = problem or message
   until told
   if self.transport then self.transport:close() end
+  self._engine = nil
   if self._journal then self._journal:close() end
   self._journal = nil
   if problem then error(problem, 0) end

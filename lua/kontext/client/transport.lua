@@ -9,6 +9,7 @@ local transport = {}
 local keys = setmetatable({}, { __mode = "k" })
 
 local picture_cap = 64 * 1024 * 1024 -- bytes of a download; a picture of 1 MP has 1 to 3 MB
+local settle_seconds = 0.05 -- at the most, before a job is ended
 local made_up = "emulator" -- the key that an emulator on this machine gets
 
 ---@class kontext.Transport
@@ -285,7 +286,7 @@ end
 --- ended, an answer that has come is taken.
 function Transport:settle()
   if not self.engine then return end
-  local events = (self.engine.settle or self.engine.step)(self.engine, 0.001)
+  local events = self.engine:settle(settle_seconds)
   if events then deliver(self, events) end
 end
 
