@@ -12,7 +12,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void write_and_read(const kx_picture *picture) {
-  kx_bytes out = {NULL, 0, 0, (size_t)64 << 20, 0};
+  kx_buffer out = {NULL, 0, 0, (size_t)64 << 20, 0};
   kx_picture again;
   kx_image_info info;
   kx_source source;
@@ -24,11 +24,11 @@ static void write_and_read(const kx_picture *picture) {
   if (again.width != picture->width || again.height != picture->height) abort();
   if (memcmp(again.pixels, picture->pixels, n) != 0) abort();
   kx_picture_free(&again);
-  kx_bytes_free(&out);
+  kx_buffer_free(&out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  kx_bytes out = {NULL, 0, 0, (size_t)64 << 20, 0};
+  kx_buffer out = {NULL, 0, 0, (size_t)64 << 20, 0};
   kx_picture picture, small;
   kx_size least = {3, 2};
   kx_image_info info;
@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!kx_picture_orient(&small, info.orientation)) abort();
   kx_picture_flatten(&small);
   if (!kx_picture_write(&small, 90, &out)) abort();
-  kx_bytes_free(&out);
+  kx_buffer_free(&out);
   kx_picture_free(&small);
   kx_picture_free(&picture);
   return 0;

@@ -138,8 +138,8 @@ static void test_mark(void) {
   kx_body_free(body);
 }
 
-/* A file read to each place in a page: the same bytes, and one piece is shorter by a line where they
-   would all be copied slowly. */
+/* A file read to each place in a page: the same bytes, and one piece is shorter by a line where
+   they would all be copied slowly. */
 static void test_places(const char *image, size_t size) {
   static char expected[ROOM], got[ROOM], pages[65536 + 2 * 4096];
   char *page = pages + (4096 - (size_t)(uintptr_t)pages % 4096);

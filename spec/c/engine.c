@@ -1,5 +1,5 @@
-/* An engine's turns; and an engine and its worker in a forked child: they are let go of, and go on in
-   the parent. */
+/* An engine's turns; and an engine and its worker in a forked child: they are let go of, and go on
+   in the parent. */
 #include "config.h"
 
 #include "check.h"
@@ -99,8 +99,8 @@ static void test_due(kx_engine *engine) {
   CHECK("and then nothing is", !KX_EPOLL || kx_engine_due(engine) == KX_NEVER);
 }
 
-/* Reads all that comes on any connection, and answers nothing, or this as soon as something came; ends
-   with its parent at the latest. */
+/* Reads all that comes on any connection, and answers nothing, or this as soon as something came;
+   ends with its parent at the latest. */
 static void swallow(int listener, const char *answer) {
   static char bytes[262144];
   struct pollfd fds[32] = {{listener, POLLIN, 0}};
@@ -143,8 +143,9 @@ static pid_t serve(char *url, size_t room, const char *answer) {
   return child;
 }
 
-/* Uploads `count` times `size` bytes at once, in steps with a pause of so many microseconds; returns how
-   many have sent something when the first is sent whole, or -1 when none was within ten seconds. */
+/* Uploads `count` times `size` bytes at once, in steps with a pause of so many microseconds;
+   returns how many have sent something when the first is sent whole, or -1 when none was within ten
+   seconds. */
 static int begun_at_first_end(kx_engine *engine, const char *url, int count, size_t size,
                               useconds_t pause) {
   int64_t limit = kx_now() + 10 * SECOND;
@@ -162,7 +163,7 @@ static int begun_at_first_end(kx_engine *engine, const char *url, int count, siz
     request.headers = &no_wait;
     request.header_count = 1;
     request.deadline = KX_NEVER;
-    request.plain = request.direct = 1;
+    request.allow_http = request.no_proxy = 1;
     request.body = kx_body_new(&piece, 1, &which);
     request.sink = kx_sink_memory(1024);
     if (!kx_engine_start(engine, &request, 0)) abort();
@@ -206,7 +207,7 @@ static uint64_t ask(kx_engine *engine, const char *url, int upload, int64_t dead
   memset(&request, 0, sizeof request);
   request.url = url;
   request.deadline = deadline;
-  request.plain = request.direct = 1;
+  request.allow_http = request.no_proxy = 1;
   if (upload) request.body = kx_body_new(&piece, 1, &which);
   request.sink = kx_sink_memory(1024);
   id = kx_engine_start(engine, &request, 0);

@@ -18,12 +18,12 @@ static char folder[] = "/tmp/kontext-log-XXXXXX";
 static char path[64];
 
 /* Returns 1 when the log reads as this text. */
-static int reads(const kx_log *log, const char *text) {
+static int reads(const kx_journal_file *log, const char *text) {
   kx_sink *sink = kx_sink_memory(4096);
   kx_source source;
   int same;
 
-  same = kx_log_read(log, sink) == 0;
+  same = kx_journal_file_read(log, sink) == 0;
   kx_sink_source(sink, &source);
   same = same && source.size == strlen(text) && !memcmp(source.memory, text, strlen(text));
   kx_sink_free(sink);
@@ -43,9 +43,9 @@ static int other_opens(void) {
   pid_t child = fork();
 
   if (child == 0) {
-    kx_log *log = kx_log_open(path, 1);
+    kx_journal_file *log = kx_journal_file_open(path, 1);
     int error = log ? 0 : errno;
-    kx_log_close(log);
+    kx_journal_file_close(log);
     _exit(error);
   }
   if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) abort();
@@ -53,111 +53,115 @@ static int other_opens(void) {
 }
 
 static void test_append(void) {
-  kx_log *log = kx_log_open(path, 1);
+  kx_journal_file *log = kx_journal_file_open(path, 1);
   struct stat st;
 
   CHECK("a log is made where there is none", log != NULL);
   CHECK("nobody else may read it", stat(path, &st) == 0 && (st.st_mode & 0777) == 0600);
   CHECK("it is empty", reads(log, ""));
-  CHECK("lines are appended", kx_log_append(log, "one\n", 4, 1) == 0 &&
-        kx_log_append(log, "two\n", 4, 0) == 0 && reads(log, "one\ntwo\n"));
-  kx_log_close(log);
-  log = kx_log_open(path, 1);
-  CHECK("behind those of before", kx_log_append(log, "three\n", 6, 1) == 0 &&
+  CHECK("lines are appended", kx_journal_file_append(log, "one\n", 4, 1) == 0 &&
+        kx_journal_file_append(log, "two\n", 4, 0) == 0 && reads(log, "one\ntwo\n"));
+  kx_journal_file_close(log);
+  log = kx_journal_file_open(path, 1);
+  CHECK("behind those of before", kx_journal_file_append(log, "three\n", 6, 1) == 0 &&
         reads(log, "one\ntwo\nthree\n"));
-  kx_log_close(log);
-  kx_log_close(NULL);
+  kx_journal_file_close(log);
+  kx_journal_file_close(NULL);
 }
 
 static void test_torn(void) {
-  kx_log *log;
+  kx_journal_file *log;
 
   put("one\ntw");
-  log = kx_log_open(path, 1);
+  log = kx_journal_file_open(path, 1);
   CHECK("a torn line is read as it is", reads(log, "one\ntw"));
-  CHECK("and the next begins a line of its own", kx_log_append(log, "three\n", 6, 1) == 0 &&
+  CHECK("and the next begins a line of its own",
+        kx_journal_file_append(log, "three\n", 6, 1) == 0 &&
         reads(log, "one\ntw\nthree\n"));
-  CHECK("once", kx_log_append(log, "four\n", 5, 1) == 0 && reads(log, "one\ntw\nthree\nfour\n"));
-  kx_log_close(log);
+  CHECK("once", kx_journal_file_append(log, "four\n", 5, 1) == 0 &&
+        reads(log, "one\ntw\nthree\nfour\n"));
+  kx_journal_file_close(log);
 }
 
 static void test_full(void) {
   struct rlimit old, tight;
-  kx_log *log;
+  kx_journal_file *log;
 
   put("one\n");
-  log = kx_log_open(path, 1);
+  log = kx_journal_file_open(path, 1);
   signal(SIGXFSZ, SIG_IGN);
   if (getrlimit(RLIMIT_FSIZE, &old) != 0) abort();
   tight = old;
   tight.rlim_cur = 6;
   if (setrlimit(RLIMIT_FSIZE, &tight) != 0) abort();
-  CHECK("what does not fit is an error", kx_log_append(log, "two\n", 4, 1) == EFBIG);
+  CHECK("what does not fit is an error", kx_journal_file_append(log, "two\n", 4, 1) == EFBIG);
   if (setrlimit(RLIMIT_FSIZE, &old) != 0) abort();
   CHECK("and leaves no half of a line", reads(log, "one\n"));
-  CHECK("nor a gap", kx_log_append(log, "two\n", 4, 1) == 0 && reads(log, "one\ntwo\n"));
-  kx_log_close(log);
+  CHECK("nor a gap", kx_journal_file_append(log, "two\n", 4, 1) == 0 && reads(log, "one\ntwo\n"));
+  kx_journal_file_close(log);
 }
 
 static void test_lock(void) {
-  kx_log *log;
+  kx_journal_file *log;
 
   put("one\n");
-  log = kx_log_open(path, 1);
+  log = kx_journal_file_open(path, 1);
   CHECK("no other process gets a log that is held", other_opens() == EWOULDBLOCK);
-  CHECK("nor the same one twice", !kx_log_open(path, 1) && errno == EWOULDBLOCK);
-  CHECK("it is replaced whole", kx_log_replace(log, "two\n", 4) == 0 && reads(log, "two\n"));
+  CHECK("nor the same one twice", !kx_journal_file_open(path, 1) && errno == EWOULDBLOCK);
+  CHECK("it is replaced whole", kx_journal_file_replace(log, "two\n", 4) == 0 &&
+        reads(log, "two\n"));
   CHECK("and still held", other_opens() == EWOULDBLOCK);
-  CHECK("and appended to", kx_log_append(log, "three\n", 6, 1) == 0 && reads(log, "two\nthree\n"));
-  kx_log_close(log);
+  CHECK("and appended to", kx_journal_file_append(log, "three\n", 6, 1) == 0 &&
+        reads(log, "two\nthree\n"));
+  kx_journal_file_close(log);
   CHECK("closed it is free", other_opens() == 0);
-  log = kx_log_open(path, 1);
+  log = kx_journal_file_open(path, 1);
   CHECK("and is the new one", reads(log, "two\nthree\n"));
-  kx_log_close(log);
+  kx_journal_file_close(log);
 }
 
 static void test_in_place(void) {
   struct stat st;
   char moved[80];
-  kx_log *log;
+  kx_journal_file *log;
 
   unlink(path);
-  CHECK("without leave no log is made", !kx_log_open(path, 0) && errno == ENOENT);
+  CHECK("without leave no log is made", !kx_journal_file_open(path, 0) && errno == ENOENT);
   CHECK("nor a file", access(path, F_OK) != 0);
   put("one\n");
-  log = kx_log_open(path, 0);
-  CHECK("one that is there is opened", log && kx_log_in_place(log));
+  log = kx_journal_file_open(path, 0);
+  CHECK("one that is there is opened", log && kx_journal_file_in_place(log));
   if (chmod(path, 0400) != 0) abort();
-  CHECK("its permissions stay when it is replaced", kx_log_replace(log, "two\n", 4) == 0 &&
-        stat(path, &st) == 0 && (st.st_mode & 0777) == 0400 && kx_log_in_place(log));
+  CHECK("its permissions stay when it is replaced", kx_journal_file_replace(log, "two\n", 4) == 0 &&
+        stat(path, &st) == 0 && (st.st_mode & 0777) == 0400 && kx_journal_file_in_place(log));
   snprintf(moved, sizeof moved, "%s-moved", path);
   if (rename(path, moved) != 0) abort();
-  CHECK("one that was renamed is noticed", !kx_log_in_place(log));
+  CHECK("one that was renamed is noticed", !kx_journal_file_in_place(log));
   put("another's\n");
-  CHECK("so is another in its place", !kx_log_in_place(log));
+  CHECK("so is another in its place", !kx_journal_file_in_place(log));
   if (rename(moved, path) != 0) abort();
-  CHECK("and its return", kx_log_in_place(log));
+  CHECK("and its return", kx_journal_file_in_place(log));
   unlink(path);
-  CHECK("and its end", !kx_log_in_place(log));
-  kx_log_close(log);
+  CHECK("and its end", !kx_journal_file_in_place(log));
+  kx_journal_file_close(log);
 }
 
 static void test_refused(void) {
   kx_sink *small = kx_sink_memory(2);
-  kx_log *log;
+  kx_journal_file *log;
 
   put("one\n");
-  log = kx_log_open(path, 1);
-  CHECK("a log beyond the reader's cap is an error", kx_log_read(log, small) == EFBIG);
+  log = kx_journal_file_open(path, 1);
+  CHECK("a log beyond the reader's cap is an error", kx_journal_file_read(log, small) == EFBIG);
   kx_sink_free(small);
-  kx_log_close(log);
+  kx_journal_file_close(log);
   unlink(path);
-  CHECK("a folder is no log", !kx_log_open("/tmp", 1) && errno == EISDIR);
-  CHECK("nor a device", !kx_log_open("/dev/full", 1) && errno == ENOTSUP);
+  CHECK("a folder is no log", !kx_journal_file_open("/tmp", 1) && errno == EISDIR);
+  CHECK("nor a device", !kx_journal_file_open("/dev/full", 1) && errno == ENOTSUP);
   if (mkfifo(path, 0600) != 0) abort();
-  CHECK("nor a FIFO, and nobody waits for it", !kx_log_open(path, 1) && errno == ENOTSUP);
+  CHECK("nor a FIFO, and nobody waits for it", !kx_journal_file_open(path, 1) && errno == ENOTSUP);
   unlink(path);
-  CHECK("there must be a folder", !kx_log_open("/no/such/log", 1) && errno == ENOENT);
+  CHECK("there must be a folder", !kx_journal_file_open("/no/such/log", 1) && errno == ENOENT);
 }
 
 int main(void) {

@@ -31,16 +31,16 @@ KX_EXPORT void *malloc(size_t size) {
 
 /* Returns 1 when a cap of that many bytes is kept, and told exactly where it is too low. */
 static int keeps(const unsigned char *pixels, int channels, size_t cap, size_t whole) {
-  kx_bytes out = {NULL, 0, 0, cap, 0};
+  kx_buffer out = {NULL, 0, 0, cap, 0};
   int written = kx_png_write(pixels, WIDTH, HEIGHT, channels, &out), kept;
 
   kept = out.size <= cap && out.room <= cap &&
          (cap < whole ? !written && out.error == EFBIG : written && out.size == whole);
-  kx_bytes_free(&out);
+  kx_buffer_free(&out);
   return kept;
 }
 
-static int comes_back(const unsigned char *pixels, int channels, const kx_bytes *out) {
+static int comes_back(const unsigned char *pixels, int channels, const kx_buffer *out) {
   kx_picture picture;
   kx_image_info info;
   kx_source source;
@@ -55,13 +55,13 @@ static int comes_back(const unsigned char *pixels, int channels, const kx_bytes 
 }
 
 static int tells_of_no_memory(const unsigned char *pixels, int channels) {
-  kx_bytes out = {NULL, 0, 0, (size_t)1 << 20, 0};
+  kx_buffer out = {NULL, 0, 0, (size_t)1 << 20, 0};
   int written;
 
   malloc_fails = 1;
   written = kx_png_write(pixels, WIDTH, HEIGHT, channels, &out);
   malloc_fails = 0;
-  kx_bytes_free(&out);
+  kx_buffer_free(&out);
   out.error = 0;
   return !written;
 }
@@ -77,7 +77,7 @@ int main(void) {
     pixels[i] = (unsigned char)(i < sizeof pixels / 2 ? i / 90 : state >> 16);
   }
   for (channels = 3; channels <= 4; channels++) {
-    kx_bytes out = {NULL, 0, 0, (size_t)1 << 20, 0};
+    kx_buffer out = {NULL, 0, 0, (size_t)1 << 20, 0};
     int good = kx_png_write(pixels, WIDTH, HEIGHT, channels, &out);
     if (good && comes_back(pixels, channels, &out)) passed++;
     else failed++, printf("a PNG of %d channels does not come back\n", channels);
@@ -86,7 +86,7 @@ int main(void) {
     }
     if (good) passed++;
     else failed++, printf("a PNG of %d channels breaks a cap below %zu\n", channels, cap);
-    kx_bytes_free(&out);
+    kx_buffer_free(&out);
     if (tells_of_no_memory(pixels, channels)) passed++;
     else failed++, printf("a PNG of %d channels hides that memory ran out\n", channels);
   }

@@ -1,4 +1,5 @@
-/* A poller tells what is ready, in turn, and wakes when it must: with one descriptor and without. */
+/* A poller tells what is ready, in turn, and wakes when it must: with one descriptor and without.
+   */
 #include "config.h"
 
 #include "check.h"
@@ -10,7 +11,8 @@
 
 #define MS INT64_C(1000000)
 
-/* Returns 1 when the poller's descriptor is readable within `ms`; without one, as far as `expected`. */
+/* Returns 1 when the poller's descriptor is readable within `ms`; without one, as far as
+   `expected`. */
 static int readable(kx_poller *poller, int ms, int expected) {
   struct pollfd one;
 

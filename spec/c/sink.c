@@ -46,7 +46,8 @@ static void put(const char *name, const char *text) {
   close(fd);
 }
 
-/* Returns how many names a sink needs while its bytes come: none where a file can be without one. */
+/* Returns how many names a sink needs while its bytes come: none where a file can be without one.
+   */
 static int nameless(void) {
 #ifdef O_TMPFILE
   int fd = open(folder, O_TMPFILE | O_RDWR, 0600);
@@ -142,14 +143,18 @@ static void test_places(void) {
   unlink(other);
 
   CHECK("a folder is no file", !kx_sink_file(folder, 1, 0600, KX_REPLACE) && errno == EISDIR);
-  CHECK("nor a name that ends in one", !kx_sink_file("/tmp/", 1, 0600, KX_REPLACE) && errno == EISDIR);
+  CHECK("nor a name that ends in one", !kx_sink_file("/tmp/", 1, 0600, KX_REPLACE) &&
+        errno == EISDIR);
   CHECK("nor . and ..", !kx_sink_file("/tmp/..", 1, 0600, KX_REPLACE) && errno == EISDIR);
   CHECK("nor none", !kx_sink_file("", 1, 0600, KX_REPLACE) && errno == EISDIR);
-  CHECK("a device is not replaced", !kx_sink_file("/dev/full", 1, 0600, KX_REPLACE) && errno == ENOTSUP);
+  CHECK("a device is not replaced", !kx_sink_file("/dev/full", 1, 0600, KX_REPLACE) &&
+        errno == ENOTSUP);
   if (mkfifo(path, 0600) != 0) abort();
-  CHECK("nor a FIFO, and nobody waits for it", !kx_sink_file(path, 1, 0600, KX_REPLACE) && errno == ENOTSUP);
+  CHECK("nor a FIFO, and nobody waits for it", !kx_sink_file(path, 1, 0600, KX_REPLACE) &&
+        errno == ENOTSUP);
   unlink(path);
-  CHECK("there must be a folder", !kx_sink_file("/no/such/file", 1, 0600, KX_REPLACE) && errno == ENOENT);
+  CHECK("there must be a folder", !kx_sink_file("/no/such/file", 1, 0600, KX_REPLACE) &&
+        errno == ENOENT);
   CHECK("nothing stays behind", names() == 0);
 }
 

@@ -254,7 +254,7 @@ static int paint(kx_picture *picture, const kx_repaint_options *o, const char **
 }
 
 int kx_repaint(const kx_repaint_options *o, unsigned char **out, size_t *size, const char **why) {
-  kx_bytes encoded = {NULL, 0, 0, SIZE_MAX, 0};
+  kx_buffer encoded = {NULL, 0, 0, SIZE_MAX, 0};
   kx_picture picture;
 
   *why = "no memory";
@@ -264,7 +264,7 @@ int kx_repaint(const kx_repaint_options *o, unsigned char **out, size_t *size, c
   }
   if (!paint(&picture, o, why)) return 0;
   stamp(&picture, o->seed, o->label, o->label_size);
-  if (!kx_picture_write(&picture, o->png ? 0 : JPEG_QUALITY, &encoded)) kx_bytes_free(&encoded);
+  if (!kx_picture_write(&picture, o->png ? 0 : JPEG_QUALITY, &encoded)) kx_buffer_free(&encoded);
   kx_picture_free(&picture);
   *out = encoded.bytes;
   *size = encoded.size;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-unsigned char *kx_bytes_room(kx_bytes *b, size_t n) {
+unsigned char *kx_buffer_room(kx_buffer *b, size_t n) {
   if (!b->error && n > b->cap - b->size) b->error = EFBIG;
   if (b->error) return NULL;
   if (n > b->room - b->size || !b->bytes) {
@@ -25,8 +25,8 @@ unsigned char *kx_bytes_room(kx_bytes *b, size_t n) {
   return b->bytes + b->size;
 }
 
-int kx_bytes_add(kx_bytes *b, const void *bytes, size_t n) {
-  unsigned char *to = kx_bytes_room(b, n);
+int kx_buffer_add(kx_buffer *b, const void *bytes, size_t n) {
+  unsigned char *to = kx_buffer_room(b, n);
 
   if (!to) return 0;
   memcpy(to, bytes, n);
@@ -34,7 +34,7 @@ int kx_bytes_add(kx_bytes *b, const void *bytes, size_t n) {
   return 1;
 }
 
-void kx_bytes_free(kx_bytes *b) {
+void kx_buffer_free(kx_buffer *b) {
   free(b->bytes);
   b->bytes = NULL;
   b->size = b->room = 0;

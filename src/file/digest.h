@@ -27,7 +27,8 @@ size_t kx_digest_value(const kx_digest *digest, unsigned char to[KX_DIGEST_MAX])
 size_t kx_digest_of(kx_digest_kind kind, const void *bytes, size_t size,
                     unsigned char to[KX_DIGEST_MAX]);
 
-/* Writes the digest of all that the source has, piece by piece; returns its size, or 0 with errno. */
+/* Writes the digest of all that the source has, piece by piece; returns its size, or 0 with errno.
+   */
 size_t kx_digest_source(kx_digest_kind kind, const kx_source *source,
                         unsigned char to[KX_DIGEST_MAX]);
 

@@ -12,14 +12,14 @@
 
 #define MODE 0600 /* it holds polling URLs */
 
-struct kx_log {
+struct kx_journal_file {
   int fd;
   kx_place place;
 };
 
 /* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
    for a symbolic link, which the first compaction would cut off. */
-static int open_locked(kx_log *log, int create) {
+static int open_locked(kx_journal_file *log, int create) {
   struct stat opened;
   int error;
 
@@ -33,7 +33,7 @@ static int open_locked(kx_log *log, int create) {
   error = kx_lock(log->fd);
   if (error) return error;
   /* Between the open and the lock another process may have replaced it. */
-  if (!kx_log_in_place(log)) {
+  if (!kx_journal_file_in_place(log)) {
     close(log->fd);
     log->fd = -1;
     return EAGAIN;
@@ -42,8 +42,8 @@ static int open_locked(kx_log *log, int create) {
   return 0;
 }
 
-kx_log *kx_log_open(const char *path, int create) {
-  kx_log *log = (kx_log *)calloc(1, sizeof *log);
+kx_journal_file *kx_journal_file_open(const char *path, int create) {
+  kx_journal_file *log = (kx_journal_file *)calloc(1, sizeof *log);
   int error, attempt;
 
   if (!log) return NULL;
@@ -57,19 +57,19 @@ kx_log *kx_log_open(const char *path, int create) {
     if (!error) error = kx_sync_directory(log->place.directory); /* the name may be new */
   }
   if (!error) return log;
-  kx_log_close(log);
+  kx_journal_file_close(log);
   errno = error;
   return NULL;
 }
 
-void kx_log_close(kx_log *log) {
+void kx_journal_file_close(kx_journal_file *log) {
   if (!log) return;
   if (log->fd >= 0) close(log->fd);
   kx_place_close(&log->place);
   free(log);
 }
 
-int kx_log_read(const kx_log *log, kx_sink *sink) {
+int kx_journal_file_read(const kx_journal_file *log, kx_sink *sink) {
   char buffer[8192];
   off_t offset = 0;
   ssize_t n;
@@ -83,17 +83,19 @@ int kx_log_read(const kx_log *log, kx_sink *sink) {
   return 0;
 }
 
-int kx_log_in_place(const kx_log *log) { return kx_place_holds(&log->place, log->fd); }
+int kx_journal_file_in_place(const kx_journal_file *log) {
+  return kx_place_holds(&log->place, log->fd);
+}
 
-int kx_log_fd(const kx_log *log) { return log->fd; }
+int kx_journal_file_fd(const kx_journal_file *log) { return log->fd; }
 
-int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync) {
+int kx_journal_file_append(kx_journal_file *log, const void *bytes, size_t size, int sync) {
   int error = kx_append(log->fd, bytes, size);
 
   return error || !sync ? error : kx_sync(log->fd);
 }
 
-int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
+int kx_journal_file_replace(kx_journal_file *log, const void *bytes, size_t size) {
   kx_sink *sink = kx_sink_place(&log->place, UINT64_MAX, MODE);
   int fd, error;
 
@@ -105,7 +107,8 @@ int kx_log_replace(kx_log *log, const void *bytes, size_t size) {
   if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
   if (!error) error = kx_sink_finish(sink);
   kx_sink_free(sink);
-  /* The directory's sync may fail after the rename: what has the name is the journal from then on. */
+  /* The directory's sync may fail after the rename: what has the name is the journal from then on.
+     */
   if (fd < 0 || (error && !kx_place_holds(&log->place, fd))) {
     if (fd >= 0) close(fd);
     return error;

@@ -1,34 +1,34 @@
 /* A journal's file: lines appended whole and synced, read at the start, replaced by a shorter one;
    held against other processes by a lock. */
-#ifndef KX_LOG_H
-#define KX_LOG_H
+#ifndef KX_JOURNAL_FILE_H
+#define KX_JOURNAL_FILE_H
 
 #include "file/sink.h"
 
-typedef struct kx_log kx_log;
+typedef struct kx_journal_file kx_journal_file;
 
 /* Opens the file, or with `create` makes it (0600), and locks it; NULL with errno: EWOULDBLOCK when
    another process holds it, ENOLCK when the file system has no locks. */
-kx_log *kx_log_open(const char *path, int create);
+kx_journal_file *kx_journal_file_open(const char *path, int create);
 
 /* Unlocks and closes; NULL is fine. */
-void kx_log_close(kx_log *log);
+void kx_journal_file_close(kx_journal_file *log);
 
 /* Reads the whole file into a memory sink; returns 0 or an errno: EFBIG beyond the sink's cap. */
-int kx_log_read(const kx_log *log, kx_sink *sink);
+int kx_journal_file_read(const kx_journal_file *log, kx_sink *sink);
 
 /* Returns 1 while the name that was opened is still the open file's; 0 when the file was removed,
    renamed or replaced, so that another process would not find what is appended. */
-int kx_log_in_place(const kx_log *log);
+int kx_journal_file_in_place(const kx_journal_file *log);
 
 /* Returns the file's descriptor, which stays the log's. */
-int kx_log_fd(const kx_log *log);
+int kx_journal_file_fd(const kx_journal_file *log);
 
 /* Appends bytes, all or none, synced when `sync`; returns 0 or an errno. */
-int kx_log_append(kx_log *log, const void *bytes, size_t size, int sync);
+int kx_journal_file_append(kx_journal_file *log, const void *bytes, size_t size, int sync);
 
-/* Puts a new file with these bytes, its owner and permissions in its place, synced and locked; returns 0, or an errno: then
-   the log goes on with whichever file has the name. */
-int kx_log_replace(kx_log *log, const void *bytes, size_t size);
+/* Puts a new file with these bytes, its owner and permissions in its place, synced and locked;
+   returns 0, or an errno: then the log goes on with whichever file has the name. */
+int kx_journal_file_replace(kx_journal_file *log, const void *bytes, size_t size);
 
 #endif

@@ -59,7 +59,7 @@ int kx_lock(int fd) {
       errno != EINVAL) {
     return errno;
   }
-#ifdef F_OFD_SETLK /* bound to the open file as flock is: another close() in this process is no unlock */
+#ifdef F_OFD_SETLK /* the open file's, as flock is: another close() in this process is no unlock */
   {
     struct flock whole;
     memset(&whole, 0, sizeof whole);

@@ -1,6 +1,7 @@
-/* What files need beyond the system's calls: whole writes, and syncs that an interrupt does not end. */
-#ifndef KX_FILE_H
-#define KX_FILE_H
+/* What files need beyond the system's calls: whole writes, and syncs that an interrupt does not
+   end. */
+#ifndef KX_PLACE_H
+#define KX_PLACE_H
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -8,22 +9,23 @@
 /* Writes all bytes; returns 0 or an errno. */
 int kx_write_all(int fd, const void *bytes, size_t size);
 
-/* Appends a line to a file opened with O_APPEND, whole or not at all: what cannot be taken back is a
-   torn line, after which the next one begins on a line of its own. Returns 0 or an errno. */
+/* Appends a line to a file opened with O_APPEND, whole or not at all: what cannot be taken back is
+   a torn line, after which the next one begins on a line of its own. Returns 0 or an errno. */
 int kx_append(int fd, const void *line, size_t size);
 
 /* Syncs a file; returns 0 or an errno. */
 int kx_sync(int fd);
 
-/* Syncs a directory, for the names in it; returns 0, also where a file system cannot, or an errno. */
+/* Syncs a directory, for the names in it; returns 0, also where a file system cannot, or an errno.
+   */
 int kx_sync_directory(int fd);
 
-/* Locks the open file for this process alone, without waiting; returns 0 or an errno: EWOULDBLOCK when
-   another holds it, ENOLCK when the file system has no locks. Closing the file unlocks it. */
+/* Locks the open file for this process alone, without waiting; returns 0 or an errno: EWOULDBLOCK
+   when another holds it, ENOLCK when the file system has no locks. Closing the file unlocks it. */
 int kx_lock(int fd);
 
-/* Where a file stands: its directory, held open so that one that is swapped for another does not lead
-   the file astray, and its name in there. */
+/* Where a file stands: its directory, held open so that one that is swapped for another does not
+   lead the file astray, and its name in there. */
 typedef struct kx_place {
   int directory;
   char *name;
@@ -41,16 +43,16 @@ void kx_place_close(kx_place *place);
 /* Returns 1 when the open file is the one that has the place's name now, else 0. */
 int kx_place_holds(const kx_place *place, int fd);
 
-/* Creates an empty file that keeps the name from others; returns 0 or an errno: EEXIST when something
-   has the name already. */
+/* Creates an empty file that keeps the name from others; returns 0 or an errno: EEXIST when
+   something has the name already. */
 int kx_place_reserve(const char *path, mode_t mode);
 
 /* Removes a file that kx_place_reserve made and nobody has filled; returns 0, also when there is no
    such file, or an errno: EEXIST when the file has bytes. */
 int kx_place_release(const char *path);
 
-/* Opens and locks the empty regular file that has the place's name; returns its descriptor, or -1 with
-   errno: EEXIST when the file has bytes or another process is about to fill it. */
+/* Opens and locks the empty regular file that has the place's name; returns its descriptor, or -1
+   with errno: EEXIST when the file has bytes or another process is about to fill it. */
 int kx_place_open_reserved(const kx_place *place);
 
 #endif

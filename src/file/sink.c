@@ -105,8 +105,8 @@ static int create_hidden(kx_sink *sink, mode_t mode) {
   return error;
 }
 
-/* Creates a file without a name, which no kill leaves behind; returns 0, or -1 where the file system
-   or the system cannot give it one later. */
+/* Creates a file without a name, which no kill leaves behind; returns 0, or -1 where the file
+   system or the system cannot give it one later. */
 static int create_nameless(kx_sink *sink, mode_t mode) {
 #ifdef O_TMPFILE
   char link[LINK_MAX_SIZE];
@@ -123,7 +123,8 @@ static int create_nameless(kx_sink *sink, mode_t mode) {
   return -1;
 }
 
-/* Removes the hidden files that killed processes left in the folder: those that nobody has locked. */
+/* Removes the hidden files that killed processes left in the folder: those that nobody has locked.
+   */
 static void sweep(const kx_sink *sink) {
   int copy = openat(sink->place.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *names = copy < 0 ? NULL : fdopendir(copy);
@@ -288,8 +289,8 @@ static int give_hidden_name(kx_sink *sink) {
   return error;
 }
 
-/* Takes over the owner and the permissions of the file that is about to be replaced. Where the group
-   stays another, it gets no more than everybody had. */
+/* Takes over the owner and the permissions of the file that is about to be replaced. Where the
+   group stays another, it gets no more than everybody had. */
 static int take_over_mode(const kx_sink *sink) {
   struct stat old, own;
   mode_t mode;
@@ -304,14 +305,12 @@ static int take_over_mode(const kx_sink *sink) {
       fchown(sink->fd, old.st_uid, old.st_gid) != 0 && old.st_gid != own.st_gid) {
     mode &= (mode_t)(~070 | ((mode & 07) << 3));
   }
-  if ((own.st_mode & 0777) != mode) (void)fchmod(sink->fd, mode); /* some file systems have no modes */
+  if ((own.st_mode & 0777) != mode) (void)fchmod(sink->fd, mode); /* not everywhere */
   return 0;
 }
 
 /* Puts the file where nothing has the name; returns 0, or an errno: EEXIST when something has. */
 static int put_new(kx_sink *sink) {
-  int error;
-
   if (!sink->hidden[0]) return give_name(sink, sink->place.name);
 #ifdef RENAME_NOREPLACE
   if (renameat2(sink->place.directory, sink->hidden, sink->place.directory, sink->place.name,
@@ -322,14 +321,12 @@ static int put_new(kx_sink *sink) {
   if (errno != EINVAL && errno != ENOSYS) return errno;
 #endif
   /* A second name instead, which is never another file's. */
-  error = linkat(sink->place.directory, sink->hidden, sink->place.directory, sink->place.name, 0) != 0
-              ? errno
-              : 0;
-  if (!error) {
-    (void)unlinkat(sink->place.directory, sink->hidden, 0);
-    sink->hidden[0] = '\0';
+  if (linkat(sink->place.directory, sink->hidden, sink->place.directory, sink->place.name, 0)) {
+    return errno;
   }
-  return error;
+  (void)unlinkat(sink->place.directory, sink->hidden, 0);
+  sink->hidden[0] = '\0';
+  return 0;
 }
 
 /* Puts the file in the place of another; returns 0 or an errno. */

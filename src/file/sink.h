@@ -17,14 +17,15 @@ kx_sink *kx_sink_memory(size_t cap);
    nothing and what kx_place_reserve made, in which case kx_sink_finish may return EEXIST. */
 typedef enum { KX_REPLACE, KX_NO_REPLACE } kx_sink_way;
 
-/* Returns a sink that becomes the file `path` when it is finished, with the permissions `mode`. Until
-   then the bytes, `cap` at the most, are in a file of the same folder that has no name, or a hidden
-   one where the file system needs names. NULL with errno: ENOTSUP or EISDIR where something else than
-   a regular file or a link stands there; EEXIST for KX_NO_REPLACE where a file with bytes stands. */
+/* Returns a sink that becomes the file `path` when it is finished, with the permissions `mode`.
+   Until then the bytes, `cap` at the most, are in a file of the same folder that has no name, or a
+   hidden one where the file system needs names. NULL with errno: ENOTSUP or EISDIR where something
+   else than a regular file or a link stands there; EEXIST for KX_NO_REPLACE where a file with bytes
+   stands. */
 kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode, kx_sink_way way);
 
-/* Looks whether kx_sink_file and kx_sink_finish could put a file at `path`, and leaves nothing there;
-   returns 0 or an errno. */
+/* Looks whether kx_sink_file and kx_sink_finish could put a file at `path`, and leaves nothing
+   there; returns 0 or an errno. */
 int kx_sink_probe(const char *path, kx_sink_way way);
 
 /* The same for KX_REPLACE at a place that is open already, and stays so. */

@@ -27,7 +27,8 @@ void kx_source_memory(kx_source *source, const void *bytes, size_t size);
    ENOTSUP for what is neither file nor directory. */
 int kx_source_open(kx_source *source, const char *path);
 
-/* Reads up to `size` bytes at `offset`; returns how many (fewer only at the end), or -1 with errno. */
+/* Reads up to `size` bytes at `offset`; returns how many (fewer only at the end), or -1 with errno.
+   */
 ssize_t kx_source_read(const kx_source *source, uint64_t offset, void *buffer, size_t size);
 
 /* Returns 1 when the open file is no longer as it was at the open, else 0. */

@@ -74,8 +74,8 @@ int kx_lua_check(lua_State *L, const kx_source *source) {
 }
 
 /* core.check({path=} or {bytes=}, into) → {format, width, height, bytes, orientation, stamp}, which
-   is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read) and
-   a table of what is known. */
+   is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read)
+   and a table of what is known. */
 static int core_check(lua_State *L) {
   int into = lua_istable(L, 2) ? 2 : 0;
   const char *text;
@@ -258,7 +258,8 @@ static int core_file_info(lua_State *L) {
   return 1;
 }
 
-/* core.read(path) → the bytes of a regular file, or nil, message, code; a FIFO is not waited for. */
+/* core.read(path) → the bytes of a regular file, or nil, message, code; a FIFO is not waited for.
+   */
 static int core_read(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   void **guard = kx_lua_guard(L);
@@ -305,8 +306,8 @@ static int push_done(lua_State *L, int error, const char *path) {
   return 1;
 }
 
-/* core.save(path, bytes, "no_replace") → true, or nil, message, code: the file is the old one or the
-   new. */
+/* core.save(path, bytes, "no_replace") → true, or nil, message, code: the file is the old one or
+   the new. */
 static int core_save(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1), *bytes;
   size_t size;
@@ -323,8 +324,8 @@ static int core_save(lua_State *L) {
   return push_done(L, error, path);
 }
 
-/* core.can_save(path, "no_replace") → true, or nil, message, code: whether core.save could put a file
-   there now; leaves nothing there. */
+/* core.can_save(path, "no_replace") → true, or nil, message, code: whether core.save could put a
+   file there now; leaves nothing there. */
 static int core_can_save(lua_State *L) {
   size_t size;
   const char *path = luaL_checklstring(L, 1, &size);
@@ -334,8 +335,8 @@ static int core_can_save(lua_State *L) {
   return push_done(L, kx_sink_probe(path, way), path);
 }
 
-/* core.reserve(path) → true once an empty file keeps the name from others; false when something has it
-   already; or nil, message, code. */
+/* core.reserve(path) → true once an empty file keeps the name from others; false when something has
+   it already; or nil, message, code. */
 static int core_reserve(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1);
   int error = kx_place_reserve(path, 0666);
@@ -345,8 +346,8 @@ static int core_reserve(lua_State *L) {
   return 1;
 }
 
-/* core.release(path) → true once no empty file is there; false when the file has bytes, and stays; or
-   nil, message, code. */
+/* core.release(path) → true once no empty file is there; false when the file has bytes, and stays;
+   or nil, message, code. */
 static int core_release(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1);
   int error = kx_place_release(path);
@@ -356,8 +357,8 @@ static int core_release(lua_State *L) {
   return 1;
 }
 
-/* core.inflate(bytes, cap) → what a gzip, zlib or raw deflate body holds, also when it is cut short, at
-   most `cap` bytes; or nil. */
+/* core.inflate(bytes, cap) → what a gzip, zlib or raw deflate body holds, also when it is cut
+   short, at most `cap` bytes; or nil. */
 static int core_inflate(lua_State *L) {
   size_t size, cap, done;
   const char *bytes = luaL_checklstring(L, 1, &size);

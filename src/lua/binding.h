@@ -10,14 +10,14 @@
 void kx_lua_set_string(lua_State *L, const char *name, const char *value);
 void kx_lua_set_integer(lua_State *L, const char *name, uint64_t value);
 
-/* Returns a field of the table at `index`: a string, which the table keeps alive, or NULL where it is
-   absent; a number, or what it is otherwise; whether it is true. Raises on another type. */
+/* Returns a field of the table at `index`: a string, which the table keeps alive, or NULL where it
+   is absent; a number, or what it is otherwise; whether it is true. Raises on another type. */
 const char *kx_lua_string(lua_State *L, int index, const char *name);
 lua_Number kx_lua_number(lua_State *L, int index, const char *name, lua_Number otherwise);
 int kx_lua_boolean(lua_State *L, int index, const char *name);
 
-/* Reads the file or bytes that the table at `index` names as {path=} or {bytes=}; returns its kind as
-   in net/body.h, and the string. Raises on anything else. */
+/* Reads the file or bytes that the table at `index` names as {path=} or {bytes=}; returns its kind
+   as in net/body.h, and the string. Raises on anything else. */
 int kx_lua_source(lua_State *L, int index, const char **text, size_t *size);
 
 /* Returns the path that argument `index` is; raises on a NUL byte, behind which the system reads no
@@ -27,8 +27,8 @@ const char *kx_lua_check_path(lua_State *L, int index);
 /* Returns what may be replaced: argument `index` is "no_replace", or absent. */
 kx_sink_way kx_lua_check_way(lua_State *L, int index);
 
-/* Pushes the picture check of a source: a table, or nil, outcome and details; returns how many. What
-   the caller has opened would stay open when memory runs out. */
+/* Pushes the picture check of a source: a table, or nil, outcome and details; returns how many.
+   What the caller has opened would stay open when memory runs out. */
 int kx_lua_check(lua_State *L, const kx_source *source);
 
 /* Pushes nil, the message and the errno's name; returns 3. */

@@ -44,7 +44,7 @@ static void choose_trust(kx_settings *settings, const curl_version_info_data *cu
 
   settings->ca_file = ca_file;
   if (ca_file || !settings->tls || !openssl || curl->age < CURLVERSION_SEVENTH) return;
-  if (kx_trust_hashed(curl->capath)) settings->ca_path = curl->capath;
+  if (kx_ca_store_hashed(curl->capath)) settings->ca_path = curl->capath;
   else settings->ca_file = curl->cainfo;
 }
 
@@ -105,8 +105,8 @@ static void read_request(lua_State *L, kx_request *request, const char **headers
   request->headers = headers;
   request->header_count = read_headers(L, 2, headers);
   request->deadline = to_ns(kx_lua_number(L, 2, "deadline", HUGE_VAL));
-  request->plain = kx_lua_boolean(L, 2, "plain");
-  request->direct = kx_lua_boolean(L, 2, "direct");
+  request->allow_http = kx_lua_boolean(L, 2, "allow_http");
+  request->no_proxy = kx_lua_boolean(L, 2, "no_proxy");
 }
 
 /* Reads one piece of a body: a text, or {path=, stamp=} or {bytes=}. */
@@ -145,8 +145,8 @@ static const char *read_mark(lua_State *L, int *fd, size_t *size) {
   return line;
 }
 
-/* engine:edit{url=, headers=, pieces=, mark=, deadline=, plain=, direct=} → id, or nil, message,
-   code */
+/* engine:edit{url=, headers=, pieces=, mark=, deadline=, allow_http=, no_proxy=} → id, or nil,
+   message, code */
 static int engine_edit(lua_State *L) {
   kx_engine *engine = to_engine(L);
   const char *headers[HEADERS_MAX], *mark;
@@ -190,8 +190,8 @@ static int engine_edit(lua_State *L) {
   return 1;
 }
 
-/* engine:fetch{url=, headers=, cap=, deadline=, plain=, direct=, hold=, digest=, path=, no_replace=,
-   continue=} → id, or nil, message, code */
+/* engine:fetch{url=, headers=, cap=, deadline=, allow_http=, no_proxy=, hold=, digest=, path=,
+   no_replace=, continue=} → id, or nil, message, code */
 static int engine_fetch(lua_State *L) {
   kx_engine *engine = to_engine(L);
   const char *headers[HEADERS_MAX], *path;
@@ -254,8 +254,8 @@ static void push_sink(lua_State *L, const kx_sink *sink) {
 }
 
 /* Pushes what came of a transfer: {id, kind, code, detail, status, sent, total, received, headers,
-   length_known, body, md5}; kind is absent after success, body is the answer's, or the error's. Of a
-   picture that was made to fit: {id, fitted, kind, code, detail, body}. */
+   length_known, body, md5}; kind is absent after success, body is the answer's, or the error's. Of
+   a picture that was made to fit: {id, fitted, kind, code, detail, body}. */
 static void push_event(lua_State *L, const kx_transfer *t) {
   unsigned char digest[KX_DIGEST_MAX];
   uint64_t total, sent = kx_transfer_sent(t, &total);
@@ -288,7 +288,7 @@ static void push_event(lua_State *L, const kx_transfer *t) {
   for (i = 0; i < KX_HEADERS; i++) kx_lua_set_string(L, kx_header_name((kx_header)i), t->values[i]);
   lua_setfield(L, -2, "headers");
   if (!good || !t->hold) {
-    push_sink(L, good ? t->sink : t->note);
+    push_sink(L, good ? t->sink : t->error_body);
     lua_setfield(L, -2, "body");
   }
   size = t->hold ? kx_sink_digest_value(t->sink, digest) : 0;
@@ -298,8 +298,8 @@ static void push_event(lua_State *L, const kx_transfer *t) {
   }
 }
 
-/* Pushes an array of the events that are to be told, or nil, and whether bytes moved; only the engine is
-   on the stack. */
+/* Pushes an array of the events that are to be told, or nil, and whether bytes moved; only the
+   engine is on the stack. */
 static int push_events(lua_State *L, kx_engine *engine) {
   kx_transfer *t;
   int count = 0;
@@ -336,8 +336,8 @@ static int engine_step(lua_State *L) {
   return push_events(L, engine);
 }
 
-/* engine:settle(seconds) → the same for what already lies in the sockets: nothing is begun, waited for
-   or ended for being late. Before a cancel it finds the answer that has come. */
+/* engine:settle(seconds) → the same for what already lies in the sockets: nothing is begun, waited
+   for or ended for being late. Before a cancel it finds the answer that has come. */
 static int engine_settle(lua_State *L) {
   kx_engine *engine = to_engine(L);
   lua_Number budget = luaL_optnumber(L, 2, 0.1);
@@ -385,8 +385,8 @@ static int engine_check(lua_State *L) {
   return kx_lua_check(L, &source);
 }
 
-/* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message, code: then
-   the download is still held, for engine:save at another path and engine:cancel. */
+/* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message, code:
+   then the download is still held, for engine:save at another path and engine:cancel. */
 static int engine_finish(lua_State *L) {
   kx_engine *engine = to_engine(L);
   uint64_t id = (uint64_t)luaL_checknumber(L, 2);
@@ -407,8 +407,8 @@ static int engine_finish(lua_State *L) {
   return 1;
 }
 
-/* engine:save(id, path, "no_replace") → true once a copy of what a held download has brought is the file
-   `path`; or nil, message, code. The download stays held. */
+/* engine:save(id, path, "no_replace") → true once a copy of what a held download has brought is the
+   file `path`; or nil, message, code. The download stays held. */
 static int engine_save(lua_State *L) {
   kx_transfer *t = kx_engine_held(to_engine(L), (uint64_t)luaL_checknumber(L, 2));
   const char *path = kx_lua_check_path(L, 3);

@@ -1,4 +1,4 @@
-/* The binding of kx_log: a journal's file is a userdata. */
+/* The binding of kx_journal_file: a journal's file is a userdata. */
 #include "lua/binding.h"
 
 #include "file/journal_file.h"
@@ -9,21 +9,21 @@
 #define TYPE "kontext.log"
 
 typedef struct log_box {
-  kx_log *log;      /* NULL before it is opened and after close */
+  kx_journal_file *log;      /* NULL before it is opened and after close */
   kx_sink *content; /* of a read that is under way, or was when memory ran out */
 } log_box;
 
-static kx_log *to_log(lua_State *L, int index) {
+static kx_journal_file *to_log(lua_State *L, int index) {
   log_box *box = (log_box *)luaL_checkudata(L, index, TYPE);
 
   if (!box->log) luaL_error(L, "the journal is closed");
   return box->log;
 }
 
-int kx_lua_log_fd(lua_State *L, int index) { return kx_log_fd(to_log(L, index)); }
+int kx_lua_log_fd(lua_State *L, int index) { return kx_journal_file_fd(to_log(L, index)); }
 
-/* core.log(path, {create=}) → log, or nil, message, code; with create = false only a file that is there
-   is opened. */
+/* core.log(path, {create=}) → log, or nil, message, code; with create = false only a file that is
+   there is opened. */
 int kx_lua_log(lua_State *L) {
   size_t size;
   const char *path = luaL_checklstring(L, 1, &size);
@@ -42,27 +42,27 @@ int kx_lua_log(lua_State *L) {
   box->content = NULL;
   luaL_getmetatable(L, TYPE);
   lua_setmetatable(L, -2);
-  box->log = kx_log_open(path, create);
+  box->log = kx_journal_file_open(path, create);
   if (box->log) return 1;
   error = errno;
   kx_lua_failed(L, error, path);
   if (error != ENOLCK) return 3;
-  lua_pushfstring(L, "%s: its file system has no locks, so two processes could send one edit twice: "
-                  "keep the journal on a local disk", lua_tostring(L, -2));
+  lua_pushfstring(L, "%s: its file system has no locks, so two processes could send one edit "
+                  "twice: keep the journal on a local disk", lua_tostring(L, -2));
   lua_replace(L, -3);
   return 3;
 }
 
-/* log:in_place() → true while the journal's name is the open file's; false when the file was removed,
-   renamed or replaced. */
+/* log:in_place() → true while the journal's name is the open file's; false when the file was
+   removed, renamed or replaced. */
 static int log_in_place(lua_State *L) {
-  lua_pushboolean(L, kx_log_in_place(to_log(L, 1)));
+  lua_pushboolean(L, kx_journal_file_in_place(to_log(L, 1)));
   return 1;
 }
 
 /* log:read(cap) → all bytes, or nil, message, code. */
 static int log_read(lua_State *L) {
-  kx_log *log = to_log(L, 1);
+  kx_journal_file *log = to_log(L, 1);
   log_box *box = (log_box *)lua_touserdata(L, 1);
   size_t cap = (size_t)luaL_checknumber(L, 2);
   kx_source source;
@@ -70,7 +70,7 @@ static int log_read(lua_State *L) {
 
   kx_sink_free(box->content);
   box->content = kx_sink_memory(cap);
-  error = box->content ? kx_log_read(log, box->content) : ENOMEM;
+  error = box->content ? kx_journal_file_read(log, box->content) : ENOMEM;
   if (!error) {
     kx_sink_source(box->content, &source);
     lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
@@ -89,27 +89,27 @@ static int log_result(lua_State *L, int error) {
 
 /* log:append(bytes, sync) → true, or nil, message, code. */
 static int log_append(lua_State *L) {
-  kx_log *log = to_log(L, 1);
+  kx_journal_file *log = to_log(L, 1);
   size_t size;
   const char *bytes = luaL_checklstring(L, 2, &size);
 
-  return log_result(L, kx_log_append(log, bytes, size, lua_toboolean(L, 3)));
+  return log_result(L, kx_journal_file_append(log, bytes, size, lua_toboolean(L, 3)));
 }
 
 /* log:replace(bytes) → true, or nil, message, code. */
 static int log_replace(lua_State *L) {
-  kx_log *log = to_log(L, 1);
+  kx_journal_file *log = to_log(L, 1);
   size_t size;
   const char *bytes = luaL_checklstring(L, 2, &size);
 
-  return log_result(L, kx_log_replace(log, bytes, size));
+  return log_result(L, kx_journal_file_replace(log, bytes, size));
 }
 
 /* log:close(), and the collector's call. */
 static int log_close(lua_State *L) {
   log_box *box = (log_box *)luaL_checkudata(L, 1, TYPE);
 
-  kx_log_close(box->log);
+  kx_journal_file_close(box->log);
   kx_sink_free(box->content);
   box->log = NULL;
   box->content = NULL;

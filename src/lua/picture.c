@@ -15,7 +15,8 @@
 
 enum { RGB, JPEG, PNG };
 
-/* Makes `small` of what was decoded: scaled, upright, without alpha; returns 1, or 0 without memory. */
+/* Makes `small` of what was decoded: scaled, upright, without alpha; returns 1, or 0 without
+   memory. */
 static int make_small(kx_picture *small, const kx_picture *large, int orientation, int width,
                       int height) {
   int lying = orientation > 4;
@@ -26,15 +27,15 @@ static int make_small(kx_picture *small, const kx_picture *large, int orientatio
   return 1;
 }
 
-static int put(kx_bytes *out, const kx_picture *picture, int format) {
+static int put(kx_buffer *out, const kx_picture *picture, int format) {
   size_t area = (size_t)picture->width * (size_t)picture->height;
 
-  if (format == RGB) return kx_bytes_add(out, picture->pixels, area * 3);
+  if (format == RGB) return kx_buffer_add(out, picture->pixels, area * 3);
   return kx_picture_write(picture, format == PNG ? 0 : JPEG_QUALITY, out);
 }
 
 static kx_image_status thumbnail(const kx_source *source, int width, int height, int format,
-                                 kx_bytes *out) {
+                                 kx_buffer *out) {
   kx_picture large, small;
   kx_image_info info;
   kx_image_status status;
@@ -59,8 +60,8 @@ static int check_side(lua_State *L, int index) {
 }
 
 /* core.thumbnail({path=} or {bytes=}, width, height, format) → bytes, or nil, message. The whole
-   picture, upright, in exactly that size: as "jpeg", "png", or by default three bytes a pixel. Decodes
-   all of it: a second for 20 MP. */
+   picture, upright, in exactly that size: as "jpeg", "png", or by default three bytes a pixel.
+   Decodes all of it: a second for 20 MP. */
 int kx_lua_thumbnail(lua_State *L) {
   static const char *const formats[] = {"rgb", "jpeg", "png", NULL};
   const char *text;
@@ -70,7 +71,7 @@ int kx_lua_thumbnail(lua_State *L) {
   int format = luaL_checkoption(L, 4, "rgb", formats), error = 0, count = 1;
   kx_source source;
   kx_image_status status;
-  kx_bytes out;
+  kx_buffer out;
   void **guard = kx_lua_guard(L);
 
   memset(&out, 0, sizeof out);
@@ -88,7 +89,7 @@ int kx_lua_thumbnail(lua_State *L) {
     lua_pushfstring(L, "no small picture can be made of it (%s)", kx_image_status_name(status));
     count = 2;
   }
-  kx_bytes_free(&out);
+  kx_buffer_free(&out);
   *guard = NULL;
   return count;
 }

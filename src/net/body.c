@@ -137,7 +137,8 @@ static int copies_slowly(const char *to, uint64_t offset) {
   return up > 0 && up < LINE;
 }
 
-/* Codes bytes that are left in the image; returns how many characters it wrote, or -1 with errno. */
+/* Codes bytes that are left in the image; returns how many characters it wrote, or -1 with errno.
+   */
 static ssize_t read_image(kx_body *body, const body_part *part, char *buffer, size_t size) {
   size_t want = size / 4 * 3;
   unsigned char few[3], *bytes = few;

@@ -7,7 +7,8 @@
 
 typedef enum { KX_TEXT, KX_BYTES, KX_PATH } kx_piece_kind;
 
-/* A piece as its giver describes it: text to send as it is, an image's bytes, or an image's path. */
+/* A piece as its giver describes it: text to send as it is, an image's bytes, or an image's path.
+   */
 typedef struct kx_piece {
   kx_piece_kind kind;
   const char *text;

@@ -18,7 +18,7 @@ static int is_hash(const char *name) {
   return name[8] == '.' && isdigit((unsigned char)name[9]);
 }
 
-int kx_trust_hashed(const char *directory) {
+int kx_ca_store_hashed(const char *directory) {
   DIR *names = directory ? opendir(directory) : NULL;
   const struct dirent *entry;
   int found = 0, i;

@@ -39,7 +39,7 @@ struct kx_engine {
   int64_t begun;                         /* when the last transfer was */
   int64_t stepped;                       /* when the last step ended */
   int more;                              /* the last step left work behind */
-  int settling;                          /* only what is under way is done, and nothing judged late */
+  int settling;                          /* nothing is begun and nothing judged late */
   int late_reads;                        /* sockets that were served since something seemed late */
   int *sockets;                          /* open ones: a forked child has to close them */
   size_t socket_count, socket_room;
@@ -116,8 +116,8 @@ static int on_close(void *data, curl_socket_t fd) {
   return close(fd);
 }
 
-/* curl's CURLMOPT_SOCKETFUNCTION. A socket that cannot be watched ends its transfer, at the next look
-   at the time-outs: told of it, libcurl 7.88 ends all, and later reads what it has freed. */
+/* curl's CURLMOPT_SOCKETFUNCTION. A socket that cannot be watched ends its transfer, at the next
+   look at the time-outs: told of it, libcurl 7.88 ends all, and later reads what it has freed. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *of_socket) {
   static const unsigned masks[] = {0, KX_READ, KX_WRITE, KX_READ | KX_WRITE};
   kx_engine *e = (kx_engine *)data;
@@ -178,7 +178,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
       !curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer) &&
       !curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e) &&
       !curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS)) {
-    if (e->settings.tls) kx_warm(e->multi, &e->settings);
+    if (e->settings.tls) kx_tls_warmup(e->multi, &e->settings);
     return e;
   }
   kx_engine_free(e);
@@ -236,7 +236,7 @@ uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
 }
 
 uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture) {
-  kx_task *task;
+  kx_fit_job *task;
   kx_transfer *t;
   int error;
 
@@ -250,10 +250,10 @@ uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture)
       return 0;
     }
   }
-  task = kx_task_new(e->last_id + 1, fit, picture);
+  task = kx_fit_job_new(e->last_id + 1, fit, picture);
   t = task ? kx_transfer_fitted(task->id) : NULL;
   if (!t) {
-    kx_task_free(task);
+    kx_fit_job_free(task);
     errno = ENOMEM;
     return 0;
   }
@@ -322,7 +322,8 @@ static void forgive_absence(kx_engine *e, int64_t now) {
 
   if (e->settings.stall_ns == 0 || unwatched <= 0) return;
   for (t = e->active.first; t; t = t->next) {
-    if (t->active != KX_NEVER) t->active = t->active + unwatched < now ? t->active + unwatched : now;
+    if (t->active == KX_NEVER) continue;
+    t->active = t->active + unwatched < now ? t->active + unwatched : now;
   }
 }
 
@@ -386,20 +387,20 @@ static void collect_finished(kx_engine *e) {
 
 /* Moves the pictures that have been made to fit to the ended. */
 static void collect_fitted(kx_engine *e) {
-  kx_task *task;
+  kx_fit_job *task;
 
   while ((task = kx_worker_next(e->worker))) {
     kx_transfer *t = list_remove(&e->fitting, task->id);
     t->sink = task->out;
     t->error = task->error;
     task->out = NULL;
-    kx_task_free(task);
+    kx_fit_job_free(task);
     list_append(&e->ended, t);
   }
 }
 
-/* Does one thing that is due; returns 0 when there is none. What has begun goes first: 24 uploads that
-   begin together all end with the last. */
+/* Does one thing that is due; returns 0 when there is none. What has begun goes first: 24 uploads
+   that begin together all end with the last. */
 static int step_once(kx_engine *e, int64_t now) {
   static const int masks[] = {0, CURL_CSELECT_IN, CURL_CSELECT_OUT,
                               CURL_CSELECT_IN | CURL_CSELECT_OUT};

@@ -14,18 +14,20 @@ kx_engine *kx_engine_new(const kx_settings *settings);
 /* Ends all at once, without waiting for anything; in a forked child it closes descriptors only. */
 void kx_engine_free(kx_engine *engine);
 
-/* Returns 1 in a process that was forked from the engine's: nothing but kx_engine_free may follow. */
+/* Returns 1 in a process that was forked from the engine's: nothing but kx_engine_free may follow.
+   */
 int kx_engine_forked(const kx_engine *engine);
 
 /* Returns the id that the next request will have. */
 uint64_t kx_engine_next_id(const kx_engine *engine);
 
 /* Queues a request whose body and sink become the engine's; returns its id, or 0 without memory.
-   With `hold` the ended transfer stays until it is cancelled: its sink can be taken or gone on with. */
+   With `hold` the ended transfer stays until it is cancelled: its sink can be taken or gone on
+   with. */
 uint64_t kx_engine_start(kx_engine *engine, const kx_request *request, int hold);
 
-/* Queues a picture for the worker, from a path or from bytes that are copied; it ends like a transfer
-   whose sink has the fitted picture. Returns the id, or 0 with errno. */
+/* Queues a picture for the worker, from a path or from bytes that are copied; it ends like a
+   transfer whose sink has the fitted picture. Returns the id, or 0 with errno. */
 uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const kx_piece *picture);
 
 /* Returns a held transfer that has ended, or NULL. */
@@ -40,8 +42,9 @@ void kx_engine_cancel(kx_engine *engine, uint64_t id);
 /* Does what is due, for about `budget` nanoseconds; what is left keeps the descriptor readable. */
 void kx_engine_step(kx_engine *engine, int64_t budget);
 
-/* Reads what already lies in the sockets, for about `budget` nanoseconds at most: begins nothing, waits
-   for nothing, ends nothing for being late. Before a cancel it finds the answer that has come. */
+/* Reads what already lies in the sockets, for about `budget` nanoseconds at most: begins nothing,
+   waits for nothing, ends nothing for being late. Before a cancel it finds the answer that has
+   come. */
 void kx_engine_settle(kx_engine *engine, int64_t budget);
 
 /* Returns the next transfer that has ended and was not dropped yet, or NULL. */

@@ -24,11 +24,12 @@ void kx_poller_free(kx_poller *poller);
    Only from then on is the alarm heard by others than kx_poller_wait. */
 int kx_poller_fd(kx_poller *poller);
 
-/* Watches `fd` for KX_READ and KX_WRITE in place of what it was watched for; 0 ends it. Returns 0 or
-   an errno. */
+/* Watches `fd` for KX_READ and KX_WRITE in place of what it was watched for; 0 ends it. Returns 0
+   or an errno. */
 int kx_poller_watch(kx_poller *poller, int fd, unsigned what);
 
-/* Makes the descriptor readable at `when` (it may become so earlier, once), and ends a wait then. */
+/* Makes the descriptor readable at `when` (it may become so earlier, once), and ends a wait then.
+   */
 void kx_poller_alarm(kx_poller *poller, int64_t when);
 
 /* Finds one ready socket without waiting, in turn when there are more; returns 1, or 0 for none. */

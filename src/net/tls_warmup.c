@@ -42,7 +42,7 @@ static kx_transfer *make_transfer(const kx_settings *settings, const char *name)
   memset(&request, 0, sizeof request);
   request.url = "https://127.0.0.1/";
   request.deadline = KX_NEVER;
-  request.direct = 1;
+  request.no_proxy = 1;
   request.body = kx_body_new(&piece, 1, &which);
   request.sink = kx_sink_memory(1024);
   if (!request.body) {
@@ -58,7 +58,7 @@ static kx_transfer *make_transfer(const kx_settings *settings, const char *name)
   return NULL;
 }
 
-void kx_warm(CURLM *multi, const kx_settings *settings) {
+void kx_tls_warmup(CURLM *multi, const kx_settings *settings) {
   char name[8] = "";
   int listener = listen_somewhere(name), turn, running, left;
   kx_transfer *t = listener < 0 ? NULL : make_transfer(settings, name);
@@ -74,7 +74,7 @@ void kx_warm(CURLM *multi, const kx_settings *settings) {
 
 #else
 
-void kx_warm(CURLM *multi, const kx_settings *settings) {
+void kx_tls_warmup(CURLM *multi, const kx_settings *settings) {
   (void)multi, (void)settings;
 }
 

@@ -14,14 +14,14 @@
 #define UPLOAD_BUFFER 65536L            /* one call of step stays under 0.1 ms */
 #define DOWNLOAD_BUFFER 32768L          /* a picture comes in half as many pieces as by default */
 #define HEADERS_MAX ((size_t)64 * 1024) /* of one answer, 1xx and trailers included */
-#define NOTE_MAX ((size_t)256 * 1024)   /* of an answer that is an error */
+#define ERROR_BODY_MAX ((size_t)256 * 1024)   /* of an answer that is an error */
 
 #ifndef KX_LIBCURL /* a build may ask for what an older libcurl gets */
 #define KX_LIBCURL LIBCURL_VERSION_NUM
 #endif
 
-/* What is kept of each: a longer value is cut, since whoever reads it may take long over it; half of a
-   URL would be another one, so that such a value is dropped. */
+/* What is kept of each: a longer value is cut, since whoever reads it may take long over it; half
+   of a URL would be another one, so that such a value is dropped. */
 static const struct header_row {
   const char *name;
   size_t most;
@@ -75,7 +75,8 @@ static void prepare_sink(kx_transfer *t) {
   }
 }
 
-/* Decides at an answer's first byte whether it goes on with what the sink has; returns 0 to go on. */
+/* Decides at an answer's first byte whether it goes on with what the sink has; returns 0 to go on.
+   */
 static int place_answer(kx_transfer *t) {
   char wanted[32];
 
@@ -108,7 +109,7 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data) {
   touch(t);
   size *= count;
   if (t->status == 0 && place_answer(t) != 0) return 0;
-  sink = t->status >= 200 && t->status < 300 ? t->sink : t->note;
+  sink = t->status >= 200 && t->status < 300 ? t->sink : t->error_body;
   error = kx_sink_write(sink, bytes, size);
   if (error == 0) return size;
   if (error == EFBIG) {
@@ -138,7 +139,7 @@ static void keep_header(kx_transfer *t, const char *line, size_t size) {
   for (value = colon + 1; value < end && (*value == ' ' || *value == '\t');) value++;
   while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ')) end--;
   for (c = value; c < end; c++) {
-    if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) return; /* a lone CR, a NUL: nobody's good header */
+    if (((unsigned char)*c < ' ' && *c != '\t') || *c == 127) return; /* a lone CR, a NUL */
   }
   length = (size_t)(end - value);
   if (length > header_rows[i].most && header_rows[i].whole) return;
@@ -192,14 +193,14 @@ kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *setti
   t->body = request->body;
   t->sink = request->sink;
   t->deadline = request->deadline;
-  t->plain = request->plain;
-  t->direct = request->direct;
+  t->allow_http = request->allow_http;
+  t->no_proxy = request->no_proxy;
   t->digest = request->digest;
   t->active = KX_NEVER;
   t->resumed_at = t->sink ? kx_sink_size(t->sink) : 0;
-  t->note = kx_sink_memory(NOTE_MAX);
+  t->error_body = kx_sink_memory(ERROR_BODY_MAX);
   t->url = strdup(request->url);
-  if (!t->sink || !t->note || !t->url) goto fail;
+  if (!t->sink || !t->error_body || !t->url) goto fail;
   for (i = 0; i < request->header_count; i++) {
     struct curl_slist *headers = curl_slist_append(t->headers, request->headers[i]);
     if (!headers) goto fail;
@@ -227,28 +228,28 @@ void kx_transfer_free(kx_transfer *t) {
   forget_headers(t);
   kx_body_free(t->body);
   kx_sink_free(t->sink);
-  kx_sink_free(t->note);
+  kx_sink_free(t->error_body);
   free(t->url);
   free(t);
 }
 
 /* The options that libcurl names since 7.85, and their numbers before. */
-static CURLcode set_protocols(CURL *easy, int plain) {
+static CURLcode set_protocols(CURL *easy, int allow_http) {
 #if KX_LIBCURL >= 0x075500
-  return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, plain ? "http,https" : "https");
+  return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, allow_http ? "http,https" : "https");
 #else
   return curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
-                          plain ? CURLPROTO_HTTP | CURLPROTO_HTTPS : CURLPROTO_HTTPS);
+                          allow_http ? CURLPROTO_HTTP | CURLPROTO_HTTPS : CURLPROTO_HTTPS);
 #endif
 }
 
 #define SET(option, value) failed |= (unsigned)curl_easy_setopt(t->easy, option, value)
 
-/* What all requests share, but for the deadline, which is the engine's: libcurl would look at the clock
-   before it reads what has arrived. Returns 0, or libcurl's codes of what it refused. */
+/* What all requests share, but for the deadline, which is the engine's: libcurl would look at the
+   clock before it reads what has arrived. Returns 0, or libcurl's codes of what it refused. */
 static unsigned set_common(kx_transfer *t) {
   const kx_settings *set = t->settings;
-  unsigned failed = (unsigned)set_protocols(t->easy, t->plain);
+  unsigned failed = (unsigned)set_protocols(t->easy, t->allow_http);
 
   SET(CURLOPT_URL, t->url);
   SET(CURLOPT_HTTPHEADER, t->headers);
@@ -262,7 +263,7 @@ static unsigned set_common(kx_transfer *t) {
   SET(CURLOPT_CONNECTTIMEOUT_MS, set->connect_timeout_ms);
   SET(CURLOPT_NOSIGNAL, set->no_signal ? 1L : 0L);
   SET(CURLOPT_PRIVATE, t);
-  SET(CURLOPT_ERRORBUFFER, t->words);
+  SET(CURLOPT_ERRORBUFFER, t->curl_message);
   SET(CURLOPT_WRITEFUNCTION, on_write);
   SET(CURLOPT_WRITEDATA, t);
   SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -274,7 +275,7 @@ static unsigned set_common(kx_transfer *t) {
   SET(CURLOPT_CLOSESOCKETFUNCTION, set->close_socket);
   SET(CURLOPT_CLOSESOCKETDATA, set->sockets);
   if (set->user_agent) SET(CURLOPT_USERAGENT, set->user_agent);
-  if (t->direct) SET(CURLOPT_PROXY, "");
+  if (t->no_proxy) SET(CURLOPT_PROXY, "");
   else if (set->proxy) SET(CURLOPT_PROXY, set->proxy);
   /* One or the other, never both: a set CAPATH switches off the cache of CAINFO's certificates. */
   if (set->ca_file) {
@@ -369,7 +370,7 @@ void kx_transfer_end(kx_transfer *t, CURLcode code) {
     if (code == CURLE_OK) code = CURLE_WEIRD_SERVER_REPLY;
   }
   if (t->failed_by_us) return;
-  if (code != CURLE_OK) kx_error_curl(&t->error, code, t->words);
+  if (code != CURLE_OK) kx_error_curl(&t->error, code, t->curl_message);
 }
 
 int64_t kx_transfer_due(const kx_transfer *t) {

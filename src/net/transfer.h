@@ -41,8 +41,8 @@ typedef struct kx_request {
   const char *const *headers; /* "name: value" */
   size_t header_count;
   int64_t deadline; /* on the monotonic clock, in nanoseconds; KX_NEVER for none */
-  int plain;        /* http is allowed beside https */
-  int direct;       /* no proxy, whatever the environment says */
+  int allow_http;   /* http is allowed beside https */
+  int no_proxy;     /* no proxy, whatever the environment says */
   int digest;       /* the answer's MD5 is wanted, not only where the answer tells one */
   kx_body *body;    /* an upload's; NULL for a GET */
   kx_sink *sink;    /* where a good answer goes */
@@ -55,7 +55,7 @@ typedef struct kx_transfer {
   const kx_settings *settings;
   char *url;
   kx_body *body;
-  kx_sink *sink, *note; /* a good answer's bytes; any other's, for what they say of the error */
+  kx_sink *sink, *error_body; /* a good answer's bytes; any other's, for what they say */
   int64_t deadline, active;
   uint64_t resumed_at; /* bytes that the sink had from an earlier transfer */
   uint64_t announced; /* bytes that the sink will have, as a good answer's headers tell; or 0 */
@@ -63,21 +63,21 @@ typedef struct kx_transfer {
   size_t header_bytes;
   char *values[KX_HEADERS];
   long status; /* HTTP; 0 before the answer */
-  int length_known; /* the answer said where it ends, so that a part of it is not taken for the whole */
+  int length_known; /* the answer said where it ends: a part of it is not taken for the whole */
   kx_error error;
   int fitted;       /* no HTTP at all: a picture that was made to fit */
   int unwatched;    /* the poller could not take its socket */
   int failed_by_us; /* `error` says why a callback ended the transfer */
-  int plain, direct, digest, hold;
-  char words[CURL_ERROR_SIZE];
+  int allow_http, no_proxy, digest, hold;
+  char curl_message[CURL_ERROR_SIZE];
   struct kx_transfer *next;
 } kx_transfer;
 
 /* Makes a transfer that owns the request's body and sink, also when it fails: then NULL. */
 kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *settings);
 
-/* Makes what stands for a picture that the worker makes to fit, without HTTP and without a sink yet;
-   NULL without memory. */
+/* Makes what stands for a picture that the worker makes to fit, without HTTP and without a sink
+   yet; NULL without memory. */
 kx_transfer *kx_transfer_fitted(uint64_t id);
 
 /* Frees the transfer, which is in no multi handle any more; NULL is fine. */

@@ -43,8 +43,8 @@ int kx_cursor_skip(kx_cursor *cursor, uint64_t n) {
   return 1;
 }
 
-int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_bytes *out) {
-  unsigned char *to = kx_bytes_room(out, n);
+int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_buffer *out) {
+  unsigned char *to = kx_buffer_room(out, n);
   ssize_t got;
 
   if (!to) return 0;

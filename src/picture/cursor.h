@@ -31,7 +31,7 @@ int kx_cursor_skip(kx_cursor *cursor, uint64_t n);
 
 /* Adds the `n` bytes at `offset` to `out`; returns 0 where the source ends before them, cannot be
    read (then the cursor's `error` is set), or `out` failed. */
-int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_bytes *out);
+int kx_cursor_copy(kx_cursor *cursor, uint64_t offset, size_t n, kx_buffer *out);
 
 /* Big and little endian numbers at `p`. */
 #define KX_BE16(p) ((unsigned)((p)[0] << 8 | (p)[1]))

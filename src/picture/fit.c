@@ -32,7 +32,7 @@ static int reshape(const kx_fit *fit, const kx_picture *decoded, int orientation
 int kx_fit_picture(const kx_fit *fit, const kx_source *source, kx_sink *out, kx_error *error) {
   kx_image_info info;
   kx_picture decoded, fitted;
-  kx_bytes encoded;
+  kx_buffer encoded;
   kx_size least;
   const char *why;
 
@@ -54,7 +54,7 @@ int kx_fit_picture(const kx_fit *fit, const kx_source *source, kx_sink *out, kx_
   if (!why && kx_sink_write(out, encoded.bytes, encoded.size) != 0) {
     why = "there is not enough memory to keep it";
   }
-  kx_bytes_free(&encoded);
+  kx_buffer_free(&encoded);
   if (why) kx_error_own(error, "image", NULL, why);
   return why ? -1 : 0;
 }

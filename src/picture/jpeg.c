@@ -20,7 +20,7 @@ typedef struct part {
 typedef struct walk {
   kx_cursor *cursor;
   kx_image_info *info;
-  kx_bytes *out;
+  kx_buffer *out;
   unsigned char *frame;
   size_t *frame_size;
   uint64_t body; /* the segment's bytes after its length */
@@ -53,7 +53,7 @@ static kx_image_status keep(walk *w) {
   if (!w->out) return KX_IMAGE_OK;
   mark[0] = 0xFF;
   mark[1] = (unsigned char)w->marker;
-  kx_bytes_add(w->out, mark, 2);
+  kx_buffer_add(w->out, mark, 2);
   return kx_cursor_copy(w->cursor, w->body - 2, w->size + 2, w->out) ? KX_IMAGE_OK : ended(w);
 }
 
@@ -237,7 +237,7 @@ static const char *scan_fault(const walk *w, const unsigned char *p) {
 
 /* Copies coded data up to the next marker that is no restart, whose place the cursor takes. */
 static kx_image_status copy_scan(walk *w) {
-  kx_bytes *out = w->out;
+  kx_buffer *out = w->out;
   uint64_t at = w->cursor->at;
 
   for (;;) {
@@ -335,14 +335,14 @@ static kx_image_status walk_on(walk *w) {
   int count;
 
   if (!kx_cursor_skip(w->cursor, 2)) return KX_IMAGE_CUT;
-  if (w->out) kx_bytes_add(w->out, start, 2);
+  if (w->out) kx_buffer_add(w->out, start, 2);
   for (count = 0; count < MAX_SEGMENTS; count++) {
     status = next_marker(w);
     if (status != KX_IMAGE_OK) return status;
     if (w->marker == SOI) return damaged(w, "it begins twice");
     if (w->marker == EOI) {
       if (!w->scans) return damaged(w, "it ends before its picture begins");
-      return kx_bytes_add(w->out, end, 2) ? KX_IMAGE_OK : ended(w);
+      return kx_buffer_add(w->out, end, 2) ? KX_IMAGE_OK : ended(w);
     }
     status = read_segment(w);
     if (status != KX_IMAGE_OK || (w->marker == SOS && !w->out)) return status;
@@ -371,7 +371,7 @@ kx_image_status kx_jpeg_header(kx_cursor *cursor, kx_image_info *info,
   return run(&w);
 }
 
-kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_bytes *out) {
+kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_buffer *out) {
   walk w;
 
   memset(&w, 0, sizeof w);

@@ -15,6 +15,6 @@ kx_image_status kx_jpeg_header(kx_cursor *cursor, kx_image_info *info,
 /* Walks all of it and appends to `out` what a decoder needs, each segment checked: tables that are
    whole and defined before their use, one frame, no metadata: less than the source. A file without
    an end mark is cut: a decoder would paint the rest grey. */
-kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_bytes *out);
+kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_buffer *out);
 
 #endif

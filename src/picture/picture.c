@@ -53,7 +53,7 @@ uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes) {
 }
 
 /* Decodes what the walk approved, within what is left of `memory`, to no less than `least`. */
-static kx_image_status decode(kx_picture *picture, const kx_bytes *approved, uint64_t memory,
+static kx_image_status decode(kx_picture *picture, const kx_buffer *approved, uint64_t memory,
                               const kx_size *least, kx_image_info *info) {
   int channels = info->channels % 2 || info->mcu_width ? 3 : 4, width, height, done;
   size_t budget = memory > SIZE_MAX ? SIZE_MAX : (size_t)memory;
@@ -99,7 +99,7 @@ static kx_image_status decode_foreign(kx_picture *picture, const kx_source *sour
 
 kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, uint64_t memory,
                                 const kx_size *least, kx_image_info *info) {
-  kx_bytes approved = {NULL, 0, 0, 0, 0};
+  kx_buffer approved = {NULL, 0, 0, 0, 0};
   kx_image_info again;
   kx_image_status status = kx_image_read(source, info);
   kx_cursor cursor;
@@ -115,7 +115,7 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
   again = *info;
   again.blocks = 0; /* what walks add up */
   approved.cap = (size_t)source->size + APPROVED_EXTRA;
-  kx_bytes_room(&approved, approved.cap);
+  kx_buffer_room(&approved, approved.cap);
   kx_cursor_begin(&cursor, source);
   status = (info->mcu_width ? kx_jpeg_approve : kx_png_approve)(&cursor, &again, &approved);
   info->error = cursor.error;
@@ -126,7 +126,7 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
   if (status == KX_IMAGE_OK) {
     status = decode(picture, &approved, need - approved.cap, least, info);
   }
-  kx_bytes_free(&approved);
+  kx_buffer_free(&approved);
   return status;
 }
 
@@ -213,10 +213,10 @@ void kx_picture_flatten(kx_picture *picture) {
 }
 
 static void take(void *context, void *bytes, int size) {
-  kx_bytes_add((kx_bytes *)context, bytes, (size_t)size);
+  kx_buffer_add((kx_buffer *)context, bytes, (size_t)size);
 }
 
-int kx_picture_write(const kx_picture *picture, int quality, kx_bytes *out) {
+int kx_picture_write(const kx_picture *picture, int quality, kx_buffer *out) {
   if (quality == 0) {
     return kx_png_write(picture->pixels, picture->width, picture->height, picture->channels, out);
   }

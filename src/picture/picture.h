@@ -22,9 +22,9 @@ uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes);
 
 /* Reads and decodes a JPEG, PNG or BMP as it is stored (see `orientation`), allocating at most
    `memory` bytes. Where `least` is given the picture may come smaller than it is, but upright no
-   less than that: what is to be scaled down need not be decoded whole. `info` is filled as by kx_image_read. What is refused besides: KX_IMAGE_TOO_BIG
-   before anything is allocated, KX_IMAGE_NO_DECODER for WebP, KX_IMAGE_DAMAGED for what the header
-   does not show. */
+   less than that: what is to be scaled down need not be decoded whole. `info` is filled as by
+   kx_image_read. What is refused besides: KX_IMAGE_TOO_BIG before anything is allocated,
+   KX_IMAGE_NO_DECODER for WebP, KX_IMAGE_DAMAGED for what the header does not show. */
 kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, uint64_t memory,
                                 const kx_size *least, kx_image_info *info);
 
@@ -44,7 +44,7 @@ void kx_picture_flatten(kx_picture *picture);
 
 /* Adds the encoded picture to `out`: PNG where `quality` is 0, else JPEG of quality 1 … 100, which
    knows no alpha. Returns 1, or 0 with `out`'s error. */
-int kx_picture_write(const kx_picture *picture, int quality, kx_bytes *out);
+int kx_picture_write(const kx_picture *picture, int quality, kx_buffer *out);
 
 /* Frees the pixels; a picture may be freed twice. */
 void kx_picture_free(kx_picture *picture);

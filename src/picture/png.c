@@ -26,7 +26,7 @@ static const struct colour {
 typedef struct walk {
   kx_cursor *cursor;
   kx_image_info *info;
-  kx_bytes *out; /* NULL: only look */
+  kx_buffer *out; /* NULL: only look */
   uint64_t body;
   uint32_t size;
   size_t pixels; /* where in `out` the one chunk of pixels begins; 0 before it does */
@@ -51,12 +51,12 @@ static void begin_chunk(walk *w, uint32_t size, const char *name) {
   head[0] = (unsigned char)(size >> 24), head[1] = (unsigned char)(size >> 16);
   head[2] = (unsigned char)(size >> 8), head[3] = (unsigned char)size;
   memcpy(head + 4, name, 4);
-  kx_bytes_add(w->out, head, 8);
+  kx_buffer_add(w->out, head, 8);
 }
 
 /* Appends a checksum that nobody reads. */
 static void end_chunk(walk *w) {
-  kx_bytes_add(w->out, "\0\0\0", 4);
+  kx_buffer_add(w->out, "\0\0\0", 4);
 }
 
 /* Appends the present chunk, padded with zeros to `size`. */
@@ -66,7 +66,7 @@ static kx_image_status keep(walk *w, const char *name, uint32_t size) {
   if (!w->out) return KX_IMAGE_OK;
   begin_chunk(w, size, name);
   if (!kx_cursor_copy(w->cursor, w->body, w->size, w->out)) return ended(w);
-  kx_bytes_add(w->out, zeros, size - w->size);
+  kx_buffer_add(w->out, zeros, size - w->size);
   end_chunk(w);
   return w->out->error ? ended(w) : KX_IMAGE_OK;
 }
@@ -142,7 +142,7 @@ static kx_image_status pixels(walk *w) {
 
 /* Closes the chunk of pixels, now that its size is known. */
 static kx_image_status end(walk *w) {
-  kx_bytes *out = w->out;
+  kx_buffer *out = w->out;
   size_t size, i;
 
   size = w->pixels ? out->size - w->pixels - 8 : 0;
@@ -237,7 +237,7 @@ kx_image_status kx_png_header(kx_cursor *cursor, kx_image_info *info,
   return status;
 }
 
-kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_bytes *out) {
+kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_buffer *out) {
   walk w;
 
   memset(&w, 0, sizeof w);

@@ -15,6 +15,6 @@ kx_image_status kx_png_header(kx_cursor *cursor, kx_image_info *info,
 /* Walks all of it and appends to `out` what a decoder needs: the header, a palette of 256 entries
    whatever the file's has, transparency, the pixels as one chunk: at most the source's size and
    1024 bytes. */
-kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_bytes *out);
+kx_image_status kx_png_approve(kx_cursor *cursor, kx_image_info *info, kx_buffer *out);
 
 #endif

@@ -58,12 +58,12 @@ static unsigned char *filter_row(const unsigned char *row, const unsigned char *
 }
 
 /* Compresses all that `z` was given, and ends the stream where `flush` is Z_FINISH. */
-static void compress_line(z_stream *z, int flush, kx_bytes *out) {
+static void compress_line(z_stream *z, int flush, kx_buffer *out) {
   int status;
 
   do {
     size_t left = out->cap - out->size, piece = left > 0 && left < PIECE ? left : PIECE;
-    z->next_out = kx_bytes_room(out, piece);
+    z->next_out = kx_buffer_room(out, piece);
     if (!z->next_out) return;
     z->avail_out = (uInt)piece;
     status = deflate(z, flush);
@@ -74,7 +74,7 @@ static void compress_line(z_stream *z, int flush, kx_bytes *out) {
 /* Adds the pixels as zlib's stream. `lines`, zeroed, has room for three of row + 1 bytes: what
    stands above the first row, and two to filter in. */
 static void compress_rows(z_stream *z, const unsigned char *pixels, size_t row, int height,
-                          size_t channels, unsigned char *lines, kx_bytes *out) {
+                          size_t channels, unsigned char *lines, kx_buffer *out) {
   const unsigned char *above = lines;
   int y;
 
@@ -85,37 +85,37 @@ static void compress_rows(z_stream *z, const unsigned char *pixels, size_t row, 
   }
 }
 
-static size_t begin_chunk(kx_bytes *out, const char *name) {
+static size_t begin_chunk(kx_buffer *out, const char *name) {
   size_t start = out->size;
-  kx_bytes_add(out, "\0\0\0", 4);
-  kx_bytes_add(out, name, 4);
+  kx_buffer_add(out, "\0\0\0", 4);
+  kx_buffer_add(out, name, 4);
   return start;
 }
 
 /* Sets the length of the chunk that began at `start` and adds its checksum. */
-static void end_chunk(kx_bytes *out, size_t start) {
+static void end_chunk(kx_buffer *out, size_t start) {
   unsigned char sum[4];
 
   if (out->error) return;
   write32(out->bytes + start, (uint32_t)(out->size - start - 8));
   write32(sum, (uint32_t)crc32(0, out->bytes + start + 4, (uInt)(out->size - start - 4)));
-  kx_bytes_add(out, sum, 4);
+  kx_buffer_add(out, sum, 4);
 }
 
-int kx_png_write(const unsigned char *pixels, int width, int height, int channels, kx_bytes *out) {
+int kx_png_write(const unsigned char *pixels, int width, int height, int channels, kx_buffer *out) {
   size_t row = (size_t)width * (size_t)channels, start;
   unsigned char header[13] = {0}, *lines = (unsigned char *)calloc(3, row + 1);
   z_stream z;
 
   memset(&z, 0, sizeof z);
   if (lines && deflateInit(&z, Z_DEFAULT_COMPRESSION) == Z_OK) {
-    kx_bytes_add(out, "\x89PNG\r\n\x1A\n", 8);
+    kx_buffer_add(out, "\x89PNG\r\n\x1A\n", 8);
     write32(header, (uint32_t)width);
     write32(header + 4, (uint32_t)height);
     header[8] = 8;
     header[9] = channels == 4 ? 6 : 2;
     start = begin_chunk(out, "IHDR");
-    kx_bytes_add(out, header, sizeof header);
+    kx_buffer_add(out, header, sizeof header);
     end_chunk(out, start);
     start = begin_chunk(out, "IDAT");
     compress_rows(&z, pixels, row, height, (size_t)channels, lines, out);

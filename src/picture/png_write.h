@@ -6,6 +6,6 @@
 
 /* Adds the PNG of packed pixels, of 3 or 4 bytes each, to `out`; returns 1, or 0 with `out`'s
    error. Takes a quarter of a megabyte beside it. */
-int kx_png_write(const unsigned char *pixels, int width, int height, int channels, kx_bytes *out);
+int kx_png_write(const unsigned char *pixels, int width, int height, int channels, kx_buffer *out);
 
 #endif

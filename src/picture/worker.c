@@ -15,14 +15,14 @@
 struct kx_worker {
   pthread_mutex_t lock; /* of all below */
   pthread_cond_t wake;
-  kx_task *waiting, *ended, *current;
+  kx_fit_job *waiting, *ended, *current;
   int cancelled; /* the current task is wanted no more */
   int leaving;   /* the worker is wanted no more: the thread frees it */
   int tell[2];   /* a pipe: the thread writes a byte for each task that has ended */
 };
 
-kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const kx_piece *picture) {
-  kx_task *task = (kx_task *)calloc(1, sizeof *task);
+kx_fit_job *kx_fit_job_new(uint64_t id, const kx_fit *fit, const kx_piece *picture) {
+  kx_fit_job *task = (kx_fit_job *)calloc(1, sizeof *task);
 
   if (!task) return NULL;
   task->id = id;
@@ -38,11 +38,11 @@ kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const kx_piece *picture) {
     if (task->bytes) memcpy(task->bytes, picture->text, picture->size);
   }
   if (task->out && (task->path || task->bytes)) return task;
-  kx_task_free(task);
+  kx_fit_job_free(task);
   return NULL;
 }
 
-void kx_task_free(kx_task *task) {
+void kx_fit_job_free(kx_fit_job *task) {
   if (!task) return;
   free(task->path);
   free(task->bytes);
@@ -50,23 +50,23 @@ void kx_task_free(kx_task *task) {
   free(task);
 }
 
-static void free_tasks(kx_task *task) {
+static void free_tasks(kx_fit_job *task) {
   while (task) {
-    kx_task *next = task->next;
-    kx_task_free(task);
+    kx_fit_job *next = task->next;
+    kx_fit_job_free(task);
     task = next;
   }
 }
 
-static void append(kx_task **list, kx_task *task) {
+static void append(kx_fit_job **list, kx_fit_job *task) {
   while (*list) list = &(*list)->next;
   task->next = NULL;
   *list = task;
 }
 
 /* Takes the first task out of the list, or the one of that id; returns it, or NULL. */
-static kx_task *take(kx_task **list, uint64_t id) {
-  kx_task *task;
+static kx_fit_job *take(kx_fit_job **list, uint64_t id) {
+  kx_fit_job *task;
 
   while (*list && id && (*list)->id != id) list = &(*list)->next;
   task = *list;
@@ -75,7 +75,7 @@ static kx_task *take(kx_task **list, uint64_t id) {
 }
 
 /* Opens the task's picture as it was checked; returns 0 or an errno. */
-static int open_picture(const kx_task *task, kx_source *source) {
+static int open_picture(const kx_fit_job *task, kx_source *source) {
   int error = 0;
 
   if (task->path) error = kx_source_open(source, task->path);
@@ -85,7 +85,7 @@ static int open_picture(const kx_task *task, kx_source *source) {
   return ESTALE;
 }
 
-static void run(kx_task *task) {
+static void run(kx_fit_job *task) {
   kx_source source;
   int error = open_picture(task, &source);
 
@@ -113,7 +113,7 @@ static void *work(void *data) {
 
   pthread_mutex_lock(&worker->lock);
   while (!worker->leaving) {
-    kx_task *task = worker->current = take(&worker->waiting, 0);
+    kx_fit_job *task = worker->current = take(&worker->waiting, 0);
     if (!task) {
       pthread_cond_wait(&worker->wake, &worker->lock);
       continue;
@@ -124,7 +124,7 @@ static void *work(void *data) {
     pthread_mutex_lock(&worker->lock);
     worker->current = NULL;
     if (worker->cancelled) {
-      kx_task_free(task);
+      kx_fit_job_free(task);
     } else {
       append(&worker->ended, task);
       /* A full pipe is readable already. */
@@ -203,16 +203,16 @@ void kx_worker_close(kx_worker *worker) {
 
 int kx_worker_fd(const kx_worker *worker) { return worker->tell[0]; }
 
-void kx_worker_add(kx_worker *worker, kx_task *task) {
+void kx_worker_add(kx_worker *worker, kx_fit_job *task) {
   pthread_mutex_lock(&worker->lock);
   append(&worker->waiting, task);
   pthread_cond_signal(&worker->wake);
   pthread_mutex_unlock(&worker->lock);
 }
 
-kx_task *kx_worker_next(kx_worker *worker) {
+kx_fit_job *kx_worker_next(kx_worker *worker) {
   char bytes[64];
-  kx_task *task;
+  kx_fit_job *task;
 
   pthread_mutex_lock(&worker->lock);
   task = take(&worker->ended, 0);
@@ -224,12 +224,12 @@ kx_task *kx_worker_next(kx_worker *worker) {
 }
 
 void kx_worker_cancel(kx_worker *worker, uint64_t id) {
-  kx_task *task;
+  kx_fit_job *task;
 
   pthread_mutex_lock(&worker->lock);
   task = take(&worker->waiting, id);
   if (!task) task = take(&worker->ended, id);
   if (!task) worker->cancelled = 1; /* then it is the current one */
   pthread_mutex_unlock(&worker->lock);
-  kx_task_free(task);
+  kx_fit_job_free(task);
 }

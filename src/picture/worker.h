@@ -6,7 +6,7 @@
 #include "picture/fit.h"
 
 /* A picture to be fitted, and what came of it. */
-typedef struct kx_task {
+typedef struct kx_fit_job {
   uint64_t id;
   kx_fit fit;
   char *path, *bytes; /* one of them, the task's own */
@@ -15,15 +15,15 @@ typedef struct kx_task {
   int stamped;        /* it was */
   kx_sink *out;
   kx_error error;
-  struct kx_task *next;
-} kx_task;
+  struct kx_fit_job *next;
+} kx_fit_job;
 
 typedef struct kx_worker kx_worker;
 
 /* Returns a task with copies of what it is given, or NULL. */
-kx_task *kx_task_new(uint64_t id, const kx_fit *fit, const kx_piece *picture);
+kx_fit_job *kx_fit_job_new(uint64_t id, const kx_fit *fit, const kx_piece *picture);
 
-void kx_task_free(kx_task *task);
+void kx_fit_job_free(kx_fit_job *task);
 
 /* Returns a worker whose thread runs, or NULL with errno. */
 kx_worker *kx_worker_new(void);
@@ -38,10 +38,10 @@ void kx_worker_close(kx_worker *worker);
 int kx_worker_fd(const kx_worker *worker);
 
 /* Queues a task, which becomes the worker's. */
-void kx_worker_add(kx_worker *worker, kx_task *task);
+void kx_worker_add(kx_worker *worker, kx_fit_job *task);
 
 /* Returns a task that has ended, for the caller to free, or NULL. */
-kx_task *kx_worker_next(kx_worker *worker);
+kx_fit_job *kx_worker_next(kx_worker *worker);
 
 /* Forgets the task of that id, wherever it is. */
 void kx_worker_cancel(kx_worker *worker, uint64_t id);
