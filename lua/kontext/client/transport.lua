@@ -118,9 +118,8 @@ function Transport:upload(job, request)
     pieces = request.pieces,
     mark = request.mark,
     deadline = request.deadline,
-    allow_http = self._base.loopback, plain = self._base.loopback,
+    allow_http = self._base.loopback,
     no_proxy = self._base.loopback and not self._proxy,
-    direct = self._base.loopback and not self._proxy,
   })
 end
 
@@ -159,9 +158,8 @@ function Transport:fetch(job, request)
     url = target.url,
     headers = headers,
     deadline = request.deadline,
-    allow_http = self._base.loopback, plain = self._base.loopback,
+    allow_http = self._base.loopback,
     no_proxy = target.loopback and not self._proxy,
-    direct = target.loopback and not self._proxy,
     cap = request.picture and picture_cap or api.limits.answer,
     hold = request.picture,
     digest = request.picture and self._digest,
