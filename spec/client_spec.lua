@@ -347,7 +347,7 @@ describe("the engine's step", function()
     server:script { ["GET /"] = { { hang = true } } }
     local engine, count = core.engine {}, 200
     for _ = 1, count do
-      assert(engine:fetch { url = server.url .. "/", plain = true, direct = true, cap = 100 })
+      assert(engine:fetch { url = server.url .. "/", allow_http = true, no_proxy = true, cap = 100 })
     end
     local function sockets()
       return tonumber(pictures.output "ls -l /proc/$PPID/fd 2>/dev/null | grep -c socket")
@@ -366,8 +366,8 @@ describe("the engine's step", function()
       ["GET /404"] = { { status = 404, body = ("x"):rep(262145) } } }
     local engine = core.engine {}
     for _, status in ipairs { 200, 404 } do
-      assert(engine:fetch { url = ("%s/%d"):format(server.url, status), plain = true,
-        direct = true, cap = 1000 })
+      assert(engine:fetch { url = ("%s/%d"):format(server.url, status), allow_http = true,
+        no_proxy = true, cap = 1000 })
       local limit, events = core.now() + 10
       repeat
         engine:wait(core.now() + 0.1)

@@ -427,6 +427,13 @@ local function learned(self, of)
   return slots.learned
 end
 
+--- Returns whether a task of that id is in flight.
+---@param id string
+---@return boolean
+function Client:has_task(id)
+  return self._queue:task(id) ~= nil
+end
+
 --- Returns how long until a job's next poll.
 ---@param of kontext.Job
 ---@return number seconds
@@ -652,9 +659,10 @@ function Client:notify(event)
   if type(event) ~= "table" or type(event.id) ~= "string" then
     error("event must be one of webhook.verify", 2 + self._depth)
   end
-  local pending = self._queue:pending(event.id)
-  if pending then pending:wake() end
-  return pending ~= nil
+  local named = self._queue:task(event.id)
+  if not named or named.status ~= "pending" then return false end
+  named:wake()
+  return true
 end
 
 --- Ends all jobs at once, with errors of kind "closed"; what was accepted can be resumed.

@@ -220,12 +220,12 @@ function Queue:each(visit)
   end
 end
 
---- Returns the active job that waits for the end of a task, by its id.
+--- Returns the active job of a task.
 ---@param id string
 ---@return kontext.Job?
-function Queue:pending(id)
+function Queue:task(id)
   for _, job in ipairs(self._active) do
-    if job.id == id and job.status == "pending" then return job end
+    if job.id == id then return job end
   end
 end
 

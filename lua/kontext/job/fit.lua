@@ -35,7 +35,10 @@ local fitted
 -- Makes one picture after the other fit, then submits them.
 local function next_picture(self)
   local name, plan = next(self._plans)
-  if not name then return submit.begin(self) end
+  if not name then
+    self._plans = nil
+    return submit.begin(self)
+  end
   local id, message, code = self._client.transport:fit(self, self._params[name], plan)
   if not self:expect(id, fitted) then
     self:fail { kind = "internal", code = code, stage = "check", charged = false, retryable = true,

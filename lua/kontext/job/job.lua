@@ -301,7 +301,8 @@ end
 --- a transfer in time by itself, after it has read what lies in the socket.
 ---@return number when on the monotonic clock
 function Job:due()
-  local due = self._transfer and math.huge or self._deadline or math.huge
+  local kept = self._transfer and not self._plans -- the engine's deadline is not for pictures
+  local due = kept and math.huge or self._deadline or math.huge
   return self._next and self._due < due and self._due or due
 end
 
@@ -309,7 +310,7 @@ end
 ---@param now number
 ---@param away boolean the host has not stepped for a while
 function Job:run_due(now, away)
-  if self._deadline <= now and not self._transfer then
+  if self._deadline <= now and (not self._transfer or self._plans) then
     if away and self.id and self._ask and not self._last_look then
       -- The host slept through the deadline; the task may have ended long before.
       self._last_look, self._deadline = true, now + math.min(10, self._timeout)
@@ -433,7 +434,8 @@ end
 --- Returns what no message about the job may show.
 ---@return string[]
 function Job:secrets()
-  return self._client.transport:secrets(self._params.webhook_secret)
+  local transport = self._client.transport
+  return transport and transport:secrets(self._params.webhook_secret) or {}
 end
 
 --- Writes a fact into the journal. Returns true, or nil, message and code.

@@ -120,7 +120,9 @@ end
 
 local function polled(self, event)
   local object = answer.read(event)
-  local verdict, class = retry.judge_poll(event, object, self.id)
+  local verdict, class = retry.judge_poll(event, object, self.id, function(id)
+    return self._client:has_task(id)
+  end)
   if object and verdict ~= "trouble" then take(self, object) end
   if verdict ~= "redirect" then self._hops = 0 end
   if verdict ~= "missing" and verdict ~= "trouble" and verdict ~= "redirect" then

@@ -82,18 +82,17 @@ function retry.is_hopeless(err)
   return err ~= nil and err.stage == "submit" and err.status ~= nil and strict[err.kind] == true
 end
 
--- Returns an id in the shape that ids of its maker have: two of one shape are ids of two tasks.
-local function shape(id)
-  id = id:lower()
-  if id:find "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x+$" then return "uuid" end
-  return (id:gsub("%d+", "#"))
+-- Returns whether a text is a UUID, which the service's own ids are.
+local function is_uuid(text)
+  return text:find "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x+$" ~= nil and #text == 36
 end
 
 -- Returns whether a poll's answer is about another task. Some gateways leave the id out or put a
--- word in its place: only an id of the same kind is another's.
-local function is_anothers(object, id)
+-- word in its place: only another task's id counts.
+local function is_anothers(object, id, is_known)
   local told = answer.id(object)
-  return told ~= nil and told ~= id and shape(told) == shape(id)
+  if told == nil or told:lower() == id:lower() then return false end
+  return is_uuid(told) and is_uuid(id) or is_known(told)
 end
 
 --- Judges a poll's answer: its `status` counts before the HTTP code. What is not the service's own
@@ -101,11 +100,12 @@ end
 ---@param event table of the engine
 ---@param object table? of answer.read
 ---@param id string the task's
+---@param is_known fun(id: string): boolean whether another task in flight has that id
 ---@return "progress"|"ready"|"moderated"|"failed"|"missing"|"redirect"|"trouble" verdict
 ---@return table? class of the status
-function retry.judge_poll(event, object, id)
+function retry.judge_poll(event, object, id, is_known)
   local status = event.status or 0
-  if object and is_anothers(object, id) then return "trouble" end
+  if object and is_anothers(object, id, is_known) then return "trouble" end
   if object and type(object.status) == "string" then
     local known = api.statuses[object.status]
     return known and known.class or "progress", known

@@ -107,6 +107,7 @@ end
 ---@param self kontext.Job
 function submit.begin(self)
   local client = self._client
+  if client:clock()() >= self._deadline then return self:time_out() end
   local kept, message, code = self:record "INTENT"
   if not kept then
     return self:fail { kind = "file", stage = "submit", code = code, charged = false,
