@@ -1,7 +1,8 @@
-/* The picture check on any bytes: it must end, read nothing but its source, and call no file good
-   whose size it does not know. */
+/* The picture check on any bytes, and the look for their end mark: both must end, read nothing but
+   their source, and call no file good whose size is not known. */
 #include "config.h"
 
+#include "picture/ending.h"
 #include "picture/walk.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kx_image_info info;
   kx_source source;
   kx_image_status status;
+  kx_ending ending;
 
   kx_source_memory(&source, data, size);
   status = kx_image_read(&source, &info);
@@ -20,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (status == KX_IMAGE_EMPTY && size > 0) abort();
   if ((status == KX_IMAGE_DAMAGED || status == KX_IMAGE_ODD) && !info.why) abort();
   if (status == KX_IMAGE_UNREADABLE) abort();
+  if (kx_image_ending(&source, &info, &ending) != 0) abort();
   if (kx_image_sniff(data, size) && !info.format) abort();
   return 0;
 }

@@ -18,7 +18,7 @@ function commands.check(options)
       code = code == 0 and each or code
     else
       info.path = name
-      info.output_width, info.output_height = kontext.output_size(info.width, info.height)
+      info.output_width, info.output_height = kontext.output_size { path = name }
       if options.json then
         report.say_json(info,
           "path format width height megapixels bytes orientation output_width output_height")

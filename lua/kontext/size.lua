@@ -1,4 +1,4 @@
---- The size of an answer, told beforehand.
+--- The size of an answer, before anything is sent.
 local api = require "kontext.api"
 local check = require "kontext.job.check"
 local errors = require "kontext.errors"
@@ -9,8 +9,9 @@ local function positive(value)
   return type(value) == "number" and value > 0 and value < math.huge
 end
 
---- Tells the size that the service will answer with: the nearest in aspect ratio of its 17. A ratio
---- is seldom met exactly: "16:9" gives 1392 x 752.
+--- Returns the size that the service will answer with: of its 17 sizes the one that is nearest in
+--- aspect ratio. A ratio is seldom met exactly: "16:9" gives 1392 x 752. An image counts as it is
+--- seen upright: Exif's orientations 5 to 8 exchange its stored width and height.
 ---@param value string|number|table an aspect ratio such as "16:9"; a width, its height following;
 --- or an image, whose own ratio the service takes where none is asked for
 ---@param height? number
@@ -34,7 +35,7 @@ function size.output_size(value, height)
   end
   local info, message, err = check.image(value)
   if not info then return nil, message, err end
-  return api.output_size(info.width, info.height)
+  return api.output_size(check.upright(info))
 end
 
 return size

@@ -123,6 +123,8 @@ MAY_FAIL(unsigned char *, HMAC, (const EVP_MD *m, const void *k, int ks, const u
          size_t n, unsigned char *to, unsigned *size), (m, k, ks, d, n, to, size), NULL)
 MAY_FAIL(int, deflateInit_, (z_stream *z, int level, const char *version, int size),
          (z, level, version, size), Z_MEM_ERROR)
+MAY_FAIL(int, inflateInit_, (z_stream *z, const char *version, int size), (z, version, size),
+         Z_MEM_ERROR)
 MAY_FAIL(int, pthread_create, (pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *d),
          (t, a, f, d), EAGAIN)
 

@@ -66,12 +66,6 @@ static int push_check(lua_State *L, const kx_source *source, kx_image_status sta
   return 3;
 }
 
-int kx_lua_check(lua_State *L, const kx_source *source) {
-  kx_image_info info;
-  kx_image_status status = kx_image_read(source, &info);
-
-  return push_check(L, source, status, &info, 0);
-}
 
 /* core.check({path=} or {bytes=}, into) → {format, width, height, bytes, orientation, stamp}, which
    is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read)

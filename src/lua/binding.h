@@ -27,9 +27,9 @@ const char *kx_lua_check_path(lua_State *L, int index);
 /* Returns what may be replaced: argument `index` is "no_replace", or absent. */
 kx_sink_way kx_lua_check_way(lua_State *L, int index);
 
-/* Pushes the picture check of a source: a table, or nil, outcome and details; returns how many.
-   What the caller has opened would stay open when memory runs out. */
-int kx_lua_check(lua_State *L, const kx_source *source);
+/* Pushes what a download has brought: a table, or nil, a message and a code where it cannot be read
+   or memory is short; returns how many. */
+int kx_lua_arrived(lua_State *L, const kx_source *source);
 
 /* Pushes nil, the message and the errno's name; returns 3. */
 int kx_lua_failed(lua_State *L, int number, const char *what);

@@ -375,14 +375,15 @@ static int engine_cancel(lua_State *L) {
   return 0;
 }
 
-/* engine:check(id): core.check of what a held download has brought. */
+/* engine:check(id) → {format, label, width, height, bytes, ended, why}: what a held download has
+   brought; see kx_lua_arrived. */
 static int engine_check(lua_State *L) {
   kx_transfer *t = kx_engine_held(to_engine(L), (uint64_t)luaL_checknumber(L, 2));
   kx_source source;
 
   luaL_argcheck(L, t != NULL, 2, "no such download");
   kx_sink_source(t->sink, &source);
-  return kx_lua_check(L, &source);
+  return kx_lua_arrived(L, &source);
 }
 
 /* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message, code:

@@ -1,17 +1,21 @@
-/* The binding's part about pixels: small pictures for previews, and base64 of whole strings. */
+/* The binding's part about pixels: what a download brought, small pictures for previews, and base64
+   of whole strings. */
 #include "lua/binding.h"
 
 #include "net/base64.h"
 #include "net/body.h"
+#include "picture/ending.h"
 #include "picture/picture.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DECODER_MEMORY (512u << 20) /* 20 MP take some 180 MiB */
 #define SIDE_MAX 4096
 #define JPEG_QUALITY 90
+#define ARRIVED_READS 4096 /* for a stranger's file, within a step: some three milliseconds at most */
 
 enum { RGB, JPEG, PNG };
 
@@ -101,5 +105,50 @@ int kx_lua_encode(lua_State *L) {
   char *text = (char *)lua_newuserdatauv(L, KX_BASE64_LENGTH(size) + 1, 0);
 
   lua_pushlstring(L, text, kx_base64_encode(text, bytes, size));
+  return 1;
+}
+
+/* Sets `why`: what the check of an input would have refused this for. */
+static void set_why(lua_State *L, kx_image_status status, const kx_image_info *info) {
+  char size[64];
+
+  switch (status) {
+    case KX_IMAGE_OK: return;
+    case KX_IMAGE_EMPTY: lua_pushliteral(L, "it is empty"); break;
+    case KX_IMAGE_CUT: lua_pushliteral(L, "it ends before its picture begins"); break;
+    case KX_IMAGE_FOREIGN: lua_pushfstring(L, "it is %s", info->label); break;
+    case KX_IMAGE_HUGE:
+    case KX_IMAGE_NO_SIZE:
+      snprintf(size, sizeof size, "it says it is %lu x %lu pixels", (unsigned long)info->width,
+               (unsigned long)info->height);
+      lua_pushstring(L, size);
+      break;
+    default: lua_pushstring(L, info->why ? info->why : "its format is not known");
+  }
+  lua_setfield(L, -2, "why");
+}
+
+/* → {format=, label=, width=, height=, bytes=, ended=, why=}. `format` and `label` are absent where
+   the format is not known, a side where it is not told; `ended` tells whether the format's own end
+   mark is there, and is absent for a format without one; `why` is a warning only. */
+int kx_lua_arrived(lua_State *L, const kx_source *source) {
+  kx_image_info info;
+  kx_image_status status = kx_image_look(source, ARRIVED_READS, &info);
+  kx_ending ending = KX_ENDING_UNKNOWN;
+  int error = status == KX_IMAGE_NO_MEMORY ? ENOMEM : info.error;
+
+  if (!error) error = kx_image_ending(source, &info, &ending);
+  if (error) return kx_lua_failed(L, error, "what arrived");
+  lua_createtable(L, 0, 7);
+  kx_lua_set_string(L, "format", info.format);
+  kx_lua_set_string(L, "label", info.label);
+  if (info.width > 0) kx_lua_set_integer(L, "width", info.width);
+  if (info.height > 0) kx_lua_set_integer(L, "height", info.height);
+  kx_lua_set_integer(L, "bytes", source->size);
+  if (ending != KX_ENDING_UNKNOWN) {
+    lua_pushboolean(L, ending == KX_ENDING_THERE);
+    lua_setfield(L, -2, "ended");
+  }
+  set_why(L, status, &info);
   return 1;
 }

@@ -12,14 +12,21 @@ void kx_cursor_begin(kx_cursor *cursor, const kx_source *source) {
   cursor->source = source;
   cursor->at = cursor->from = 0;
   cursor->have = 0;
-  cursor->error = 0;
+  cursor->error = cursor->tired = 0;
+  cursor->reads = KX_CURSOR_READS;
 }
 
 static int fill(kx_cursor *cursor, uint64_t offset, size_t n) {
   int onward = offset >= cursor->from && offset <= cursor->from + cursor->have;
   size_t want = onward ? KX_CURSOR_WINDOW : n > AFTER_JUMP ? n : AFTER_JUMP;
-  ssize_t got = kx_source_read(cursor->source, offset, cursor->window, want);
+  ssize_t got;
 
+  if (cursor->reads == 0) {
+    cursor->tired = 1;
+    return 0;
+  }
+  cursor->reads--;
+  got = kx_source_read(cursor->source, offset, cursor->window, want);
   cursor->from = offset;
   cursor->have = got > 0 ? (size_t)got : 0;
   if (got < 0) cursor->error = errno;

@@ -6,6 +6,7 @@
 #include "file/source.h"
 
 #define KX_CURSOR_WINDOW 512 /* the most that can be looked at in one piece */
+#define KX_CURSOR_READS 16384 /* by default: some ten milliseconds in the worst case */
 
 typedef struct kx_cursor {
   const kx_source *source;
@@ -13,6 +14,8 @@ typedef struct kx_cursor {
   uint64_t from; /* the window's first byte */
   size_t have;   /* bytes in the window */
   int error;     /* errno of a read that failed, else 0 */
+  unsigned reads; /* how many more reads it may take */
+  int tired;      /* a look was refused because there was none left */
   unsigned char window[KX_CURSOR_WINDOW];
 } kx_cursor;
 
@@ -20,7 +23,8 @@ typedef struct kx_cursor {
 void kx_cursor_begin(kx_cursor *cursor, const kx_source *source);
 
 /* Returns the `n` bytes at `offset`, good until the next look, or NULL where the source ends before
-   them or cannot be read (then `error` is set). The cursor stays where it is. */
+   them, cannot be read (then `error` is set) or was read too often (`tired`). The cursor stays
+   where it is. */
 const unsigned char *kx_cursor_look(kx_cursor *cursor, uint64_t offset, size_t n);
 
 /* Returns the next `n` bytes like kx_cursor_look, without taking them. */

@@ -12,6 +12,7 @@
 static const char *complaint(kx_image_status status, const kx_image_info *info) {
   switch (status) {
     case KX_IMAGE_OK: return NULL;
+    case KX_IMAGE_CUT: return "it is cut: a part of the picture is missing; get the whole file";
     case KX_IMAGE_UNREADABLE: return strerror(info->error);
     case KX_IMAGE_TOO_BIG: return "it takes more memory to decode than is allowed";
     case KX_IMAGE_NO_DECODER: return "its format cannot be decoded here: convert it to JPEG or PNG";
@@ -45,6 +46,7 @@ int kx_fit_picture(const kx_fit *fit, const kx_source *source, kx_sink *out, kx_
   if (!why && !reshape(fit, &decoded, info.orientation, &fitted)) {
     why = "there is not enough memory to scale it";
   }
+  kx_picture_give_colours(&fitted, &decoded);
   kx_picture_free(&decoded);
   if (!why && fit->quality > 0) kx_picture_flatten(&fitted);
   if (!why && !kx_picture_write(&fitted, fit->quality, &encoded)) {

@@ -3,14 +3,15 @@
 #include "picture/jpeg.h"
 
 #include "picture/exif.h"
+#include "picture/jpeg_tables.h"
 
 #include <string.h>
 
-#define MAX_SEGMENTS 512  /* 20 MB of metadata are 306; each may cost a read */
-#define MAX_STRAY 4096    /* fill bytes and rubbish between segments, which libjpeg skips too */
-#define MAX_SCANS 100     /* a progressive JPEG has some ten; each costs a pass over the picture */
+#define MAX_SCANS 100 /* a progressive JPEG has some ten; each costs a pass over the picture */
 
-enum { SOI = 0xD8, EOI = 0xD9, SOS = 0xDA, RST0 = 0xD0, RST7 = 0xD7, TEM = 0x01 };
+enum {
+  SOI = 0xD8, EOI = 0xD9, SOS = 0xDA, DHT = 0xC4, APP0 = 0xE0, RST0 = 0xD0, RST7 = 0xD7, TEM = 0x01
+};
 
 typedef struct part {
   int id, h, v, quant;
@@ -20,12 +21,11 @@ typedef struct part {
 typedef struct walk {
   kx_cursor *cursor;
   kx_image_info *info;
-  kx_buffer *out;
-  unsigned char *frame;
-  size_t *frame_size;
+  kx_buffer *out, *colours;
   uint64_t body; /* the segment's bytes after its length */
   unsigned size;
-  int marker, progressive, components, scans, stray;
+  int marker, progressive, components, scans, adobe;
+  unsigned scanned;           /* bits of the components that scans have brought */
   unsigned quant, huffman[2]; /* bits of the tables defined so far; DC and AC */
   part component[4];
 } walk;
@@ -55,6 +55,18 @@ static kx_image_status keep(walk *w) {
   mark[1] = (unsigned char)w->marker;
   kx_buffer_add(w->out, mark, 2);
   return kx_cursor_copy(w->cursor, w->body - 2, w->size + 2, w->out) ? KX_IMAGE_OK : ended(w);
+}
+
+/* Appends a segment of our own. */
+static void supply(walk *w, int marker, const unsigned char *body, size_t size) {
+  unsigned char head[4];
+
+  head[0] = 0xFF;
+  head[1] = (unsigned char)marker;
+  head[2] = 0;
+  head[3] = (unsigned char)(size + 2);
+  kx_buffer_add(w->out, head, 4);
+  kx_buffer_add(w->out, body, size);
 }
 
 /* DQT: only its shape and which tables it defines. */
@@ -99,14 +111,30 @@ static kx_image_status restart_interval(walk *w) {
 
 /* APP0 and APP14 tell a decoder what the colours mean. */
 static kx_image_status colour(walk *w) {
-  const char *tag = w->marker == 0xE0 ? "JFIF" : "Adobe";
+  const char *tag = w->marker == APP0 ? "JFIF" : "Adobe";
   size_t length = strlen(tag);
   const unsigned char *p;
 
   if (!w->out || w->size < 12) return KX_IMAGE_OK;
   p = kx_cursor_look(w->cursor, w->body, length);
   if (!p) return ended(w);
-  return memcmp(p, tag, length) == 0 ? keep(w) : KX_IMAGE_OK;
+  if (memcmp(p, tag, length) != 0) return KX_IMAGE_OK;
+  if (w->marker != APP0) w->adobe = 1;
+  return keep(w);
+}
+
+/* APP2: a part of a colour profile is kept as it stands. */
+static kx_image_status profile(walk *w) {
+  static const unsigned char mark[] = {0xFF, 0xE2};
+  const unsigned char *p;
+
+  if (!w->colours || w->scans || w->size < 14) return KX_IMAGE_OK;
+  p = kx_cursor_look(w->cursor, w->body, 12);
+  if (!p) return ended(w);
+  if (memcmp(p, "ICC_PROFILE", 12) != 0) return KX_IMAGE_OK;
+  kx_buffer_add(w->colours, mark, 2);
+  kx_cursor_copy(w->cursor, w->body - 2, w->size + 2, w->colours);
+  return w->cursor->error ? KX_IMAGE_UNREADABLE : KX_IMAGE_OK;
 }
 
 static kx_image_status exif(walk *w) {
@@ -164,15 +192,6 @@ static kx_image_status frame(walk *w) {
   w->components = info->channels;
   info->mcu_width = 8 * h;
   info->mcu_height = 8 * v;
-  if (w->frame) {
-    static const unsigned char start[] = {0xFF, SOI, 0xFF};
-    memcpy(w->frame, start, 3);
-    w->frame[3] = (unsigned char)w->marker;
-    w->frame[4] = 0;
-    w->frame[5] = (unsigned char)(w->size + 2);
-    memcpy(w->frame + 6, p, w->size);
-    *w->frame_size = 6 + w->size;
-  }
   return keep(w);
 }
 
@@ -198,17 +217,36 @@ static kx_image_status reserved(walk *w) {
   return damaged(w, "it has a segment that is reserved");
 }
 
-/* Returns the frame's component with this id, or NULL. */
-static const part *find(const walk *w, int id) {
+/* Returns the number of the frame's component with this id, or -1. */
+static int find(const walk *w, int id) {
   int i;
   for (i = 0; i < w->components; i++) {
-    if (w->component[i].id == id) return &w->component[i];
+    if (w->component[i].id == id) return i;
   }
-  return NULL;
+  return -1;
+}
+
+/* Appends what a file may leave out and decoders take for granted: the standard's Huffman tables
+   (cameras' motion JPEG), and that four components are Adobe's inks. */
+static void complete(walk *w) {
+  static const unsigned char adobe[12] = {'A', 'd', 'o', 'b', 'e', 0, 100};
+  int kind, number;
+
+  for (kind = 0; kind < 2 && !w->progressive; kind++) {
+    for (number = 0; number < 2; number++) {
+      size_t size;
+      const unsigned char *table = kx_jpeg_table(kind, number, &size);
+      if (w->huffman[kind] & 1u << number) continue;
+      supply(w, DHT, table, size);
+      w->huffman[kind] |= 1u << number;
+    }
+  }
+  if (w->components == 4 && !w->adobe) supply(w, 0xEE, adobe, sizeof adobe);
+  w->adobe = 1;
 }
 
 /* Checks that a scan names what was defined: a decoder would use tables it never filled. */
-static const char *scan_fault(const walk *w, const unsigned char *p) {
+static const char *scan_fault(walk *w, const unsigned char *p) {
   int n = p[0], first = p[1 + 2 * n], last = p[2 + 2 * n], i;
   int high = p[3 + 2 * n] >> 4, low = p[3 + 2 * n] & 15;
 
@@ -217,13 +255,14 @@ static const char *scan_fault(const walk *w, const unsigned char *p) {
         low > 13 || high > 13) {
       return "a scan has bad parameters";
     }
-  } else if (first != 0 || high != 0 || low != 0) {
-    return "a scan has bad parameters";
+  } else {
+    first = high = 0; /* decoders do not look at what only a progressive JPEG needs */
   }
   for (i = 0; i < n; i++) {
-    const part *c = find(w, p[1 + 2 * i]);
+    int which = find(w, p[1 + 2 * i]);
+    const part *c = &w->component[which < 0 ? 0 : which];
     unsigned dc = 1u << (p[2 + 2 * i] >> 4), ac = 1u << (p[2 + 2 * i] & 15);
-    if (!c) return "a scan names a component that is not there";
+    if (which < 0) return "a scan names a component that is not there";
     if (!(w->quant & 1u << c->quant)) return "a scan needs a quantization table that is not there";
     if (first == 0 && high == 0 && !(w->huffman[0] & dc)) {
       return "a scan needs a Huffman table that is not there";
@@ -231,6 +270,7 @@ static const char *scan_fault(const walk *w, const unsigned char *p) {
     if ((first != 0 || !w->progressive) && !(w->huffman[1] & ac)) {
       return "a scan needs a Huffman table that is not there";
     }
+    w->scanned |= 1u << which;
   }
   return NULL;
 }
@@ -263,6 +303,7 @@ static kx_image_status copy_scan(walk *w) {
 }
 
 static kx_image_status scan(walk *w) {
+  static const unsigned char sequential[] = {0, 63, 0};
   const unsigned char *p;
   kx_image_status status;
 
@@ -274,11 +315,14 @@ static kx_image_status scan(walk *w) {
     return damaged(w, "a scan header has a bad length");
   }
   if (!w->out) return KX_IMAGE_OK;
+  complete(w);
   w->info->why = scan_fault(w, p);
   if (w->info->why) return KX_IMAGE_DAMAGED;
-  if (++w->scans > MAX_SCANS) return odd(w, "it has more than 100 scans");
+  if (w->scans == MAX_SCANS) return odd(w, "it has more than the 100 scans that kontext decodes");
   status = keep(w);
   if (status != KX_IMAGE_OK) return status;
+  if (!w->progressive) memcpy(w->out->bytes + w->out->size - 3, sequential, 3);
+  w->scans++;
   w->cursor->at = w->body + w->size;
   return copy_scan(w);
 }
@@ -290,15 +334,15 @@ static const struct segment {
   {0xC0, 0xC2, frame},     {0xC4, 0xC4, huffman},      {0xC8, 0xC8, reserved},
   {0xCC, 0xCC, NULL},      {0xC3, 0xCF, odd_frame},    {0xDA, 0xDA, scan},
   {0xDB, 0xDB, quantization}, {0xDD, 0xDD, restart_interval}, {0xE0, 0xE0, colour},
-  {0xE1, 0xE1, exif},      {0xEE, 0xEE, colour},       {0xF7, 0xF7, jpeg_ls},
+  {0xE1, 0xE1, exif},      {0xE2, 0xE2, profile},      {0xEE, 0xEE, colour},
+  {0xF7, 0xF7, jpeg_ls},
 };
 
 /* Moves to the next marker and sets it. */
 static kx_image_status next_marker(walk *w) {
-  for (;; w->stray++) {
+  for (;;) {
     const unsigned char *p = kx_cursor_peek(w->cursor, 2);
     if (!p) return ended(w);
-    if (w->stray > MAX_STRAY) return damaged(w, "it has rubbish between its segments");
     if (p[0] != 0xFF || p[1] == 0xFF) {
       kx_cursor_skip(w->cursor, 1);
     } else {
@@ -329,54 +373,65 @@ static kx_image_status read_segment(walk *w) {
   return status;
 }
 
-static kx_image_status walk_on(walk *w) {
-  static const unsigned char start[] = {0xFF, SOI}, end[] = {0xFF, EOI};
+/* Reads up to the first scan, or up to the end mark where all is wanted; `good` is what `out` held
+   before the last segment. */
+static kx_image_status walk_on(walk *w, size_t *good) {
   kx_image_status status;
-  int count;
 
-  if (!kx_cursor_skip(w->cursor, 2)) return KX_IMAGE_CUT;
-  if (w->out) kx_buffer_add(w->out, start, 2);
-  for (count = 0; count < MAX_SEGMENTS; count++) {
+  do {
+    *good = w->out ? w->out->size : 0;
     status = next_marker(w);
     if (status != KX_IMAGE_OK) return status;
     if (w->marker == SOI) return damaged(w, "it begins twice");
     if (w->marker == EOI) {
-      if (!w->scans) return damaged(w, "it ends before its picture begins");
-      return kx_buffer_add(w->out, end, 2) ? KX_IMAGE_OK : ended(w);
+      return w->scans ? KX_IMAGE_OK : damaged(w, "it ends before its picture begins");
     }
     status = read_segment(w);
-    if (status != KX_IMAGE_OK || (w->marker == SOS && !w->out)) return status;
-  }
-  return damaged(w, "it has more than 512 segments");
+  } while (status == KX_IMAGE_OK && (w->marker != SOS || w->out));
+  return status;
 }
 
-static kx_image_status run(walk *w) {
-  kx_image_status status;
+static kx_image_status run(walk *w, size_t *good) {
+  kx_image_status status = KX_IMAGE_CUT;
 
   w->info->orientation = 0; /* none told yet */
-  status = walk_on(w);
+  if (kx_cursor_skip(w->cursor, 2)) status = walk_on(w, good);
+  if (status != KX_IMAGE_CUT || w->cursor->tired) w->info->pixels = w->body > 2 ? w->body : 2;
   if (!w->info->orientation) w->info->orientation = 1;
   return status;
 }
 
-kx_image_status kx_jpeg_header(kx_cursor *cursor, kx_image_info *info,
-                               unsigned char frame_bytes[KX_JPEG_FRAME_MAX], size_t *frame_size) {
+kx_image_status kx_jpeg_header(kx_cursor *cursor, kx_image_info *info) {
+  size_t none;
   walk w;
 
   memset(&w, 0, sizeof w);
   w.cursor = cursor;
   w.info = info;
-  w.frame = frame_bytes;
-  w.frame_size = frame_size;
-  return run(&w);
+  return run(&w, &none);
 }
 
-kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_buffer *out) {
+kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_buffer *out,
+                                kx_buffer *colours) {
+  static const unsigned char start[] = {0xFF, SOI}, end[] = {0xFF, EOI};
+  kx_image_status status;
+  size_t good = 0;
   walk w;
 
   memset(&w, 0, sizeof w);
   w.cursor = cursor;
   w.info = info;
   w.out = out;
-  return run(&w);
+  w.colours = colours;
+  kx_buffer_add(out, start, 2);
+  status = run(&w, &good);
+  /* What stands behind the picture is of no use: phones and drones leave their own there. */
+  if ((status == KX_IMAGE_CUT || status == KX_IMAGE_DAMAGED) &&
+      w.scanned == (1u << w.components) - 1 && w.scans) {
+    out->size = good;
+    info->unended = 1;
+    status = KX_IMAGE_OK;
+  }
+  if (status != KX_IMAGE_OK) return status;
+  return kx_buffer_add(out, end, 2) ? KX_IMAGE_OK : ended(&w);
 }

@@ -5,11 +5,12 @@
 
 #include <stddef.h>
 
-/* Decodes an approved JPEG of 1 or 3 components to RGB, top row first, at the smallest n/8 of its
-   size, n = 1 … 8, that is well above `least_width` by `least_height` (0: its own size), holding
-   about `budget` bytes at most. Returns 1 and the pixels, for free(); 0 where they are damaged or
-   would need more than the budget; -1 where memory ran out. */
-int kx_jpeg_turbo_decode(const unsigned char *bytes, size_t size, size_t budget,
+/* Decodes an approved JPEG to RGB, top row first, at the smallest n/8 of its size, n = 1 … 8, that
+   is well above `least_width` by `least_height` (0: its own size), holding about `budget` bytes at
+   most. Where `whole` is set, a picture of which a part is missing, which decoders paint grey, is
+   damaged. Returns 1 and the pixels, for free(); 0 where they are damaged or would need more than
+   the budget; -1 where memory ran out. */
+int kx_jpeg_turbo_decode(const unsigned char *bytes, size_t size, size_t budget, int whole,
                          int least_width, int least_height, unsigned char **pixels,
                          int *width, int *height);
 

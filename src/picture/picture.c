@@ -9,11 +9,17 @@
 #include "picture/png_write.h"
 #include "picture/stb.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define APPROVED_EXTRA 2048  /* what an approved copy may have over its file */
 #define DECODER_STATE 65536  /* stb's own tables, rounded up */
+#define COLOURS_MAX ((size_t)4 << 20) /* of a colour profile: large ones have one or two MB */
+
+/* Where a written file's first segment or chunk ends, which has to stand first. */
+#define JFIF_END (2 + 2 + 16)
+#define IHDR_END (8 + 12 + 13)
 
 static uint64_t larger(uint64_t a, uint64_t b) {
   return a > b ? a : b;
@@ -48,7 +54,7 @@ uint64_t kx_picture_memory(const kx_image_info *info, uint64_t bytes) {
   int jpeg = info->mcu_width > 0;
 
   if (strcmp(info->format, "bmp") == 0) return kx_bmp_memory(info);
-  return bytes + APPROVED_EXTRA + DECODER_STATE +
+  return bytes + APPROVED_EXTRA + DECODER_STATE + (bytes < COLOURS_MAX ? bytes : COLOURS_MAX) +
          (jpeg ? jpeg_memory(info) : png_memory(info, bytes));
 }
 
@@ -59,22 +65,24 @@ static kx_image_status decode(kx_picture *picture, const kx_buffer *approved, ui
   size_t budget = memory > SIZE_MAX ? SIZE_MAX : (size_t)memory;
 
 #ifdef KX_LIBJPEG
-  if (info->mcu_width && info->channels < 4) { /* four are inks: only stb mixes them */
+  if (info->mcu_width) {
     kx_size whole = {0, 0}, upright = least ? *least : whole;
     int turned = info->orientation >= 5;
-    done = kx_jpeg_turbo_decode(approved->bytes, approved->size, budget,
+    done = kx_jpeg_turbo_decode(approved->bytes, approved->size, budget, info->unended,
                                 turned ? upright.height : upright.width,
                                 turned ? upright.width : upright.height, &picture->pixels, &width,
                                 &height);
   } else
 #endif
   {
-    (void)least; /* stb decodes all */
+    (void)least; /* stb decodes all, and cannot tell whether some of it was missing */
+    if (info->unended) return KX_IMAGE_CUT;
     done = kx_stb_decode(approved->bytes, approved->size, channels, budget, &picture->pixels,
                          &width, &height);
     picture->decoded = done > 0;
   }
   if (done < 0) return KX_IMAGE_NO_MEMORY;
+  if (!done && info->unended) return KX_IMAGE_CUT;
   if (!done) {
     info->why = "its pixels cannot be decoded";
     return KX_IMAGE_DAMAGED;
@@ -83,6 +91,15 @@ static kx_image_status decode(kx_picture *picture, const kx_buffer *approved, ui
   picture->height = height;
   picture->channels = channels;
   return KX_IMAGE_OK;
+}
+
+/* Drops what says what colours mean that are no more: the pixels are RGB now. It is no loss that
+   ends anything where it is too large or memory is short. */
+static void check_colours(kx_picture *picture, const kx_image_info *info) {
+  int inks_or_grey = info->mcu_width && info->channels != 3;
+
+  picture->segments = info->mcu_width > 0;
+  if (picture->colours.error || inks_or_grey) kx_buffer_free(&picture->colours);
 }
 
 /* Decodes a BMP, the one foreign format whose size the check tells. */
@@ -106,7 +123,7 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
   uint64_t need;
 
   memset(picture, 0, sizeof *picture);
-  if (status != KX_IMAGE_OK && (status != KX_IMAGE_FOREIGN || info->width == 0)) return status;
+  if (status != KX_IMAGE_OK && !(status == KX_IMAGE_FOREIGN && info->depth > 0)) return status;
   if (strcmp(info->format, "webp") == 0) return KX_IMAGE_NO_DECODER;
   need = kx_picture_memory(info, source->size);
   if (need > memory) return KX_IMAGE_TOO_BIG;
@@ -117,9 +134,14 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
   approved.cap = (size_t)source->size + APPROVED_EXTRA;
   kx_buffer_room(&approved, approved.cap);
   kx_cursor_begin(&cursor, source);
-  status = (info->mcu_width ? kx_jpeg_approve : kx_png_approve)(&cursor, &again, &approved);
+  cursor.reads = UINT_MAX;
+  picture->colours.cap = COLOURS_MAX;
+  status = (info->mcu_width ? kx_jpeg_approve : kx_png_approve)(&cursor, &again, &approved,
+                                                                &picture->colours);
+  check_colours(picture, info);
   info->error = cursor.error;
   info->why = again.why;
+  info->unended = again.unended;
   if (status == KX_IMAGE_OK && (again.width != info->width || again.height != info->height)) {
     status = KX_IMAGE_CUT; /* another file stands there by now */
   }
@@ -127,6 +149,7 @@ kx_image_status kx_picture_read(kx_picture *picture, const kx_source *source, ui
     status = decode(picture, &approved, need - approved.cap, least, info);
   }
   kx_buffer_free(&approved);
+  if (status != KX_IMAGE_OK) kx_picture_free(picture);
   return status;
 }
 
@@ -141,6 +164,13 @@ int kx_picture_make(kx_picture *picture, int width, int height, int channels) {
   picture->height = height;
   picture->channels = channels;
   return 1;
+}
+
+void kx_picture_give_colours(kx_picture *to, kx_picture *from) {
+  kx_buffer_free(&to->colours);
+  to->colours = from->colours;
+  to->segments = from->segments;
+  memset(&from->colours, 0, sizeof from->colours);
 }
 
 int kx_picture_scale(kx_picture *to, const kx_picture *from, int width, int height, int cut) {
@@ -193,6 +223,7 @@ int kx_picture_orient(kx_picture *picture, int orientation) {
       memcpy(to, picture->pixels + ((size_t)row * (size_t)w + (size_t)column) * n, n);
     }
   }
+  kx_picture_give_colours(&upright, picture);
   kx_picture_free(picture);
   *picture = upright;
   return 1;
@@ -216,17 +247,34 @@ static void take(void *context, void *bytes, int size) {
   kx_buffer_add((kx_buffer *)context, bytes, (size_t)size);
 }
 
+/* Puts bytes between those that are there. */
+static void insert(kx_buffer *out, size_t at, const kx_buffer *more) {
+  size_t rest = out->size - at;
+
+  if (!kx_buffer_add(out, more->bytes, more->size)) return;
+  memmove(out->bytes + at + more->size, out->bytes + at, rest);
+  memcpy(out->bytes + at, more->bytes, more->size);
+}
+
 int kx_picture_write(const kx_picture *picture, int quality, kx_buffer *out) {
-  if (quality == 0) {
-    return kx_png_write(picture->pixels, picture->width, picture->height, picture->channels, out);
+  int jpeg = quality > 0;
+  size_t start = out->size;
+
+  if (jpeg) {
+    kx_stb_jpeg(take, out, picture->pixels, picture->width, picture->height, picture->channels,
+                quality);
+  } else {
+    kx_png_write(picture->pixels, picture->width, picture->height, picture->channels, out);
   }
-  kx_stb_jpeg(take, out, picture->pixels, picture->width, picture->height, picture->channels,
-              quality);
+  if (!out->error && picture->colours.size > 0 && picture->segments == jpeg) {
+    insert(out, start + (jpeg ? JFIF_END : IHDR_END), &picture->colours);
+  }
   return !out->error;
 }
 
 void kx_picture_free(kx_picture *picture) {
   if (picture->decoded) kx_stb_free(picture->pixels);
   else free(picture->pixels);
+  kx_buffer_free(&picture->colours);
   memset(picture, 0, sizeof *picture);
 }

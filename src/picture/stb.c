@@ -130,15 +130,6 @@ static void end(void *kept) {
 #pragma GCC diagnostic pop
 #endif
 
-int kx_stb_info(const unsigned char *bytes, size_t size, int *width, int *height) {
-  int channels, answer;
-
-  begin(sizeof(stbi__jpeg));
-  answer = stbi_info_from_memory(bytes, (int)size, width, height, &channels);
-  end(NULL);
-  return starved ? -1 : answer;
-}
-
 int kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t memory,
                   unsigned char **pixels, int *width, int *height) {
   int stored;

@@ -5,11 +5,8 @@
 
 #include <stddef.h>
 
-/* Returns 1 and the size that stb_image reads from a header, 0 where it refuses it, -1 where memory
-   ran out. Hand it approved headers only: 2.27 writes out of bounds on one bad DHT marker. */
-int kx_stb_info(const unsigned char *bytes, size_t size, int *width, int *height);
-
-/* Decodes an approved JPEG or PNG to `channels` (3 or 4) bytes a pixel, top row first, holding at
+/* Decodes an approved JPEG or PNG (2.27 writes out of bounds on one bad DHT marker) to `channels`
+   (3 or 4) bytes a pixel, top row first, holding at
    most `budget` bytes at any time. Returns 1 and the pixels, for kx_stb_free; 0 where they are
    damaged or would need more than the budget; -1 where memory ran out. */
 int kx_stb_decode(const unsigned char *bytes, size_t size, int channels, size_t budget,

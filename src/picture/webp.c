@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#define MAX_CHUNKS 512 /* each may cost a read */
 #define HAS_EXIF 0x08
 #define HAS_ALPHA 0x10
 
@@ -73,11 +72,11 @@ kx_image_status kx_webp_header(kx_cursor *cursor, kx_image_info *info) {
   if (end > cursor->source->size) return KX_IMAGE_CUT;
   info->depth = 8;
   cursor->at = 12;
-  for (count = 0; count < MAX_CHUNKS && cursor->at + 8 <= end; count++) {
+  for (count = 0; cursor->at + 8 <= end; count++) {
     uint64_t body = cursor->at + 8;
     uint32_t size;
     p = kx_cursor_peek(cursor, 8);
-    if (!p) return ended(cursor);
+    if (!p) return found && cursor->tired ? KX_IMAGE_OK : ended(cursor);
     size = KX_LE32(p + 4);
     if (body + size > end) return damaged(info, "a chunk is longer than the file says it is");
     if (memcmp(p, "VP8X", 4) == 0 && count == 0) {

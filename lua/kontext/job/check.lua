@@ -1,4 +1,4 @@
---- The picture check: says no before the upload, in a sentence that names the mend.
+--- The picture check: rejects a bad picture before the upload, in a sentence that says what to do.
 local api = require "kontext.api"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
@@ -23,7 +23,7 @@ local function can_fit(known)
 end
 
 -- Returns the end of a sentence that says how a picture can be made to do.
-local function mend(how, known)
+local function advice(how, known)
   return how .. (can_fit(known) and ", or pass fit = true" or "")
 end
 
@@ -39,7 +39,7 @@ local sentences = {
   unknown = function(name) return ("%s is not a picture; %s"):format(name, takes) end,
   foreign = function(name, known)
     local how = known.format == "base64" and "decode it first" or "convert it"
-    return ("%s is %s; %s: %s"):format(name, known.label, takes, mend(how, known))
+    return ("%s is %s; %s: %s"):format(name, known.label, takes, advice(how, known))
   end,
   no_size = function(name, known)
     return ("%s says it is %d x %d pixels: it is damaged"):format(
@@ -62,25 +62,34 @@ local function over_limits(name, known)
   if pixels > api.limits.image_pixels then
     return ("%s has %s pixels (%d x %d); the service takes up to %s: %s"):format(name,
       grouped(pixels), known.width, known.height, grouped(api.limits.image_pixels),
-      mend("scale it", known))
+      advice("scale it", known))
   elseif known.bytes > api.limits.image_bytes then
     return ("%s has %s bytes; the service takes up to %s: %s"):format(name, grouped(known.bytes),
-      grouped(api.limits.image_bytes), mend("scale it", known))
+      grouped(api.limits.image_bytes), advice("scale it", known))
   end
 end
 
---- Tells whether a picture is more than the service takes.
+--- Returns whether a picture is more than the service takes.
 ---@param known table info of check.source
 ---@return boolean
 function check.is_too_large(known)
   return over_limits("", known) ~= nil
 end
 
---- Tells whether `fit = true` can decode a format.
+--- Returns whether `fit = true` can decode a format.
 ---@param format string
 ---@return boolean
 function check.is_decoded(format)
   return decoded[format] == true
+end
+
+--- Returns a picture's width and height as it is seen, turned by its Exif orientation.
+---@param known table info of check.source or check.image
+---@return integer width
+---@return integer height
+function check.upright(known)
+  if known.orientation >= 5 then return known.height, known.width end
+  return known.width, known.height
 end
 
 --- Names a source as sentences do.
@@ -120,7 +129,8 @@ function check.source(source, fitting)
   }
 end
 
---- Tells what an image is, as the service will see it; nothing is sent, only the header is read.
+--- Returns what an image is; nothing is sent, and only the header is read. The width and height are
+--- as stored: orientations 5 to 8 exchange them for the eye.
 ---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
 ---@return table? info {format, width, height, megapixels, bytes, orientation}
 ---@return string? message

@@ -10,13 +10,12 @@ local quality = 95 -- of a JPEG: nothing to be told from the service's own scali
 local taken = { jpeg = true, png = true } -- by the service; other formats become PNG
 local memory = 512 * 1024 * 1024 -- bytes that decoding may take; 20 megapixels take 60 to 240 MiB
 
---- Tells how a picture is to be made to fit.
+--- Returns how a picture is made to fit.
 ---@param known table of check.source
 ---@return table? plan {width, height, quality, memory}; nil: it goes as it is
 function fit.plan(known)
   if not check.is_decoded(known.format) then return nil end
-  local width, height = known.width, known.height
-  if known.orientation >= 5 then width, height = height, width end
+  local width, height = check.upright(known)
   local to_width, to_height = api.output_size(width, height)
   if taken[known.format] and width * height <= to_width * to_height
     and not check.is_too_large(known) then
