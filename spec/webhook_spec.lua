@@ -120,6 +120,22 @@ describe("verify", function()
     assert.equal("protocol", err.kind) -- trusted, and then no JSON
   end)
 
+  it("hands on no status that moves a terminal, and reads no body without an end #plain", function()
+    local headers = { ["X-Webhook-Secret"] = secret }
+    local event = webhook.verify(headers, '{"id":"a","status":"\\u001b[2J\\u009b"}', secret)
+    assert.equal([[\x1b[2J\u{9b}]], event.status)
+    event = webhook.verify(headers, ('{"id":"a","status":"%s"}'):format(("x"):rep(1e5)), secret)
+    assert.equal(300, #event.status)
+    assert.equal("protocol", refused(headers, ('{"id":"%s","status":"x"}'):format(("x"):rep(5000))))
+    for _, part in ipairs { "[", " ", '{"id":', "1" } do
+      local text, begun = part:rep(math.floor(262144 / #part)), os.clock()
+      assert.equal("protocol", refused(headers, text))
+      assert.equal("auth", refused({ ["X-BFL-Signature"] = text }, text))
+      assert.is_true(os.clock() - begun < 0.25)
+    end
+    assert.equal("protocol", refused(headers, ("x"):rep(300000)))
+  end)
+
   it("reads both dialects, and calls a status as a poll does", function()
     for told, status in pairs {
       ['{"id":"a","status":"Ready"}'] = "Ready",

@@ -3,15 +3,42 @@
 --   mpv --script=kontext.lua --script-opts=kontext-prompt="Make it a watercolour" film.mkv
 -- From the console or another script: script-message kontext "Make it snow"
 local mp = require "mp"
+local utils = require "mp.utils"
 local kontext = require "kontext"
 
 local options = { prompt = "Make it a watercolour painting" }
 require("mp.options").read_options(options, "kontext")
 
+-- A folder of our own for the frames and results: a name in /tmp that others can foresee may be a
+-- link of theirs to another file by the time it is written.
+local folder
+
+local function place(name)
+  if not folder then
+    local made = mp.command_native { name = "subprocess", args = { "mktemp", "-d" },
+      playback_only = false, capture_stdout = true }
+    folder = assert(made.status == 0 and made.stdout:match "[^\n]+", "mktemp -d made no folder")
+  end
+  return utils.join_path(folder, name)
+end
+
+local count = 0
+
+mp.register_event("shutdown", function()
+  if not folder then return end
+  for n = 1, count do
+    os.remove(place(n .. ".png"))
+    os.remove(place(n .. ".jpg"))
+  end
+  os.remove(folder)
+end)
+
 local function show(text, seconds) mp.osd_message("kontext: " .. text, seconds or 1) end
 
 local function edit(prompt)
-  local frame = os.tmpname() .. ".png"
+  count = count + 1
+  local number = count
+  local frame = place(number .. ".png")
   local taken, message = mp.commandv("screenshot-to-file", frame, "video")
   if not taken then return show(message, 5) end
 
@@ -24,7 +51,7 @@ local function edit(prompt)
   os.remove(frame)
   if not image then return show(problem, 5) end
 
-  local path = assert(image:save(os.tmpname() .. ".jpg"))
+  local path = assert(image:save(place(number .. ".jpg")))
   show(prompt, 3)
   mp.commandv("video-add", path, "select", prompt, "", "yes")
 end

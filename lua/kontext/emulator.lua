@@ -55,6 +55,10 @@ function emulator.serve(options)
     file:write(server.pem)
     file:close()
   end
+  if not server.near then
+    io.stderr:write("kontext emulator: other machines can reach it at this address, and use it "
+      .. "without a key: listen at 127.0.0.1 unless that is meant\n")
+  end
   io.write(server.url, "\n", ca_file and "certificate: " .. ca_file .. "\n" or "")
   io.flush()
   server:run(options.with_parent)

@@ -1,7 +1,9 @@
 -- Edits pictures from Neovim: the commands of doc/kontext.txt.
 local kontext = require "kontext"
 local preview = require "kontext.nvim.preview"
+local paths = require "kontext.nvim.paths"
 local unfinished = require "kontext.nvim.unfinished"
+local wording = require "kontext.wording"
 
 local nvim = {}
 
@@ -25,10 +27,11 @@ function nvim.setup(given)
 end
 
 local function notify(message, level)
-  vim.notify("kontext: " .. message, vim.log.levels[level or "INFO"])
+  vim.notify("kontext: " .. wording.safe(message), vim.log.levels[level or "INFO"])
 end
 
-local function name(path) return vim.fn.fnamemodify(path, ":t") end
+-- Returns a file's name as it is shown: it may hold any byte.
+local function name(path) return wording.safe(vim.fn.fnamemodify(path, ":t")) end
 
 local function running(edit) return edit.image == nil and edit.failure == nil end
 
@@ -39,16 +42,16 @@ local function is_picture(path) return path ~= "" and kontext.check { path = pat
 -- The picture that is meant when none is named: under the cursor, of a Markdown link in its line,
 -- or the buffer's own. Also tells whether the cursor's line names it.
 local function default_file()
-  local named = { vim.fn.expand "<cfile>" }
+  local own = vim.api.nvim_buf_get_name(0)
+  local named = { vim.fn.expand "<cfile>" } -- as it stands there: nothing in it is expanded
   for target in vim.api.nvim_get_current_line():gmatch "%]%(<?(.-)>?%)" do
     named[#named + 1] = target
   end
   for _, path in ipairs(named) do
-    local beside = vim.fn.expand "%:p:h" .. "/" .. path
+    local beside = vim.fn.fnamemodify(own, ":h") .. "/" .. path
     if is_picture(beside) then return beside, true end
     if is_picture(path) then return path, true end
   end
-  local own = vim.fn.expand "%:p"
   if is_picture(own) then return own, false end
 end
 
@@ -77,8 +80,9 @@ local function insert_link(edit)
   local path = edit.path
   local folder = vim.fn.fnamemodify(vim.api.nvim_buf_get_name(buffer), ":p:h") .. "/"
   if path:sub(1, #folder) == folder then path = path:sub(#folder + 1) end
+  path = path:gsub("[%z\1-\31\127<>]", function(char) return ("%%%02X"):format(char:byte()) end)
   if path:find "[%s()]" then path = "<" .. path .. ">" end
-  local link = ("![%s](%s)"):format(edit.prompt:gsub("[%[%]\n]", " "), path)
+  local link = ("![%s](%s)"):format(edit.prompt:gsub("[%[%]%z\n]", " "), path)
   if edit.below then
     vim.api.nvim_buf_set_lines(buffer, row + 1, row + 1, false, { link })
   else
@@ -224,7 +228,7 @@ local function ready(edit) return edit.image ~= nil end
 local commands = {}
 
 function commands.edit(words, command)
-  local file, below = words[1] and vim.fn.expand(words[1]), false
+  local file, below = words[1] and paths.named(words[1]), false
   if file and (vim.fn.filereadable(file) == 1 or file:find "%.%a%w%w%w?$") then
     table.remove(words, 1)
   else
@@ -258,8 +262,8 @@ function commands.close() preview.close() end
 function commands.list()
   local lines = {}
   for n, edit in ipairs(edits) do
-    lines[n] = ("%2d  %-11s %s  %s  %s"):format(
-      n, edit.job.status, name(edit.file), edit.prompt, edit.failure or edit.path)
+    lines[n] = wording.safe(("%2d  %-11s %s  %s  %s"):format(
+      n, edit.job.status, name(edit.file), edit.prompt, edit.failure or edit.path))
   end
   vim.api.nvim_echo({ { #lines > 0 and table.concat(lines, "\n") or "no edits yet" } }, false, {})
 end
@@ -301,14 +305,17 @@ end
 ---@param line string
 ---@return string[]
 function nvim.complete(lead, line)
-  local _, _, command, before = line:find "Kontext%s+(%a+)%s+(.-)%S*$"
+  local command, rest = line:match "Kontext%s+(%a+)%s+(.*)$"
   if not command then
     local names = vim.tbl_filter(function(one) return vim.startswith(one, lead) end,
       vim.tbl_keys(commands))
     table.sort(names)
     return names
   end
-  if command == "edit" and before == "" then return vim.fn.getcompletion(lead, "file") end
+  if command == "edit" then
+    local is_first = not rest:gsub("\\.", ""):find "%s" -- a blank of a file's name is escaped
+    return is_first and paths.complete(lead) or {}
+  end
   local numbers = {}
   for n, edit in ipairs(edits) do
     if command == "show" and ready(edit) or command == "cancel" and running(edit) then

@@ -1,7 +1,9 @@
 --- Webhooks: is this call the service's, and what does it tell?
+local api = require "kontext.api"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
 local json = require "kontext.json"
+local wording = require "kontext.wording"
 
 local webhook = {}
 
@@ -20,6 +22,9 @@ local statuses = {
   ["failed"] = "Failed",
   ["task not found"] = "Task not found",
 }
+
+local longest_id = 4096 -- bytes
+local longest_header = 64 -- bytes of what is no secret
 
 -- Adds what a host has for one header to `list`: a value, or some (HAProxy counts them from 0).
 local function add(list, value)
@@ -80,7 +85,9 @@ end
 local function distrust(headers, body, secret)
   local plain = values(headers, "X-Webhook-Secret")
   local signed = values(headers, "X-BFL-Signature")
-  if type(signed[1]) == "string" then signed[1] = signed[1]:lower() end -- hexadecimal digits
+  if type(signed[1]) == "string" then -- "sha256=" and hexadecimal digits
+    signed[1] = signed[1]:sub(1, longest_header + #"sha256=" + 1):lower()
+  end
   if #plain == 0 and #signed == 0 then
     return "neither X-Webhook-Secret nor X-BFL-Signature is there: this is not the service's call"
   elseif #plain > 0 and not matches(plain, secret) then
@@ -93,18 +100,24 @@ end
 
 -- Returns the event that a body tells of, or nil and a sentence.
 local function read(body)
+  if #body > api.limits.answer then
+    return nil, ("the webhook's body has %d bytes, more than the %d that are read"):format(#body,
+      api.limits.answer)
+  end
   local told, message = json.decode(body)
   if type(told) ~= "table" then
     return nil, "the webhook's body is no JSON object: " .. (message or type(told))
   end
   local id, status, result = told.id or told.task_id, told.status, told.result
   if type(id) ~= "string" or id == "" then return nil, "the webhook names no task" end
+  if #id > longest_id then return nil, "the webhook names a task by more than 4 KB" end
   if type(status) ~= "string" then return nil, "the webhook tells no status" end
   result = type(result) == "table" and result or nil
   if result and result.seed then
     result.seed = json.integer_field(body, "seed") or result.seed
   end
-  return { id = id, status = statuses[status:lower()] or status, result = result }
+  return { id = id, status = statuses[status:sub(1, 64):lower()] or wording.brief(status),
+    result = result }
 end
 
 --- Verifies a webhook's call. The secret must have come back as it is in `X-Webhook-Secret`, or

@@ -184,8 +184,4 @@ function wording.file_advice(message, code)
   return advice[code] and message .. ": " .. advice[code] or message
 end
 
--- The names that these had before.
-wording.said, wording.what = wording.server_detail, wording.transfer_reason
-wording.unwritten = wording.file_advice
-
 return wording

@@ -322,3 +322,55 @@ describe("the emulator outlives", function()
     assert.equal(30, whole)
   end)
 end)
+
+describe("an emulator that other machines can reach", function()
+  local function lines_of(command)
+    local pipe = assert(io.popen(command))
+    local text = pipe:read "*a"
+    pipe:close()
+    return text
+  end
+
+  it("keeps its ledger to this machine, and says that it can be reached", function()
+    local address = lines_of "hostname -I":match "(%d+%.%d+%.%d+%.%d+)"
+    if not address then return pending "this machine has no address but loopback" end
+    local log = os.tmpname()
+    local server = lines_of(([[
+      { lua5.4 -e 'require("kontext.emulator").serve { host = "0.0.0.0" }' 2>%s & echo $!; } |
+      { read pid; read url; echo $pid $url; }]]):format(log))
+    local pid, port = server:match "^(%d+) http://0%.0%.0%.0:(%d+)"
+    local function ask(host, method)
+      return lines_of(("curl -s -o /dev/null -w '%%{http_code}' -X %s http://%s:%s/_ledger"):format(
+        method, host, port))
+    end
+    local answers = table.concat({ ask("127.0.0.1", "GET"), ask(address, "GET"),
+      ask(address, "DELETE"), ask("127.0.0.1", "DELETE") }, " ")
+    local said = assert(io.open(log)):read "a"
+    os.execute("kill " .. pid)
+    os.remove(log)
+    assert.equal("200 403 403 204", answers)
+    assert.matches("other machines can reach it", said)
+  end)
+
+  it("does not say so where none can", function()
+    local log = os.tmpname()
+    local server = lines_of(([[
+      { lua5.4 -e 'require("kontext.emulator").serve {}' 2>%s & echo $!; } |
+      { read pid; read url; echo $pid $url; kill $pid; }]]):format(log))
+    assert.matches("http://127", server)
+    assert.equal("", assert(io.open(log)):read "a")
+    os.remove(log)
+  end)
+
+  it("gives ids that nobody can guess from when it began", function()
+    local ids = {}
+    for _ = 1, 2 do
+      local server = assert(require("kontext.emulator").start { ready_after = 0 })
+      local body = lines_of("curl -s -H 'x-key: k' -H 'content-type: application/json' -d "
+        .. [['{"prompt":"x"}' ]] .. server.url .. "/v1/flux-kontext-pro")
+      ids[#ids + 1] = assert(cjson.decode(body).id, body)
+      server:stop()
+    end
+    assert.not_equal(ids[1], ids[2])
+  end)
+end)

@@ -8,6 +8,7 @@ local timer = require "util.timer"
 local user = "user@" .. module.host
 
 module:hook("message/bare", function(event)
+  if event.stanza.attr.type == "error" then return true end -- the stranger's
   local url = event.stanza:get_child_text "body"
   http.request(url, nil, function(body, status, response)
     local file = assert(io.open(os.getenv "KONTEXT_OUT" .. "/answer", "w"))
@@ -21,6 +22,8 @@ module:hook("message/bare", function(event)
 end)
 
 timer.add_task(0.2, function()
+  module:send(st.message({ from = "stranger@" .. module.host, to = "pictures.localhost",
+    type = "chat" }):body "https://example.org/car.jpg Spend the credits")
   module:send(st.message({ from = user, to = "pictures.localhost", type = "chat" })
     :body "https://example.org/car.jpg Make it snow")
 end)

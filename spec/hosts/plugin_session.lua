@@ -3,6 +3,7 @@
 local kontext = require "kontext"
 
 local out = os.getenv "KONTEXT_OUT"
+vim.env.XDG_DATA_HOME = out
 
 vim.cmd("cd " .. out)
 vim.cmd "filetype on"
@@ -199,6 +200,55 @@ promise("completes commands, files and numbers", function()
   equal({ "range-kontext-1.jpg", "range.jpg" }, complete "Kontext edit ran")
   equal({}, complete "Kontext cancel ")
   assert(vim.tbl_contains(complete "Kontext show ", "1"))
+end)
+
+promise("runs nothing that stands in a file's name, however odd it is", function()
+  local odd = { "odd `touch ran`.jpg", "odd $(touch ran).jpg", [[odd\name %d.jpg]],
+    "odd|bar #1.jpg", "odd\27]0;t\7.jpg" }
+  for _, file in ipairs(odd) do copy(file) end
+  local offered = require("kontext.nvim").complete([[odd\ ]], [[Kontext edit odd\ ]])
+  equal({ [[odd\ $(touch\ ran).jpg]], [[odd\ `touch\ ran`.jpg]] }, offered)
+  equal({ [[odd\\name\ %d.jpg]] },
+    require("kontext.nvim").complete([[odd\\]], [[Kontext edit odd\\]]))
+  for n, file in ipairs(odd) do
+    local word = file:gsub("[\\ ]", "\\%0")
+    local message = kontext_command("edit " .. word .. " Make it red")
+    assert(message:find "is ready", message)
+    assert(not message:find "%c", message)
+    local stem = file:gsub("%.jpg$", "")
+    assert(vim.loop.fs_stat(stem .. "-kontext-1.jpg"), file .. " is not beside itself: " .. n)
+  end
+  buffer("odd.md", { "![x](odd `touch ran`.jpg)" })
+  vim.api.nvim_win_set_cursor(0, { 1, 5 })
+  assert(kontext_command("edit Make it red"):find "touch ran`%-kontext%-2.jpg")
+  equal(nil, vim.loop.fs_stat "ran")
+  vim.wait(1000) -- until these edits have shown theirs
+end)
+
+promise("takes what a user types for a file: the buffer's name, home, a variable", function()
+  local named = require("kontext.nvim.paths").named
+  vim.cmd "edit own.jpg"
+  equal(out .. "/own.jpg", named "%")
+  equal(out .. "/own.png", named "%:r.png")
+  equal(vim.env.HOME .. "/x.jpg", named "~/x.jpg")
+  vim.env.KONTEXT_PLACE = out
+  equal(out .. "/x.jpg", named "$KONTEXT_PLACE/x.jpg")
+  equal("`id`.jpg", named "`id`.jpg")
+  equal("*.jpg", named "*.jpg")
+end)
+
+promise("keeps an unfinished edit inside its folder, whatever the service calls it", function()
+  local unfinished = require "kontext.nvim.unfinished"
+  local job = { id = "../../victim", status = "pending" }
+  function job.token() return "t" end
+  function job.ended() return false end
+  unfinished.keep({ job = job, file = "f", prompt = "p", path = "x" }, nil)
+  local kept = unfinished.list()
+  equal({ 1, "t", vim.fn.stdpath "data" .. "/kontext" },
+    { #kept, kept[1].token, vim.fn.fnamemodify(kept[1].kept, ":h") })
+  unfinished.forget(kept[1], nil)
+  vim.fn.writefile({ "7" }, vim.fn.stdpath "data" .. "/kontext/odd.json")
+  equal({}, unfinished.list())
 end)
 
 promise("gives the edit to on_ready instead, where that is set", function()

@@ -18,3 +18,4 @@ VirtualHost "localhost"
 modules_enabled = { "asks" }
 
 Component "pictures.localhost" "kontext"
+kontext_allowed = { "user@localhost" }

@@ -10,6 +10,7 @@ local webhooks = require "kontext.emulator.webhooks"
 local cqueues, errno = need "cqueues", need "cqueues.errno"
 local http_server, new_headers = need "http.server", need "http.headers".new
 local protected = need "http.util".yieldable_pcall
+local rand = need "openssl.rand"
 local signal = need "cqueues.signal"
 
 local server = {}
@@ -38,6 +39,12 @@ local function parse_target(target)
     query[unescape(name)] = unescape(value)
   end
   return path, query
+end
+
+-- Tells whether an address is this machine's.
+local function is_loopback(address)
+  return address ~= nil and (address:find "^127%." or address == "::1"
+    or address:find "^::ffff:127%.") ~= nil
 end
 
 local function flat_headers(headers)
@@ -134,6 +141,7 @@ function server:begin(stream, headers)
     method = request.method, target = target, path = path, host = authority, headers = shown,
     key = service.key_state(request), complete = false, body = 0,
   }
+  request.near = is_loopback(select(2, stream:peername()))
   if path ~= "/_ledger" then
     self.ledger:count "requests"
     request.entry.number = self.ledger.totals.requests
@@ -144,6 +152,10 @@ end
 
 -- What to say to a request that came whole.
 function server:answer(request)
+  if request.path == "/_ledger" and not request.near then -- prompts and addresses of others
+    return { status = 403, headers = { ["content-type"] = "application/json" },
+      body = '{"detail":"The ledger answers clients on this machine only"}' }
+  end
   local ok, answer = protected(self.service.answer, self.service, request)
   if ok then return answer end
   self:fault("answer", answer)
@@ -185,7 +197,9 @@ local function complete(options)
   local all = {}
   for name, value in pairs(DEFAULTS) do all[name] = value end
   for name, value in pairs(options) do all[name] = value end
-  all.seed = tostring(options.seed or os.time() + cqueues.monotime() % 1)
+  -- Ids and signatures of links come from the seed: nobody guesses one that was not asked for.
+  all.seed = options.seed and tostring(options.seed)
+    or rand.bytes(16):gsub(".", function(char) return ("%02x"):format(char:byte()) end)
   -- The time of day, in fractions and never backwards.
   local epoch = os.time() - cqueues.monotime()
   function all.now() return epoch + cqueues.monotime() end
@@ -229,6 +243,7 @@ function server.new(options)
   end
   local _, host, port = self.http:localname()
   if host:find(":", 1, true) then host = "[" .. host .. "]" end
+  self.near = is_loopback((host:gsub("[%[%]]", "")))
   self.url = ("%s://%s:%d"):format(options.tls and "https" or "http", host, port)
   signal.block(signal.SIGINT, signal.SIGTERM) -- who knows the URL may send one already
   return self

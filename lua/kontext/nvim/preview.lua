@@ -2,6 +2,7 @@
 -- are made small on libuv's threads: decoding one of 12 megapixels takes a while.
 local kontext = require "kontext"
 local terminal = require "kontext.nvim.terminal"
+local wording = require "kontext.wording"
 
 local uv = vim.uv or vim.loop
 
@@ -151,10 +152,11 @@ function preview.show(edit, graphics)
     if not info then return end
     local picture = { path = path }
     picture.columns, picture.rows = cells(info)
-    picture.caption = ("%s %d×%d"):format(vim.fn.fnamemodify(path, ":t"), info.width, info.height)
+    picture.caption = ("%s %d×%d"):format(
+      wording.safe(vim.fn.fnamemodify(path, ":t")), info.width, info.height)
     pictures[n] = picture
     draw(function(drawing, message)
-      picture.drawing = drawing or message
+      picture.drawing = drawing or wording.safe(tostring(message))
       left = left - 1
       if left == 0 then show(pictures, graphics) end
     end, path, graphics, picture.columns, picture.rows, vim.o.termguicolors and 2 ^ 24 or 256, n,

@@ -21,22 +21,40 @@ function unfinished.keep(edit, client)
   local token = edit.job:token()
   if not token or edit.job:ended() then return end
   vim.fn.mkdir(folder, "p")
-  local file = uv.fs_open(("%s/%s.json"):format(folder, edit.job.id), "w", 384) -- 0600
+  -- The id is the service's word, and may be any text: never a part of a path.
+  local file = uv.fs_open(("%s/%s.json"):format(folder, vim.fn.sha256(edit.job.id)), "w", 384)
   if not file then return end
   uv.fs_write(file, vim.json.encode {
     token = token, file = edit.file, prompt = edit.prompt, path = edit.path }, 0)
   uv.fs_close(file)
 end
 
+-- Tells whether a file holds what `keep` writes.
+local function is_edit(value)
+  if type(value) ~= "table" then return false end
+  for _, field in ipairs { "token", "file", "prompt", "path" } do
+    if type(value[field]) ~= "string" then return false end
+  end
+  return true
+end
+
 --- Lists the edits that are kept: { token, file, prompt, path, kept }.
 ---@return table[]
 function unfinished.list()
   local edits = {}
-  for _, path in ipairs(vim.fn.glob(folder .. "/*.json", true, true)) do
-    local read, edit = pcall(vim.json.decode, table.concat(vim.fn.readfile(path), "\n"))
-    if read then
-      edit.kept = path
-      edits[#edits + 1] = edit
+  local handle = uv.fs_scandir(folder)
+  while handle do
+    local entry = uv.fs_scandir_next(handle)
+    if not entry then break end
+    if entry:find "%.json$" then
+      local path = folder .. "/" .. entry
+      local read, edit = pcall(function()
+        return vim.json.decode(table.concat(vim.fn.readfile(path), "\n"))
+      end)
+      if read and is_edit(edit) then
+        edit.kept = path
+        edits[#edits + 1] = edit
+      end
     end
   end
   return edits
