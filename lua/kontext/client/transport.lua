@@ -10,6 +10,7 @@ local keys = setmetatable({}, { __mode = "k" })
 
 local picture_cap = 64 * 1024 * 1024 -- bytes of a download; a picture of 1 MP has 1 to 3 MB
 local settle_seconds = 0.05 -- at the most, before a job is ended
+local longest_key = 4096 -- characters that are looked at
 local made_up = "emulator" -- the key that an emulator on this machine gets
 
 ---@class kontext.Transport
@@ -50,7 +51,7 @@ function Transport:key()
   local key = keys[self]
   if not key and self._base.loopback and self._base.scheme == "http" then return made_up end
   key = key or self._system.getenv "BFL_API_KEY"
-  key = key and key:match "^%s*(.*)$":gsub("%s+$", "")
+  key = key and key:sub(1, longest_key):match "^%s*(.-)%s*$"
   if (not key or key == "") and self._base.loopback then return made_up end
   if not key or key == "" then
     return nil, "there is no API key: set BFL_API_KEY, or pass api_key to kontext.new"

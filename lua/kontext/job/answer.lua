@@ -44,13 +44,15 @@ end
 --- Returns what a submit's answer says of the task, also where the answer is cut or broken.
 ---@param event table of the engine
 ---@param object table? of answer.read
----@return table? task {id=, polling_url=, cost=}
+---@return table? task {id=, polling_url=, cost=, nested=}; nested: the id is that of an inner
+--- object, which may be something else than the task
 function answer.task(event, object)
   local id = answer.id(object)
   if id then return { id = id, polling_url = object.polling_url, cost = object.cost } end
   local found = event.body and json.salvage(event.body)
   id = found and id_of(found.id)
-  return id and { id = id, polling_url = found.polling_url, cost = found.cost } or nil
+  return id and { id = id, polling_url = found.polling_url, cost = found.cost,
+    nested = found.nested } or nil
 end
 
 --- Tells whether an answer is an error in the service's own shape, {"detail": …}.

@@ -34,8 +34,11 @@ local function md5_of(text)
 end
 
 
+local texts = { html = true, svg = true, base64 = true }
+
 -- Texts are what proxies and portals send in place of a picture.
 local function is_text(event, known)
+  if texts[known.format] then return true end
   local kind = (event.headers["content-type"] or ""):sub(1, 64):lower()
   return known.format == nil and (kind:find "^text/" or kind:find "json" or kind:find "xml"
     or kind:find "html") ~= nil

@@ -22,7 +22,7 @@ function endings.moderated(self, event, object, class)
   local shown = {}
   for i, reason in ipairs(reasons) do
     if i > 16 then break end
-    shown[i] = tostring(reason):sub(1, 300)
+    shown[#shown + 1] = wording.brief(reason)
   end
   self:fail { kind = "moderated", stage = class.stage, status = event.status, charged = false,
     reasons = shown, body = event.body, message = moderators[class.stage]
@@ -111,7 +111,7 @@ end
 
 -- Takes over what an answer says beside the status.
 local function take(self, object)
-  if type(object.status) == "string" then self._status = object.status:sub(1, 300) end
+  if type(object.status) == "string" then self._status = wording.brief(object.status) end
   if type(object.cost) == "number" then self.cost = object.cost end
   if type(object.progress) == "number" then
     self.progress = math.max(0, math.min(1, object.progress))

@@ -28,7 +28,7 @@ end
 function retry.judge_submit(event, object, task)
   local status, whole = event.status or 0, not event.kind
   local success, unsent = status >= 200 and status < 300, event.sent < event.total
-  if success and task then
+  if success and task and not task.nested then
     return "accepted" -- whatever broke afterwards: the id is what was paid for
   elseif whole and status == 429 then
     return "limited"
