@@ -1,4 +1,6 @@
+local answer = require "kontext.job.answer"
 local retry = require "kontext.job.retry"
+local system = require "kontext.system"
 
 local id = '{"id":"task-1","polling_url":"https://api.bfl.ai/v1/get_result?id=task-1"}'
 local detail = '{"detail":"no"}'
@@ -11,6 +13,22 @@ local function event(fields)
   return fields
 end
 
+-- Returns the verdict on a submit, and what its answer says of the task.
+local function judge_submit(fields)
+  local of = event(fields)
+  local object = answer.read(of)
+  local task = answer.task(of, object)
+  return retry.judge_submit(of, object, task), task
+end
+
+-- Returns the verdict on a poll of the task "task-1", and the class of its status.
+local function judge_poll(fields, others)
+  local of = event(fields)
+  return retry.judge_poll(of, answer.read(of), "task-1", function(id)
+    return others ~= nil and others[id] == true
+  end)
+end
+
 describe("a submit", function()
   local verdicts = {
     -- accepted: the id is what was paid for
@@ -19,6 +37,11 @@ describe("a submit", function()
     { "accepted", { status = 200, body = '{"id":"task-1"}' } },
     { "accepted", { status = 200, body = id, kind = "network" } },
     { "accepted", { status = 200, body = id, sent = 50 } },
+    { "accepted", { status = 200, body = id:sub(1, -2) } },
+    { "accepted", { status = 200, body = id:sub(1, -2), kind = "network" } },
+    { "accepted", { status = 200, body = '{"id":5}' } },
+    { "accepted", { status = 200, body = "\239\187\191" .. id } },
+    { "accepted", { status = 200, body = id .. "\n<!-- served by a proxy -->" } },
     -- not sent: fewer body bytes went out than there are
     { "unsent", { kind = "network", sent = 0 } },
     { "unsent", { kind = "tls", sent = 0 } },
@@ -34,9 +57,6 @@ describe("a submit", function()
     { "limited", { status = 429, body = "" } },
     { "limited", { status = 429, body = detail, sent = 50 } },
     { "refused", { status = 503, body = detail } },
-    { "refused", { status = 503, body = '{"message":"busy"}' } },
-    { "refused", { status = 503, body = '{"error":"busy"}' } },
-    { "refused", { status = 503, body = '{"errors":["busy"]}' } },
     -- final
     { "final", { status = 301 } },
     { "final", { status = 302 } },
@@ -58,8 +78,6 @@ describe("a submit", function()
     -- it may have been accepted: never again by itself
     { "ambiguous", { status = 200, body = "" } },
     { "ambiguous", { status = 200, body = "{}" } },
-    { "ambiguous", { status = 200, body = id:sub(1, -2) } },
-    { "ambiguous", { status = 200, body = '{"id":5}' } },
     { "ambiguous", { status = 200, body = '{"id":null}' } },
     { "ambiguous", { status = 200, body = '{"id":""}' } },
     { "ambiguous", { status = 200, body = "[]" } },
@@ -71,6 +89,9 @@ describe("a submit", function()
     { "ambiguous", { status = 500, body = id } },
     { "ambiguous", { status = 502, body = page } },
     { "ambiguous", { status = 503, body = page } },
+    { "ambiguous", { status = 503, body = '{"message":"no healthy upstream"}' } },
+    { "ambiguous", { status = 503, body = '{"error":"busy"}' } },
+    { "ambiguous", { status = 503, body = '{"errors":["busy"]}' } },
     { "ambiguous", { status = 503, body = "" } },
     { "ambiguous", { status = 503, body = detail, kind = "network" } },
     { "ambiguous", { status = 503, body = '{"id":"task-1","status":"Pending"}' } },
@@ -89,17 +110,34 @@ describe("a submit", function()
     it(("that ended with %s, %s of 100 bytes sent, %s is %s"):format(of.status or "no status",
       of.sent or 100, of.body and "the body " .. of.body or "no body", verdict)
       .. (of.kind and " (" .. of.kind .. ")" or ""), function()
-      assert.equal(verdict, (retry.judge_submit(event(of))))
+      assert.equal(verdict, (judge_submit(of)))
     end)
   end
 
-  it("is answered by what the body says", function()
-    local _, answer = retry.judge_submit(event { status = 200, body = id })
-    assert.equal("task-1", answer.id)
-    _, answer = retry.judge_submit(event { status = 422, body = detail })
-    assert.equal("no", answer.detail)
-    _, answer = retry.judge_submit(event { status = 502, body = page })
-    assert.is_nil(answer)
+  it("tells every id that can be read, also of an answer that is ambiguous", function()
+    for body, wanted in pairs { [id] = "task-1", [id:sub(1, 20)] = "task-1", ['{"id":5}'] = "5",
+      ['{"id":123456789012345}'] = "123456789012345" } do
+      for _, status in ipairs { 200, 500 } do
+        local _, task = judge_submit { status = status, body = body }
+        assert.equal(wanted, task and task.id, body)
+      end
+    end
+    for _, body in ipairs { page, "", "[]", '{"id":""}', '{"id":null}', '{"id":{}}',
+      '{"id":"' .. ("x"):rep(5000) .. '"}' } do
+      local _, task = judge_submit { status = 200, body = body }
+      assert.is_nil(task, body)
+    end
+  end)
+
+  it("that was refused is the key's or the account's fault only by the service's word", function()
+    local own, other = { detail = "no" }, { message = "no" }
+    for _, row in ipairs { { "auth", 401, own }, { "auth", 403, own }, { "credits", 402, own },
+      { "http", 401, other }, { "http", 403, other }, { "http", 402, other }, { "http", 403 },
+      { "http", 402 }, { "invalid", 400, own }, { "invalid", 422, own }, { "http", 422 },
+      { "not_found", 404, own }, { "http", 404 }, { "invalid", 413 }, { "rate_limited", 429 },
+      { "auth", 422, { detail = "Invalid API key format" } }, { "http", 405, own } } do
+      assert.equal(row[1], retry.refusal_kind(row[2], row[3]), row[2])
+    end
   end)
 end)
 
@@ -121,12 +159,12 @@ describe("a poll", function()
     { "failed", 200, status "Error" },
     { "failed", 200, status "Failed" },
     { "failed", 503, status "Error" },
-    { "missing", 200, status "Task not found", 10 },
-    { "missing", 404, status "Task not found", 100 },
-    { "trouble", 200, status "Task not found", 9.9 },
-    { "trouble", 404, detail, 0 },
-    { "missing", 404, detail, 10 },
-    { "missing", 404, page, 11 },
+    { "missing", 200, status "Task not found" },
+    { "missing", 404, status "Task not found" },
+    { "missing", 404, detail },
+    { "trouble", 404, page },
+    { "trouble", 404, "" },
+    { "trouble", 404, '{"message":"no Route matched"}' },
     { "redirect", 301, "" },
     { "redirect", 307, "" },
     { "trouble", 200, "" },
@@ -141,51 +179,51 @@ describe("a poll", function()
     { "trouble", 503, page },
     { "trouble", 504, page },
     { "trouble", 599, "" },
-    { "final", 400, detail },
-    { "final", 401, detail },
-    { "final", 402, detail },
-    { "final", 403, detail },
-    { "final", 410, "" },
-    { "final", 422, detail },
+    { "trouble", 400, detail },
+    { "trouble", 401, detail },
+    { "trouble", 402, detail },
+    { "trouble", 403, detail },
+    { "trouble", 407, page },
+    { "trouble", 409, detail },
+    { "trouble", 410, "" },
+    { "trouble", 421, "" },
+    { "trouble", 422, detail },
+    { "trouble", 425, "" },
   }
 
   for _, row in ipairs(verdicts) do
-    local verdict, code, body, age = row[1], row[2], row[3], row[4] or 5
-    it(("answered with HTTP %d and %q %g s after the submit is %s"):format(code, body, age,
-      verdict), function()
-      assert.equal(verdict, (retry.judge_poll(event { status = code, body = body }, age)))
+    local verdict, code, body = row[1], row[2], row[3]
+    it(("answered with HTTP %d and %q is %s"):format(code, body, verdict), function()
+      assert.equal(verdict, (judge_poll { status = code, body = body }))
     end)
   end
 
   it("that broke off is trouble, and trouble never ends a task that was paid for", function()
-    for _, kind in ipairs { "network", "tls", "timeout" } do
-      assert.equal("trouble", (retry.judge_poll(event { kind = kind }, 5)))
-      assert.equal("trouble", (retry.judge_poll(event { kind = kind, status = 200 }, 5)))
+    for _, kind in ipairs { "network", "tls", "timeout", "protocol", "internal" } do
+      assert.equal("trouble", (judge_poll { kind = kind }))
+      for _, code in ipairs { 200, 302, 404, 408, 429, 500, 502 } do
+        assert.equal(code == 404 and "missing" or "trouble",
+          (judge_poll { kind = kind, status = code, body = code == 404 and detail or "" }))
+      end
     end
-    for _, code in ipairs { 408, 429, 500, 502 } do
-      assert.equal("trouble", (retry.judge_poll(event { kind = "protocol", status = code }, 5)))
-    end
-  end)
-
-  it("that no repetition mends is final", function()
-    assert.equal("final", (retry.judge_poll(event { kind = "internal" }, 5)))
-    assert.equal("final", (retry.judge_poll(event { kind = "protocol" }, 5)))
   end)
 
   it("that told its whole status counts, whatever broke afterwards", function()
-    assert.equal("ready", (retry.judge_poll(event { kind = "network", status = 200,
-      body = status "Ready" }, 5)))
+    assert.equal("ready", (judge_poll { kind = "network", status = 200, body = status "Ready" }))
   end)
 
-  it("of a resumed task takes its missing at its word", function()
-    assert.equal("missing", (retry.judge_poll(event { status = 404, body = "" }, math.huge)))
+  it("about another task is trouble, whatever it says", function()
+    local others = { ["task-2"] = true }
+    for _, text in ipairs { "Ready", "Error", "Task not found", "Request Moderated", "Pending" } do
+      local body = ('{"id":"task-2","status":"%s"}'):format(text)
+      assert.equal("trouble", (judge_poll({ status = 200, body = body }, others)))
+    end
   end)
 
   it("tells who moderated", function()
-    local answer = event { status = 200, body = status "Request Moderated" }
-    local _, _, class = retry.judge_poll(answer, 5)
+    local _, class = judge_poll { status = 200, body = status "Request Moderated" }
     assert.equal("request", class.stage)
-    _, _, class = retry.judge_poll(event { status = 200, body = status "Content Moderated" }, 5)
+    _, class = judge_poll { status = 200, body = status "Content Moderated" }
     assert.equal("content", class.stage)
   end)
 end)
@@ -193,7 +231,7 @@ end)
 describe("a download", function()
   for verdict, statuses in pairs {
     arrived = { 200, 206 }, redirect = { 301, 302, 303, 307, 308 },
-    trouble = { 408, 416, 429, 500, 502, 503, 504, 599 }, expired = { 400, 403, 404, 410 },
+    trouble = { 400, 401, 407, 408, 416, 429, 500, 502, 503, 504, 599 }, gone = { 403, 404, 410 },
   } do
     for _, status in ipairs(statuses) do
       it(("answered with HTTP %d is %s"):format(status, verdict), function()
@@ -202,12 +240,28 @@ describe("a download", function()
     end
   end
 
-  it("that broke off goes on, one that cannot be written does not", function()
-    for _, kind in ipairs { "network", "tls", "timeout", "protocol" } do
+  it("that broke off is trouble, and trouble ends nothing", function()
+    for _, kind in ipairs { "network", "tls", "timeout", "protocol", "file", "internal" } do
       assert.equal("trouble", retry.judge_download(event { status = 200, kind = kind }))
+      assert.equal("trouble", retry.judge_download(event { status = 403, kind = kind }))
+      assert.equal("trouble", retry.judge_download(event { kind = kind }))
     end
-    assert.equal("final", retry.judge_download(event { status = 200, kind = "file" }))
-    assert.equal("final", retry.judge_download(event { kind = "internal" }))
+  end)
+end)
+
+describe("a link", function()
+  it("ends when its se says, in whatever encoding", function()
+    for _, text in ipairs { "2025-12-18T15:39:07Z", "2025-12-18T15%3A39%3A07Z",
+      "2025-12-18T15%3a39%3a07Z" } do
+      assert.equal(1766072347, retry.link_end("https://d/x.png?sv=1&se=" .. text .. "&sig=a"))
+    end
+  end)
+
+  it("that does not say so, or says nonsense, has no end of its own", function()
+    for _, query in ipairs { "", "?sv=1", "?se=", "?se=soon", "?xse=2025-12-18T15:39:07Z",
+      "?se=2025-13-18T15:39:07Z", "?se=0000-00-00T00:00:00Z", "?se=" .. ("9"):rep(9e4) } do
+      assert.is_nil(retry.link_end("https://d/x.png" .. query))
+    end
   end)
 end)
 
@@ -221,24 +275,25 @@ describe("Retry-After", function()
       ["0"] = 0.5, ["0.1"] = 0.5, ["1"] = 1, ["2.5"] = 2.5, [" 7 "] = 7, ["59"] = 59, ["60"] = 60,
       ["61"] = 60, ["86400"] = 60, [("9"):rep(400)] = 60,
     } do
-      assert.equal(seconds, retry.after(text))
+      assert.equal(seconds, retry.after(text, os.time()))
     end
   end)
 
   it("is read as a date, from 0.5 to 60 s from now", function()
-    assert.is_true(math.abs(retry.after(date(20)) - 20) <= 1)
-    assert.equal(60, retry.after(date(4000)))
-    assert.equal(0.5, retry.after(date(0)))
-    assert.equal(0.5, retry.after(date(-4000)))
-    assert.equal(0.5, retry.after "Thu, 18 Dec 2014 15:39:07 GMT")
+    assert.is_true(math.abs(retry.after(date(20), os.time()) - 20) <= 1)
+    assert.equal(60, retry.after(date(4000), os.time()))
+    assert.equal(0.5, retry.after(date(0), os.time()))
+    assert.equal(0.5, retry.after(date(-4000), os.time()))
+    assert.equal(0.5, retry.after("Thu, 18 Dec 2014 15:39:07 GMT", os.time()))
   end)
 
   it("is nothing where it cannot be read", function()
     for _, text in ipairs { "", " ", "soon", "-1", "1 second", "0x10", "1e3", "nan", "inf",
+      "Thu, 18 Dec 0000 15:39:07 GMT", "Thu, 99 Dec 2025 15:39:07 GMT",
       "Thu, 18 Foo 2025 15:39:07 GMT", "Thu, 18 Dec 2025", date(10):sub(1, -4) } do
-      assert.is_nil(retry.after(text))
+      assert.is_nil(retry.after(text, os.time()))
     end
-    assert.is_nil(retry.after(nil))
+    assert.is_nil(retry.after(nil, os.time()))
   end)
 end)
 
@@ -247,7 +302,7 @@ describe("the time between", function()
   local function spread(fn, n)
     local least, most = math.huge, -math.huge
     for _ = 1, 2000 do
-      local seconds = fn(n)
+      local seconds = fn(n, system.random)
       least, most = math.min(least, seconds), math.max(most, seconds)
     end
     return least, most
@@ -279,7 +334,7 @@ describe("the time between", function()
     math.randomseed(42)
     local before = math.random(1e6)
     assert.equal(wanted, before)
-    retry.backoff(1)
+    retry.backoff(1, system.random)
     assert.is_number(math.random())
   end)
 end)
