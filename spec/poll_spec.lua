@@ -1,6 +1,7 @@
 -- From the id to the end of the task: what a poll's answers lead to, and who is asked with the key.
 
 local clock = require "spec.support.clock"
+local hours = require "spec.support.hours"
 local raw = require "spec.support.raw"
 
 local pending = raw.status "Pending"
@@ -11,6 +12,8 @@ local reasons = { ["Moderation Reasons"] = { "Derivative Works Filter", "Safety 
 local endless = {} -- but for this server's patience
 for line = 1, 1000 do endless[line] = ("X-%d: %s"):format(line, ("x"):rep(80)) end
 
+local own_id = "0e1a5b4c-0d3f-4c7e-9c55-3f6f7b0c1d2e"
+local other_id = "7f9d2c11-5a0b-4b8e-8f21-0a9c8b7d6e5f"
 local result = '{"id":"task-1","status":"Ready","result":{"sample":"$HERE/sample.png"%s}}'
 
 -- `polls` that came and `kind` of the job's error; without one the picture came.
@@ -64,28 +67,35 @@ local rows = {
     says = "could not make the picture: code: 17; reason: out of luck",
     poll = { raw.json(503,
       { status = "Error", details = { reason = "out of luck", code = 17 } }) } },
-  { name = "a 403", polls = 1, kind = "auth", status = 403, resumable = true,
-    poll = { raw.json(403, { detail = "Not authenticated" }) } },
-  { name = "a 422 without a status", polls = 1, kind = "http", status = 422, resumable = true,
-    poll = { raw.json(422, { detail = "no" }) } },
-  { name = "redirects without end", polls = 6, kind = "http", status = 302, resumable = true,
-    poll = { moved(302, "$HERE/v1/get_result?id=again") } },
-  { name = "an answer larger than any", polls = 1, kind = "protocol", status = 200,
-    resumable = true, poll = { raw.status("Ready", { x = ("x"):rep(300000) }), raw.ready() } },
-  { name = "headers without end", polls = 1, kind = "protocol", status = 200, resumable = true,
-    poll = { { status = 200, headers = endless, body = raw.ready().body } } },
-  { name = "a redirect to nowhere", polls = 1, kind = "http", status = 302, resumable = true,
-    poll = { { status = 302 } } },
-  { name = "a redirect to a file", polls = 1, kind = "protocol", resumable = true,
-    poll = { moved(302, "file:///etc/passwd") } },
-  { name = "Ready without a link, twice", polls = 2, kind = "protocol", charged = true,
-    status = 200, resumable = true, poll = { raw.status("Ready", { result = { seed = 7 } }) } },
+  { name = "an answer larger than any, then Ready", polls = 2,
+    poll = { raw.status("Ready", { x = ("x"):rep(300000) }), raw.ready() } },
+  { name = "another task's end, then its own", polls = 3, submit = { raw.accepted { id = own_id } },
+    poll = { raw.status("Error", { id = other_id }), raw.status("Ready", { id = other_id,
+      result = { sample = "$HERE/other.png" } }), raw.status("Ready", { id = own_id,
+      result = { sample = "$HERE/sample.png" } }) } },
   { name = "a status that no document names, to the end of its time", kind = "timeout",
     poll = { raw.status "Dreaming" }, params = { timeout = 2 }, resumable = true,
     options = { poll_interval = 0.1 }, says = '"Dreaming"' },
+  { name = "headers without end", poll = { { status = 200, headers = endless,
+    body = raw.ready().body } } },
+  { name = "redirects without end", poll = { moved(302, "$HERE/v1/get_result?id=again") } },
+  { name = "a redirect to nowhere", poll = { { status = 302 } } },
+  { name = "a redirect to a file", poll = { moved(302, "file:///etc/passwd") } },
+  { name = "Ready without a link", poll = { raw.status("Ready", { result = { seed = 7 } }) } },
   { name = "no answer in its time", polls = 1, kind = "timeout", poll = { { hang = true } },
     params = { timeout = 2 }, resumable = true },
 }
+for _, status in ipairs { 400, 401, 402, 403, 405, 407, 409, 410, 421, 422, 425, 451 } do
+  local refusal = raw.json(status, { detail = "no" })
+  rows[#rows + 1] = { name = ("a %d, twice"):format(status), polls = 3,
+    poll = { refusal, refusal, raw.ready() } }
+  rows[#rows + 1] = { name = ("nothing but %d"):format(status), poll = { refusal } }
+end
+for _, row in ipairs(rows) do
+  if not row.polls and not row.kind then -- trouble on the way to the end of its time
+    row.kind, row.resumable, row.params = "timeout", true, { timeout = 2 }
+  end
+end
 for i, row in ipairs(rows) do
   for _, answer in ipairs(row.poll or {}) do
     for at, line in ipairs(answer.headers or {}) do answer.headers[at] = line:gsub("%%d", i) end
@@ -135,7 +145,7 @@ describe("a task whose polls meet", function()
       if row.says then assert.matches(row.says, err.message, 1, true) end
       if row.resumable then
         assert.matches("resume", err.message)
-        assert.is_string(job:token())
+        assert.equal(job:token(), err.token)
       end
     end)
   end
@@ -286,7 +296,7 @@ describe("a resumed task", function()
     server:script(raw.service({}, "/case1", { poll = poll }))
     local maker = require "kontext".new { base_url = server.url .. "/case1", api_key = raw.key }
     local row = { prefix = "/case1", client = maker }
-    local text = require "kontext.token".write { id = "task-1", _params = {},
+    local text = require "kontext.token".write { id = "task-1",
       polling_url = server.url .. "/case1/v1/get_result?id=task-1" }
     row.job = maker:resume(text)
     server:drive { row }
@@ -302,11 +312,64 @@ describe("a resumed task", function()
     assert.is_true(took < 0.9, took)
   end)
 
-  it("that the service does not know has ended", function()
-    for _, answer in ipairs { raw.status "Task not found", raw.json(404, { detail = "no" }) } do
-      local row = resume { answer }
-      assert.equal("not_found", row.job.error.kind)
-      assert.equal(1, #row.requests)
+end)
+
+describe("a task that the service no longer knows", function()
+  -- Returns the ended job, its requests, and how many seconds of the client's time it took.
+  local function ask(poll, params)
+    server:script(raw.service({}, "/case1", { poll = poll }))
+    local on = hours.system()
+    local client = require "kontext.client.client".new({ base_url = server.url .. "/case1",
+      api_key = raw.key, journal = params and params.journal }, on)
+    local job
+    if params and params.edit then
+      job = client:edit { prompt = "x", timeout = params.timeout }
+    else
+      job = client:resume(require "kontext.token".write { id = "task-1", model = "flux-kontext-pro",
+        polling_url = server.url .. "/case1/v1/get_result?id=task-1" })
+    end
+    local took = hours.drive(client, on, function() return job:ended() end, 400)
+    local row = { prefix = "/case1", client = client, job = job }
+    server:drive { row }
+    client:close()
+    return row, took
+  end
+  local unknown = { raw.status "Task not found", raw.json(404, { detail = "Task not found" }) }
+
+  it("is lost after 60 s of it, not sooner, and is not paid again", function()
+    for _, answer in ipairs(unknown) do
+      for _, params in ipairs { {}, { edit = true } } do
+        local row, took = ask({ answer }, params)
+        assert.equal("lost", row.job.error and row.job.error.kind, row.job.status)
+        assert.is_true(took >= 60 and took < 120, took)
+        assert.is_true(raw.count(row, "GET", "get_result") >= 5)
+        assert.equal(params.edit and 1 or 0, raw.count(row, "POST"))
+        assert.is_false(row.job.error.retryable)
+        assert.matches("task%-1", row.job.error.message)
+      end
+    end
+  end)
+
+  it("is not lost while anything else comes between", function()
+    local answers = {}
+    for _ = 1, 12 do
+      for _ = 1, 6 do answers[#answers + 1] = unknown[1] end
+      answers[#answers + 1] = pending
+    end
+    answers[#answers + 1] = raw.ready()
+    local row, took = ask(answers, { edit = true, timeout = 3000 })
+    assert.equal("ready", row.job.status, tostring(row.job.error))
+    assert.is_true(took > 60, took)
+    assert.equal(raw.picture, row.job.image.bytes)
+  end)
+
+  it("is not lost by the word of a page that has no detail", function()
+    for _, answer in ipairs { { status = 404 }, { status = 404, body = page.body },
+      raw.json(404, { message = "no Route matched with those values" }) } do
+      local row = ask({ answer }, { edit = true, timeout = 90 })
+      assert.equal("timeout", row.job.error.kind)
+      assert.equal(row.job:token(), row.job.error.token)
+      assert.equal(1, raw.count(row, "POST"))
     end
   end)
 end)
