@@ -97,6 +97,7 @@ end
 -- 404 until storage has replicated.
 local function gone(self, event)
   drop(self)
+  self._flaw = wording.transfer_reason(event)
   if not has_expired(self, event) then return again(self) end
   if self._sample ~= self._sample_asked then
     self._sample_asked = self._sample -- a new poll may give a fresh link
