@@ -66,6 +66,7 @@ function client.new(given, on)
   local code
   self.transport, message, code = transport.new(self.system, chosen, base)
   self._engine = self.transport and self.transport.engine -- what the loop waits for
+  chosen.api_key = nil -- the transport alone knows it: nothing that prints a job shows it
   if not self.transport then
     self:_break { kind = "internal", code = code, message = "the client cannot begin: " .. message }
   elseif chosen.journal then
