@@ -75,6 +75,13 @@ local function numbered(self, key)
   return times == 1 and key or key .. "#" .. times
 end
 
+-- Returns what tells the item from others: of what the edit will have, the defaults included.
+local function identity_of(self, item, digests)
+  local checked = params.check(item, 1)
+  if checked then checked.model = checked.model or self._client:default_model() end
+  return identity.of(checked or item, digests)
+end
+
 -- Returns the paths of the item's pictures whose content is part of its key: those that the service
 -- takes. Of others the edit will say what is wrong.
 local function paths_of(item)
@@ -183,7 +190,7 @@ local function begin(self, item, key, id)
   local client = self._client
   local running = client:job_of_key(key)
   if running then
-    if running:identity() ~= id or running:save_as() ~= item.save_as then
+    if id and running:identity() ~= id or running:save_as() ~= item.save_as then
       return nil, refusal("invalid", "running", key)
     end
     return running -- joins: one edit, two results
@@ -192,7 +199,7 @@ local function begin(self, item, key, id)
   local known = journal and journal:find(key)
   local state = known and known.state
   if state and state ~= "failed" and state ~= "unsent" then
-    if known.identity and known.identity ~= id then
+    if id and known.identity and known.identity ~= id then
       return nil, refusal("invalid", "other", key)
     elseif state == "saved" then
       local there, occupied = is_saved(self, known)
@@ -236,7 +243,7 @@ local function follow(self, index, key, job, mark, otherwise)
   end)
 end
 
--- Begins an item whose key is known.
+-- Begins an item whose key is known; without `id` the key itself tells what is asked for.
 local function start_keyed(self, index, key, id)
   local item = self._list[index]
   local job, mark, otherwise
@@ -258,23 +265,23 @@ end
 local function start_item(self, index)
   local item = self._list[index]
   self._under_way[index] = true
-  if item.key then return start_keyed(self, index, item.key, identity.of(item)) end
+  if item.key then return start_keyed(self, index, item.key, identity_of(self, item)) end
   local paths = not self._stopped and self._client:journal() and paths_of(item)
   if not paths or #paths == 0 then
-    local id = identity.of(item)
-    return start_keyed(self, index, numbered(self, id), id)
+    local id = identity_of(self, item)
+    return start_keyed(self, index, numbered(self, id))
   end
   self._client:digest(paths, function(digests, message, code)
     if digests then
-      local id = identity.of(item, digests)
-      start_keyed(self, index, numbered(self, id), id)
+      local id = identity_of(self, item, digests)
+      start_keyed(self, index, numbered(self, id))
     elseif self._client:is_closed() then
       self._under_way[index] = nil
-      local key = identity.of(item)
+      local key = identity_of(self, item)
       ended(self, index, key, refusal("cancelled", "stopped", key))
     else -- another run, which can read the file, would know the edit by another key
       self._under_way[index] = nil
-      ended(self, index, identity.of(item), { error = errors.new { kind = "file", code = code,
+      ended(self, index, identity_of(self, item), { error = errors.new { kind = "file", code = code,
         stage = "check", charged = false, message = "cannot read " .. message } })
     end
     if not self._under_way[index] then
