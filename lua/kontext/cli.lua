@@ -1,13 +1,19 @@
 --- The `kontext` command: the module's public interface for a shell.
-local edits = require "kontext.cli.edits"
+local core = require "kontext.core"
 local kontext = require "kontext"
-local parser = require "kontext.cli.parser"
 local report = require "kontext.cli.report"
+local screen = require "kontext.cli.screen"
+local service = require "kontext.cli.service"
 
 local cli = { codes = report.codes }
 
 -- Each takes the options of its command and returns the exit code.
-local commands = { edit = edits.edit, batch = edits.batch, resume = edits.resume }
+local commands = {}
+
+-- The commands with a module of their own, which has a function `run`.
+for _, name in ipairs { "edit", "batch", "resume", "jobs", "doctor" } do
+  commands[name] = function(options) return require("kontext.cli." .. name).run(options) end
+end
 
 function commands.check(options)
   local code = 0
@@ -23,9 +29,9 @@ function commands.check(options)
         report.say_json(info,
           "path format width height megapixels bytes orientation output_width output_height")
       else
-        report.say(("%s: %s, %d x %d (%.1f MP), %.2f MB; an edit will be %d x %d"):format(name,
-          info.format, info.width, info.height, info.megapixels, info.bytes / 1e6,
-          info.output_width, info.output_height))
+        report.say(("%s: %s, %d x %d (%.1f MP), %.2f MB; an edit will be %d x %d"):format(
+          screen.escape(name), info.format, info.width, info.height, info.megapixels,
+          info.bytes / 1e6, info.output_width, info.output_height))
       end
     end
   end
@@ -47,7 +53,7 @@ function commands.size(options)
 end
 
 function commands.credits(options)
-  local credits, err = edits.wait(options, edits.client(options):credits())
+  local credits, err = service.wait(service.client(options):credits())
   if not credits then return report.fail(options, err) end
   if options.json then
     report.say_json({ credits = credits }, "credits")
@@ -66,18 +72,46 @@ function commands.emulator(options)
   return done and 0 or report.fail(options, { kind = "network", message = message })
 end
 
+function commands.help(options)
+  return require("kontext.cli.help").run(options)
+end
+
+-- Returns what to add to the parser's complaint about a command line, or "".
+local function hint(arguments, message)
+  local option = message:match "^unknown option '(%-[^']*)'"
+  if not option then return "" end
+  for _, word in ipairs(arguments) do
+    if word:sub(1, #option) == option and (word:find "%s" or tonumber(word)) then
+      return (": a prompt that begins with a hyphen stands behind --, such as kontext edit car.jpg "
+        .. "-- '%s'"):format(word)
+    end
+  end
+  return ""
+end
+
 --- Runs a command line.
 ---@param arguments string[]
 ---@return integer code see `cli.codes`
 function cli.main(arguments)
-  local understood, options = parser.new():pparse(arguments)
+  core.hold_streams()
+  local found = pcall(require, "argparse")
+  if not found then
+    report.warn("the command reads its options with argparse, which this Lua does not find: apt "
+      .. "install lua-argparse, or luarocks install argparse")
+    return report.code { kind = "internal" }
+  end
+  local understood, options = require("kontext.cli.parser").new():pparse(arguments)
   if not understood then
-    report.warn(options:gsub("%s*\n%s*", "; ") .. " (kontext --help tells more)")
+    report.warn(options:gsub("%s*\n%s*", "; ") .. hint(arguments, options)
+      .. " (kontext --help tells more)")
     return report.usage
   end
-  options.progress = not options.json and report.watched()
+  options.progress = not options.json and not options.quiet and screen.is_live()
   local done, code = pcall(commands[options.command], options)
-  return done and code or report.fail(options, report.raised(code))
+  screen.wipe()
+  if done then return code end
+  local told, failed = pcall(report.fail, options, report.raised(code))
+  return told and failed or report.code(report.raised(failed))
 end
 
 return cli

@@ -52,15 +52,21 @@ end
 --- its exit code. The modules are found as this spec finds them: LUA_PATH is absolute.
 function sandbox.shell(command)
   local url, root = sandbox.url(), output_of("pwd"):gsub("\n", "")
-  local text = output_of(("cd %s && export BFL_BASE_URL=%s KONTEXT=%s && unset BFL_API_KEY; "
-    .. "{ %s; } 2>&1; echo \"=$?\""):format(quote(folder), url, quote(root), command))
+  local text = output_of(("cd %s && export BFL_BASE_URL=%s KONTEXT=%s XDG_STATE_HOME=%s/.state "
+    .. "&& unset BFL_API_KEY; { %s; } 2>&1; echo \"=$?\""):format(quote(folder), url, quote(root),
+    quote(folder), command))
   local output, code = text:match "^(.*)=(%d+)\n$"
   return output, tonumber(code)
 end
 
+--- Returns the shell's words that run a Lua program with the interpreter of this spec.
+function sandbox.program(code)
+  return ("%s -e %s"):format(interpreter(), quote(code))
+end
+
 --- Runs a Lua program in the folder with the interpreter of this spec.
 function sandbox.run(code)
-  return sandbox.shell(("timeout 60 %s -e %s"):format(interpreter(), quote(code)))
+  return sandbox.shell("timeout 60 " .. sandbox.program(code))
 end
 
 --- Returns the shell's words that run a Lua file of this checkout with arguments.

@@ -472,6 +472,15 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"inflate", core_inflate},
                                        {"log", kx_lua_log},
                                        {"info", core_info},
+                                       {"watch_signals", kx_lua_watch_signals},
+                                       {"signal", kx_lua_signal},
+                                       {"hold_streams", kx_lua_hold_streams},
+                                       {"terminal", kx_lua_terminal},
+                                       {"process", kx_lua_process},
+                                       {"working_folder", kx_lua_working_folder},
+                                       {"make_folder", kx_lua_make_folder},
+                                       {"list", kx_lua_list},
+                                       {"modified", kx_lua_modified},
                                        {NULL, NULL}};
 
   pthread_once(&once, initialise_curl);

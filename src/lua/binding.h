@@ -53,6 +53,17 @@ void kx_lua_guard_type(lua_State *L);
 int kx_lua_thumbnail(lua_State *L);
 int kx_lua_encode(lua_State *L);
 
+/* The functions that only the command calls. */
+int kx_lua_watch_signals(lua_State *L);
+int kx_lua_signal(lua_State *L);
+int kx_lua_hold_streams(lua_State *L);
+int kx_lua_terminal(lua_State *L);
+int kx_lua_process(lua_State *L);
+int kx_lua_working_folder(lua_State *L);
+int kx_lua_make_folder(lua_State *L);
+int kx_lua_list(lua_State *L);
+int kx_lua_modified(lua_State *L);
+
 /* Makes the metatable of a kind of userdata. */
 void kx_lua_type(lua_State *L, const char *name, const luaL_Reg *methods);
 

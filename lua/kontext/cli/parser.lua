@@ -1,19 +1,43 @@
---- The command line: its commands, arguments and options.
+--- The command line: its commands, arguments and options. Help, the man page and the shells'
+--- completions are made from this.
 local argparse = require "argparse"
 local kontext = require "kontext"
 local report = require "kontext.cli.report"
 
 local parser = {}
 
--- Converts to a number, or says why not.
-local function number(text)
-  local value = tonumber(text)
-  if value then return value end
-  return nil, ("'%s' is not a number"):format(text)
+-- Returns what converts an option's text to a number, or says why not.
+local function number(option)
+  return function(text)
+    local value = tonumber(text)
+    if value then return value end
+    return nil, ("%s: '%s' is not a number"):format(option, text)
+  end
+end
+
+-- The same for a whole number in these bounds.
+local function whole(option, least, most)
+  return function(text)
+    local value = tonumber(text)
+    if not value then return number(option)(text) end
+    if value % 1 == 0 and value >= least and value <= (most or 2 ^ 31) then return value end
+    return nil, ("%s: '%s' is not a whole number from %d %s"):format(option, text, least,
+      most and "to " .. most or "on")
+  end
+end
+
+-- The same for seconds.
+local function seconds(option)
+  return function(text)
+    local value = tonumber(text)
+    if not value then return number(option)(text) end
+    if value > 0 and value < math.huge then return value end
+    return nil, ("%s: '%s' is not a number of seconds above 0"):format(option, text)
+  end
 end
 
 local function common(command)
-  command:flag "--json":description "Tell machines: one JSON object a line."
+  command:flag "--json":description "Write one JSON object a line, for programs."
 end
 
 -- What all commands have that ask the service.
@@ -25,75 +49,120 @@ local function service(command)
     :description "The service's address ($BFL_BASE_URL, else https://api.bfl.ai)."
   command:option "--ca-file":argname "FILE"
     :description "Certificates to trust in place of the system's."
-  command:option "--timeout":argname "S":convert(number):description "Seconds for one edit (300)."
+  command:option "--key-file":argname "FILE"
+    :description("A file with the API key in its first line ($BFL_API_KEY, else what the command "
+      .. "in $BFL_API_KEY_CMD writes).")
+  command:option "--timeout":argname "S":convert(seconds "--timeout")
+    :description "Seconds for one edit (300)."
+  command:flag "-q --quiet":description "No live line and no remarks; results and errors only."
+end
+
+local function journal(command, default)
+  command:option "--journal":argname "FILE"
+    :description("Where it is written down what is paid for, so that it can be resumed after a "
+      .. "crash (" .. default .. " in $XDG_STATE_HOME/kontext, else ~/.local/state/kontext).")
 end
 
 -- What all commands have that edit.
-local function editing(command)
+local function editing(command, default)
   service(command)
   command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."
   command:option "--seed":argname "N":description "A whole number: the same seed, the same picture."
   command:option "--format":choices { "jpeg", "png" }:description "jpeg or png (jpeg)."
   command:option "--model":choices { "pro", "max", "flux-kontext-pro", "flux-kontext-max" }
     :description "pro or max (pro)."
-  command:option "--safety":argname "N":convert(number)
+  command:option "--safety":argname "N":convert(whole("--safety", 0, 6))
     :description "Moderation from 0, strict, to 2 (2)."
   command:flag "--upsample":description "Let the service write the prompt out."
   command:flag "--fit":description "Scale a large picture before the upload."
-  command:option "--journal":argname "FILE"
-    :description "Write down what is paid for, so that it can be resumed after a crash."
+  command:flag "--force":description "Let a result replace the picture that is edited."
+  command:flag "--dry-run"
+    :description "Tell how many edits that are and what they cost; edit nothing."
+  journal(command, default)
+  command:flag "--no-journal":description "Keep no journal: a crash loses what is paid for."
 end
 
 local function add_edit(root)
   local edit = root:command "edit"
     :description "Edit a picture, and print the path of the one that is made."
+    :epilog [[
+With several prompts each edits the result of the one before; the steps are saved as
+IMAGE-edit-1.jpg, IMAGE-edit-2.jpg … A prompt that begins with a hyphen stands behind --.
+Each edit is written down before it is paid for: after a crash, a closed terminal or Ctrl-C
+`kontext resume` goes on with it.]]
   edit:argument "image":description "A file, an https:// URL, or - for standard input."
-  edit:argument "prompt":description "What is to be changed; - for standard input."
+  edit:argument "prompt":args "+"
+    :description "What is to be changed; - for standard input."
   edit:option "-o --output":argname "FILE"
-    :description "Where the result goes (IMAGE-edit.jpg); .jpg or .png chooses the format."
+    :description("Where the result goes (IMAGE-edit.jpg); .jpg or .png chooses the format; - for "
+      .. "standard output. A file of that name is replaced.")
+  edit:option "--count":argname "N":convert(whole("--count", 1, 100)):default "1"
+    :description "So many versions, with seeds that follow on --seed or are random (1)."
   edit:option "--reference":argname "IMAGE":count "0-3":description "A further picture to go by."
-  editing(edit)
+  edit:flag "--open":description "Show the result in the desktop's viewer."
+  editing(edit, "a file of its own")
 end
 
 local function add_batch(root)
   local batch = root:command "batch"
     :description "Make many edits, and print the path of each picture that is made."
     :epilog [[
-With --prompt the inputs are pictures. Without, the input is a list: a file, or - for standard
-input, with one JSON object of parameters a line, such as
-  {"input_image":"car.jpg","prompt":"Make it red","save_as":"red.jpg"}
-With --journal a batch may be killed at any moment and run again: what was saved is skipped, what
-was accepted is fetched, and nothing is paid twice.]]
+With --prompt the inputs are pictures, and what is a result of an earlier run is left out. Without,
+the input is a list: a file, or - for standard input, as
+  JSON Lines    {"input_image":"car.jpg","prompt":"Make it red","save_as":"red.jpg"}
+  a JSON array  [{"input_image": …}, …]
+  CSV           with a header such as file,prompt,save_as
+{name} in a prompt or in save_as is the picture's name without its extension.
+A batch may be killed at any moment and run again in the same folder: what was saved is skipped,
+what was accepted is fetched, and nothing is paid for twice.]]
   batch:argument "input":args "+":description "Pictures (with --prompt), or a list."
   batch:option "--prompt":description "What is to be changed in every picture."
   batch:option "-d --directory":argname "DIR"
-    :description "Where results go that name no save_as, as IMAGE-edit.jpg (.)."
-  batch:option "--max-active":argname "N":convert(number)
+    :description "Where results go that name no save_as, as IMAGE-edit.jpg (beside the picture)."
+  batch:option "--max-active":argname "N":convert(whole("--max-active", 1))
     :description "Edits at once (24; 6 for max)."
   batch:flag "--stop-on-error":description "Begin nothing more after the first error."
   batch:flag "--retry-ambiguous"
     :description "Send again what may have been paid for in an earlier run."
-  editing(batch)
+  batch:flag "--include-results":description "Edit also what earlier runs have made."
+  editing(batch, "one for each working folder")
 end
 
 local function add_resume(root)
-  local resume = root:command "resume":description "Go on with an edit that was accepted."
+  local resume = root:command "resume"
+    :description "Go on with an edit that was accepted; without a token, with all unfinished ones."
   resume:argument "token":args "?":description "What the edit printed; - for standard input."
   resume:option "--journal":argname "FILE":description "All unfinished edits of this journal."
-  resume:option "-o --output":argname "FILE":description "Where a token's result goes (ID.jpg)."
+  resume:option "-o --output":argname "FILE"
+    :description("Where a token's result goes (what the edit asked for, else kontext-ID.jpg); - "
+      .. "for standard output.")
   service(resume)
+end
+
+local function add_jobs(root)
+  local jobs = root:command "jobs"
+    :description "List the unfinished edits that journals hold: state, id or key, file, age."
+  jobs:option "--journal":argname "FILE":description "Those of this journal (all)."
+  jobs:flag "--all":description "What is finished, too."
+  jobs:option "--forget":argname "FILE"
+    :description "Remove a journal, unless an edit in it was accepted and can be fetched."
+  common(jobs)
 end
 
 local function add_emulator(root)
   local emulator = root:command "emulator"
     :description "Serve the API on this machine: no key, no network, no cost. Ends with Ctrl-C."
-  emulator:option "--port":argname "N":convert(number):description "0 for any free one (0)."
+  emulator:option "--port":argname "N":convert(whole("--port", 0, 65535))
+    :description "0 for any free one (0)."
   emulator:option "--host":argname "NAME":description "The address to listen at (127.0.0.1)."
   emulator:flag "--tls":description "HTTPS, with a certificate of its own."
-  emulator:option "--ready-after":argname "S":convert(number):description "Seconds to a picture."
-  emulator:option "--max-active":argname "N":convert(number):description "Active tasks (24)."
-  emulator:option "--seed":argname "N":convert(number):description "For what is random."
-  emulator:option "--link-life":argname "S":convert(number)
+  emulator:option "--ready-after":argname "S":convert(number "--ready-after")
+    :description "Seconds to a picture."
+  emulator:option "--max-active":argname "N":convert(whole("--max-active", 1))
+    :description "Active tasks (24)."
+  emulator:option "--seed":argname "N":convert(number "--seed")
+    :description "For what is random."
+  emulator:option "--link-life":argname "S":convert(number "--link-life")
     :description "Seconds that a link to a picture lives (600)."
 end
 
@@ -127,6 +196,7 @@ function parser.new()
   add_edit(root)
   add_batch(root)
   add_resume(root)
+  add_jobs(root)
 
   local check = root:command "check":description "Tell what pictures are; nothing is sent."
   check:argument "files":args "+"
@@ -137,7 +207,15 @@ function parser.new()
   common(size)
 
   service(root:command "credits":description "Tell how many credits are left.")
+  service(root:command "doctor"
+    :description "Look whether all that an edit needs is there: the module, key, service, folders.")
   add_emulator(root)
+
+  local help = root:command "help":description "Tell what a command does and takes."
+  help:argument "about":args "?":argname "COMMAND"
+  help:flag "--man":description "The man page, as troff."
+  help:option "--completion":choices { "bash", "zsh", "fish" }
+    :description "The completion script of a shell."
   return root
 end
 

@@ -1,5 +1,7 @@
 --- What the command says: results on standard output, errors on standard error, an exit code.
+local core = require "kontext.core"
 local json = require "kontext.json"
+local screen = require "kontext.cli.screen"
 
 local report = {}
 
@@ -27,7 +29,10 @@ report.codes = {
   { 19, "cancelled", "cancelled" },
   { 20, "closed", "the client was closed" },
   { 21, "fork", "used in a forked process" },
-  { 130, "interrupted", "by Ctrl-C: `resume` goes on with what was accepted" },
+  { 22, "budget", "it would cost more than the budget" },
+  { 23, "output", "standard output is full or closed" },
+  { 24, "lost", "accepted, and the service no longer knows it" },
+  { 130, "interrupted", "by a signal: 128 + its number, 130 for Ctrl-C" },
 }
 
 local code_of = {}
@@ -36,17 +41,27 @@ for _, row in ipairs(report.codes) do code_of[row[2]] = row[1] end
 --- The exit code of a command line that was not understood.
 report.usage = 2
 
--- After these there is nothing to go on with.
-local final = { moderated = true, failed = true, not_found = true, expired = true }
+local sigpipe = 13
+local epipe = 32 -- Linux, macOS and the BSDs agree on this number
 
--- Returns the JSON of a value or a list of values; a file's name need not be UTF-8.
+-- After these there is nothing to go on with.
+local final = { moderated = true, failed = true }
+
+--- Tells whether there is nothing to go on with after an error of this kind.
+---@param kind string
+---@return boolean
+function report.is_final(kind)
+  return final[kind] == true
+end
+
+-- Returns the JSON of a value or a list of values.
 local function literal(value)
   if type(value) == "table" then
     local parts = {}
     for i, item in ipairs(value) do parts[i] = literal(item) end
     return "[" .. table.concat(parts, ",") .. "]"
   elseif type(value) == "string" then
-    if json.invalid_utf8(value) then value = value:gsub("[\128-\255]", "?") end
+    if json.invalid_utf8(value) then value = screen.escape(value) end
     return json.string(value)
   elseif type(value) == "number" then
     return json.integer(value) or (("%.14g"):format(value):gsub(",", "."))
@@ -54,28 +69,96 @@ local function literal(value)
   return value == nil and "null" or tostring(value)
 end
 
+--- Writes bytes to standard output; raises an error of kind "output" when they cannot be written.
+---@param ... string
+function report.write(...)
+  screen.wipe()
+  local done, message, number = io.stdout:write(...)
+  if done then done, message, number = io.stdout:flush() end
+  if done then return end
+  error({ kind = "output", broken_pipe = number == epipe,
+    message = "cannot write to standard output: " .. tostring(message) }, 0)
+end
+
 --- Writes a line of what was asked for.
 ---@param text string|number
 function report.say(text)
-  io.stdout:write(text, "\n")
-  io.stdout:flush()
+  report.write(text, "\n")
 end
 
---- Writes a line of JSON: an object of the named fields of `from`, in this order.
+--- Writes the path of a result: byte for byte for a program, so that it finds the file; for a
+--- terminal without what moves it.
+---@param path string
+function report.say_path(path)
+  report.say(core.terminal(1) and screen.escape(path) or path)
+end
+
+--- Writes a line of JSON: an object of the named fields of `from`, in this order. JSON holds UTF-8
+--- alone: in another string, such as a file's name in Latin-1, each byte that is none is written as
+--- \xNN, and the field NAME_base64 has the string's own bytes.
 ---@param from table
 ---@param names string separated by spaces
 function report.say_json(from, names)
   local parts = {}
   for name in names:gmatch "%S+" do
-    parts[#parts + 1] = json.string(name) .. ":" .. literal(from[name])
+    local value = from[name]
+    parts[#parts + 1] = json.string(name) .. ":" .. literal(value)
+    if type(value) == "string" and json.invalid_utf8(value) then
+      parts[#parts + 1] = json.string(name .. "_base64") .. ":" .. json.string(core.base64(value))
+    end
   end
   report.say("{" .. table.concat(parts, ",") .. "}")
+end
+
+-- Writes a line on standard error, where nothing can be done about a failure.
+local function complain(text)
+  screen.wipe()
+  io.stderr:write(text, "\n")
+  io.stderr:flush()
 end
 
 --- Writes a sentence on standard error.
 ---@param text string
 function report.warn(text)
-  io.stderr:write("kontext: ", text, "\n")
+  complain("kontext: " .. screen.escape(text))
+end
+
+--- Writes a sentence on standard error that who asked for quiet does not want.
+---@param options table
+---@param text string
+function report.note(options, text)
+  if not options.quiet then report.warn(text) end
+end
+
+-- What the library advises, in the words of the command.
+local advice = {
+  { ": resume it with kontext%.resume%(job:token%(%)%)", "" },
+  { "resume it with kontext%.resume%(job:token%(%)%)", "resume it" },
+  { "pass retry_ambiguous = true", "pass --retry-ambiguous" },
+  { "pass fit = true", "pass --fit" },
+  { "fit = true", "--fit" },
+  { "; it is in job%.image", "" },
+}
+
+-- The parameters that an option has another name for; in a list they keep theirs.
+local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety" }
+
+-- Returns a message of the library with options in place of Lua's names.
+local function in_options(options, message)
+  for _, pair in ipairs(advice) do message = message:gsub(pair[1], pair[2]) end
+  if options.command == "batch" then return message end
+  return (message:gsub("^([%l_]+) ", function(name)
+    return option_of[name] and option_of[name] .. " "
+  end))
+end
+
+--- Returns the exit code of an error.
+---@param err table
+---@return integer
+function report.code(err)
+  if err.signal then return 128 + err.signal end
+  if err.broken_pipe then return 128 + sigpipe end
+  return code_of[err.kind] or 1
 end
 
 --- Tells an error, and how to go on with a task that lives.
@@ -83,71 +166,29 @@ end
 ---@param err table
 ---@param job kontext.Job? that it ended
 ---@param subject string? what it is about, where that may be one of many
+---@param silent boolean? the sentence was told before: only machines are told again
 ---@return integer code
-function report.fail(options, err, job, subject)
-  local token = job and job.id and not final[err.kind] and job:token() or nil
-  report.warn((subject and subject .. ": " or "") .. err.message)
-  if token then io.stderr:write("To go on with it: kontext resume '", token, "'\n") end
-  if options.json then
-    report.say_json(setmetatable({ error = err.kind, token = token, of = subject },
-      { __index = err }),
+function report.fail(options, err, job, subject, silent)
+  local token = err.token
+  if not token and job and job.id and not final[err.kind] then token = job:token() end
+  local message = in_options(options, err.message)
+  if not silent then report.warn((subject and subject .. ": " or "") .. message) end
+  if token then complain("To go on with it: kontext resume '" .. token .. "'") end
+  if options.json and err.kind ~= "output" then
+    report.say_json(setmetatable({ error = err.kind, message = message, token = token,
+      of = subject }, { __index = err }),
       "error message of stage status code retryable charged job_id reasons token")
   end
-  return code_of[err.kind] or 1
+  return report.code(err)
 end
 
---- Tells of an image that lies at `path`; "-" sends it to standard output.
----@param options table
----@param image kontext.Image
----@param path string
----@return integer code
-function report.tell(options, image, path)
-  if path == "-" then
-    io.stdout:write(image.bytes)
-  elseif options.json then
-    report.say_json(setmetatable({ path = path, bytes = #image.bytes }, { __index = image }),
-      "path format width height bytes seed id cost duration prompt")
-  else
-    report.say(path)
-  end
-  return 0
-end
-
---- Tells whether somebody watches standard error.
----@return boolean
-function report.watched()
-  local done = os.execute "test -t 2"
-  return done == true or done == 0
-end
-
---- Draws a line over the one that was drew before; none wipes it.
----@param text string?
-function report.draw(text)
-  io.stderr:write("\r", text or "", "\27[K")
-end
-
---- Draws how far a job is.
----@param job kontext.Job
-function report.progress(job)
-  local text, part = job.status, job.progress
-  if job.status == "uploading" or job.status == "downloading" then
-    part = job.total and job.total > 0
-      and (job.status == "uploading" and job.sent or job.received) / job.total or nil
-  end
-  if part then
-    local full = math.floor(part * 20 + 0.5)
-    text = ("%-11s [%s%s] %3.0f %%"):format(text, ("#"):rep(full), ("."):rep(20 - full), part * 100)
-  end
-  report.draw(text)
-end
-
---- Returns the error object of what was raised. The interpreter makes an error of Ctrl-C.
+--- Returns the error object of what was raised.
 ---@param what any
 ---@return table err
 function report.raised(what)
   if type(what) == "table" then return what end
-  if tostring(what):find "interrupted!" then
-    return { kind = "interrupted", message = "interrupted" }
+  if tostring(what):find "interrupted!" then -- how the interpreter makes an error of Ctrl-C
+    return { kind = "interrupted", signal = 2, message = "interrupted" }
   end
   return { kind = "internal", message = "a fault in kontext: " .. tostring(what) }
 end

@@ -1,0 +1,268 @@
+--- kontext edit: one picture; with several prompts step by step, with --count in several versions.
+local core = require "kontext.core"
+local given = require "kontext.cli.given"
+local names = require "kontext.cli.names"
+local price = require "kontext.cli.price"
+local progress = require "kontext.cli.progress"
+local report = require "kontext.cli.report"
+local service = require "kontext.cli.service"
+local state = require "kontext.cli.state"
+
+local edit = {}
+
+-- Returns the path of the journal that the options ask for, nil for none, or raises.
+local function journal_of(options)
+  if options.journal or options.no_journal then return options.journal end
+  local path, message = state.for_edit()
+  if not path then error({ kind = "file", message = message, charged = false }, 0) end
+  return path
+end
+
+-- Returns the paths of the local pictures that an edit reads.
+local function sources_of(options)
+  local list = {}
+  for i = 0, #options.reference do
+    local name = i == 0 and options.image or options.reference[i]
+    if name ~= "-" and not name:lower():find "^https?://" then list[#list + 1] = name end
+  end
+  return list
+end
+
+-- Refuses a destination that cannot be written, or that is a picture the edit reads.
+local function check_destination(options, path)
+  local mismatch = names.mismatch(path, options.format)
+  if mismatch then error({ kind = "invalid", message = mismatch, charged = false }, 0) end
+  local same = not options.force and names.same_file(path, sources_of(options))
+  if same then
+    error({ kind = "invalid", charged = false, message = ("%s is the picture that is edited%s: "
+      .. "choose another name, or pass --force to replace it"):format(path,
+        same == path and "" or ", by another name (" .. same .. ")") }, 0)
+  end
+  local good, err = names.check(path)
+  if not good then error(err, 0) end
+end
+
+-- Finds where each of `count` results goes: `run.paths`, of which those in `run.taken` were chosen
+-- here.
+local function destinations(options, count, run)
+  local paths, taken = run.paths, run.taken
+  for n = 1, count do
+    local path = options.output
+    if path and path ~= "-" and count > 1 then path = names.numbered(path, n) end
+    if path and path ~= "-" then
+      check_destination(options, path)
+    elseif not path and #options.prompt > 1 then
+      -- The steps of one picture: cat-edit-1.jpg, cat-edit-2.jpg.
+      local first, message, code = names.beside(options.image, options.format, nil, function(name)
+        return names.reserve(names.numbered(name, n))
+      end)
+      if not first then error(names.unusable(message, code), 0) end
+      path = names.numbered(first, n)
+      taken[path] = true
+    elseif not path then
+      local message, code
+      path, message, code = names.beside(options.image, options.format, nil, function(name)
+        if taken[name] then return false end
+        return names.reserve(name)
+      end)
+      if not path then error(names.unusable(message, code), 0) end
+      taken[path] = true
+    end
+    paths[n] = path
+  end
+end
+
+-- Puts a picture aside that standard output did not take; returns its name.
+local function put_aside(image)
+  local path = names.of_task(image.id, image.format, names.reserve)
+  return path and image:save(path) and path
+end
+
+--- Tells of an image whose place is `path`; "-" sends it to standard output. Returns the exit code
+--- and whether the picture is in somebody's hands.
+---@param options table
+---@param image kontext.Image
+---@param path string
+---@param job kontext.Job
+---@return integer code
+---@return boolean delivered
+function edit.tell(options, image, path, job)
+  local shown = image.path and names.shown(image.path) or path
+  for _, warning in ipairs(job.warnings or {}) do report.note(options, warning) end
+  local done, err
+  if path == "-" then
+    done, err = pcall(report.write, image.bytes)
+  elseif options.json then
+    done, err = pcall(report.say_json, setmetatable({ path = shown, bytes = #image.bytes },
+      { __index = image }), "path format width height bytes seed id cost duration prompt")
+  else
+    done, err = pcall(report.say_path, shown)
+  end
+  if done then return 0, true end
+  err = report.raised(err)
+  if path ~= "-" then
+    err.message = err.message .. "; the picture is saved as " .. shown
+    return report.fail(options, err), true
+  end
+  local aside = put_aside(image)
+  if aside then err.message = err.message .. "; the picture is put aside as " .. aside end
+  return report.fail(options, err, job), false
+end
+
+-- Opens a picture in the desktop's viewer, which is not waited for.
+local function open(path)
+  local command = package.config:sub(1, 1) == "/" and "xdg-open" or "open"
+  local word = "'" .. names.absolute(path):gsub("'", "'\\''") .. "'"
+  os.execute(("{ command -v open >/dev/null && [ \"$(uname)\" = Darwin ] && open %s || %s %s; } "
+    .. ">/dev/null 2>&1 &"):format(word, command, word))
+end
+
+-- Returns the parameters of the edit number `n`.
+local function parameters(options, run, n)
+  local wanted = given.parameters(options)
+  for name, value in pairs(run.sources) do wanted[name] = value end
+  wanted.prompt = run.prompts[n] or run.prompts[1]
+  if options.count > 1 and options.seed and tonumber(options.seed) then
+    wanted.seed = ("%.0f"):format(tonumber(options.seed) + n - 1)
+  end
+  return wanted
+end
+
+-- Adds a place to an edit's parameters.
+local function place(wanted, path, taken)
+  if path == "-" then return end
+  wanted.save_as = names.absolute(path)
+  if taken[path] and names.never_replaced then wanted.no_replace = true end
+end
+
+-- Waits for a job and tells what came of it; returns the exit code and the image.
+local function finish(options, run, job, path, subject)
+  local began = core.now()
+  local image, err = service.wait(job)
+  if not image and err.signal then error(err, 0) end
+  if not image then return report.fail(options, err, job, subject) end
+  local code, delivered = edit.tell(options, image, path, job)
+  run.delivered[image.id or ""] = delivered
+  if code == 0 and path ~= "-" then
+    if options.progress then report.note(options, progress.summary(image, core.now() - began)) end
+    if options.open then open(image.path or path) end
+  end
+  return code, image
+end
+
+-- Begins all versions at once and waits for them.
+local function versions(options, run)
+  local code = 0
+  for n, path in ipairs(run.paths) do
+    local wanted = parameters(options, run, n)
+    place(wanted, path, run.taken)
+    run.jobs[n] = run.client:edit(wanted)
+  end
+  for n, job in ipairs(run.jobs) do
+    local each = finish(options, run, job, run.paths[n], #run.paths > 1 and run.paths[n] or nil)
+    code = code == 0 and each or code
+  end
+  return code
+end
+
+-- Makes one edit after the other, each of the result before it.
+local function steps(options, run)
+  local image
+  for n, path in ipairs(run.paths) do
+    local wanted = parameters(options, run, n)
+    local code, err
+    if image then wanted.input_image = image end
+    place(wanted, path, run.taken)
+    local job = run.client:edit(wanted)
+    run.jobs[n] = job
+    if path == "-" and n < #run.paths then -- only the last picture is wanted
+      image, err = service.wait(job)
+      if not image and err.signal then error(err, 0) end
+      code = image and 0 or report.fail(options, err, job)
+      if image then run.delivered[image.id or ""] = true end
+    else
+      code, image = finish(options, run, job, path)
+    end
+    if code ~= 0 then
+      report.note(options, ("step %d of %d was the last one"):format(n, #run.paths))
+      return code
+    end
+  end
+  return 0
+end
+
+-- Returns the prompts, of which one may stand on standard input.
+local function read_prompts(options)
+  local prompts = {}
+  for i, prompt in ipairs(options.prompt) do
+    prompts[i] = prompt == "-" and (io.stdin:read "*a" or "") or prompt
+  end
+  return prompts
+end
+
+-- Gives the names back that no picture has got, and that none will get by `resume`.
+local function release(run)
+  for n, path in ipairs(run.paths or {}) do
+    local job = run.jobs[n]
+    local err = job and job.error
+    local alive = job and (not job:ended() or job.image or err and job.id
+      and not report.is_final(err.kind))
+    if run.taken[path] and not alive then names.release(path) end
+  end
+end
+
+-- Tells why an edit was given up, and what goes on with it; returns the exit code.
+local function give_up(options, run, err)
+  if not run.client or not err.signal then
+    return report.fail(options, err, run.jobs[#run.jobs])
+  end
+  service.abandon(options, run.client, run.jobs)
+  return service.tell_interrupted(options, err, run.jobs, #run.paths > 1 and run.paths or nil)
+end
+
+-- Makes the edits; returns the exit code.
+local function begin(options, run, count)
+  run.paths, run.taken = {}, {}
+  destinations(options, count, run)
+  run.journal = journal_of(options)
+  run.client = service.client(options, { journal = run.journal,
+    live = progress.of_edit(names.stem(options.image), function()
+      for _, job in ipairs(run.jobs) do
+        if not job:ended() then return job end
+      end
+    end) })
+  return (#run.prompts > 1 and steps or versions)(options, run)
+end
+
+--- kontext edit IMAGE PROMPT…
+---@param options table
+---@return integer code
+function edit.run(options)
+  local mistake = given.mistake(options.image, options.prompt)
+  if not mistake and options.count > 1 and #options.prompt > 1 then
+    mistake = "--count makes versions of one edit: give one prompt"
+  end
+  if not mistake and options.count > 1 and options.output == "-" then
+    mistake = "--count makes several pictures, and standard output holds one: give a name with -o"
+  end
+  if mistake then
+    report.warn(mistake)
+    return report.usage
+  end
+  local run = { prompts = read_prompts(options), jobs = {}, delivered = {},
+    sources = { input_image = given.picture(options.image) } }
+  for i, name in ipairs(options.reference) do
+    run.sources["input_image_" .. i + 1] = given.picture(name)
+  end
+  local count = math.max(options.count, #run.prompts)
+  if options.dry_run then return price.tell(options, { options.image }, count) end
+  core.watch_signals()
+  local done, code = pcall(begin, options, run, count)
+  if not done then code = give_up(options, run, report.raised(code)) end
+  release(run)
+  if run.client then pcall(run.client.close, run.client) end
+  if run.journal and not options.journal then state.sweep(run.journal, run.delivered) end
+  return code
+end
+
+return edit

@@ -1,0 +1,99 @@
+--- kontext help: the parser's help, the man page and the shells' completions, all made from the
+--- parser.
+local parser = require "kontext.cli.parser"
+local report = require "kontext.cli.report"
+local version = require "kontext.version"
+
+local help = {}
+
+-- Returns a text as troff shows it.
+local function troff(text)
+  return (text:gsub("\\", "\\e"):gsub("-", "\\-"):gsub("\n%.", "\n\\&."):gsub("^%.", "\\&.")
+    :gsub("\n'", "\n\\&'"):gsub("^'", "\\&'"):gsub("…", "..."))
+end
+
+-- Returns the lines of a paragraph that is shown as it stands.
+local function verbatim(text)
+  return ".nf\n" .. troff(text) .. "\n.fi"
+end
+
+-- Adds what an argument or option is called and does.
+local function add_element(lines, label, description)
+  lines[#lines + 1] = ".TP\n.B " .. troff(label)
+  lines[#lines + 1] = troff(description or "")
+end
+
+-- Adds the arguments and options of a parser.
+local function add_elements(lines, from)
+  for _, argument in ipairs(from._arguments) do
+    add_element(lines, argument._name, argument._description)
+  end
+  for _, option in ipairs(from._options) do
+    local takes = option._maxargs > 0 and " " .. (type(option._argname) == "string"
+      and option._argname or "<" .. option._name:gsub("^%-+", "") .. ">") or ""
+    add_element(lines, table.concat(option._aliases, ", ") .. takes, option._description)
+  end
+end
+
+--- Returns the man page.
+---@return string
+function help.man()
+  local root = parser.new()
+  local lines = {
+    ('.TH KONTEXT 1 "" "kontext %s" "User Commands"'):format(version),
+    ".SH NAME\nkontext \\- edit pictures with words",
+    ".SH SYNOPSIS",
+    verbatim((root:get_usage():gsub("^Usage: ", ""))),
+    ".SH DESCRIPTION",
+    troff(root._description),
+  }
+  lines[#lines + 1] = ".SH COMMANDS"
+  for _, command in ipairs(root._commands) do
+    lines[#lines + 1] = ".SS kontext " .. troff(command._name)
+    lines[#lines + 1] = troff(command._description)
+    lines[#lines + 1] = ".PP\n" .. verbatim((command:get_usage():gsub("^Usage: ", "")))
+    add_elements(lines, command)
+    if command._epilog then lines[#lines + 1] = ".PP\n" .. verbatim(command._epilog) end
+  end
+  lines[#lines + 1] = ".SH ENVIRONMENT"
+  for _, row in ipairs {
+    { "BFL_API_KEY", "The API key." },
+    { "BFL_API_KEY_CMD", "A shell command that writes the key, where BFL_API_KEY is not set." },
+    { "BFL_BASE_URL", "The service's address, such as that of kontext emulator." },
+    { "XDG_STATE_HOME", "Where journals are kept, in the folder kontext (~/.local/state)." },
+  } do add_element(lines, row[1], row[2]) end
+  lines[#lines + 1] = ".SH EXIT STATUS"
+  for _, row in ipairs(report.codes) do
+    add_element(lines, ("%d %s"):format(row[1], row[2]), row[3])
+  end
+  return table.concat(lines, "\n"):gsub("\n\n+", "\n") .. "\n"
+end
+
+--- kontext help [COMMAND]
+---@param options table
+---@return integer code
+function help.run(options)
+  local root = parser.new()
+  if options.man then
+    report.write(help.man())
+  elseif options.completion then
+    report.write(root["get_" .. options.completion .. "_complete"](root))
+  elseif not options.about then
+    report.say(root:get_help())
+  else
+    for _, command in ipairs(root._commands) do
+      if command._name == options.about then
+        report.say(command:get_help())
+        return 0
+      end
+    end
+    local known = {}
+    for i, command in ipairs(root._commands) do known[i] = command._name end
+    report.warn(("there is no command %s: there are %s"):format(options.about,
+      table.concat(known, ", ")))
+    return report.usage
+  end
+  return 0
+end
+
+return help

@@ -1,0 +1,203 @@
+--- Lists of edits: JSON Lines, a JSON array, or CSV with a header; with or without BOM and CRLF.
+local given = require "kontext.cli.given"
+local json = require "kontext.json"
+local names = require "kontext.cli.names"
+local params = require "kontext.job.params"
+
+local list = {}
+
+-- What a column may be called, too.
+local synonyms = { file = "input_image", image = "input_image", output = "save_as" }
+
+local truth = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false,
+  ["0"] = false }
+
+-- Returns a cell's text as the type that its parameter has.
+local function cell_value(name, text)
+  local field = params.fields[name]
+  if not field then return text end
+  if field.types.boolean then
+    local value = truth[text:lower()]
+    if value == nil then return text end
+    return value
+  end
+  if field.types.number and not field.types.string then return tonumber(text) or text end
+  return text
+end
+
+-- Fills in the defaults and makes pictures of names; returns the edit, or nil and what is wrong.
+local function complete(edit, defaults)
+  local explicit = edit.output_format
+  for name, value in pairs(defaults) do
+    if edit[name] == nil then edit[name] = value end
+  end
+  if type(edit.save_as) == "string" then
+    if not explicit and names.mismatch(edit.save_as, edit.output_format) then
+      edit.output_format = nil -- the name of one line says more than an option for all
+    end
+    local mismatch = explicit and names.mismatch(edit.save_as, explicit)
+    if mismatch then return nil, mismatch end
+  end
+  local source = edit.input_image
+  for name, value in pairs(edit) do
+    local field = params.fields[name]
+    if field and field.api == "image" and type(value) == "string" then
+      edit[name] = given.picture(value)
+    end
+  end
+  local stem = type(source) == "string" and names.stem(source) or nil
+  for _, name in ipairs { "prompt", "save_as" } do
+    if stem and type(edit[name]) == "string" then edit[name] = list.expand(edit[name], stem) end
+  end
+  local sound, wrong = pcall(params.refuse_misuse, edit, -1)
+  if not sound then return nil, wrong end
+  return edit
+end
+
+--- Writes a picture's name, without folder and extension, for "{name}" in a prompt or an output.
+---@param text string
+---@param stem string
+---@return string
+function list.expand(text, stem)
+  return (text:gsub("{name}", function() return stem end))
+end
+
+-- Reads a list with one JSON object a line.
+local function read_lines(text, path, defaults)
+  local edits, called, number = {}, {}, 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local name = ("%s:%d"):format(path, number)
+    if line:find "%S" then
+      local edit, message = json.decode(line)
+      local wrong
+      if type(edit) ~= "table" then
+        wrong = "no JSON object: " .. (message or type(edit))
+      else
+        if type(edit.seed) == "number" then
+          edit.seed = json.integer_field(line, "seed") or edit.seed
+        end
+        edit, wrong = complete(edit, defaults)
+      end
+      if not edit or wrong then return nil, name .. ": " .. wrong end
+      edits[#edits + 1], called[#called + 1] = edit, name
+    end
+  end
+  return edits, called
+end
+
+-- Reads a JSON array of objects.
+local function read_array(text, path, defaults)
+  local decoded, message = json.decode(text)
+  if not decoded then
+    return nil, ("%s: no JSON array: %s"):format(path, message)
+  end
+  local edits, called = {}, {}
+  for number, item in ipairs(decoded) do
+    local name = ("%s, item %d"):format(path, number)
+    if type(item) ~= "table" then return nil, name .. ": no JSON object: " .. type(item) end
+    local edit, wrong = complete(item, defaults)
+    if not edit then return nil, name .. ": " .. wrong end
+    edits[number], called[number] = edit, name
+  end
+  return edits, called
+end
+
+-- Reads a row of CSV from `at`; returns its cells and where the next one begins.
+local function read_row(text, at)
+  local cells = {}
+  while true do
+    local cell
+    if text:sub(at, at) == '"' then
+      local parts = {}
+      repeat
+        local stop = text:find('"', at + 1, true)
+        if not stop then return nil, "a quotation mark is not closed" end
+        parts[#parts + 1] = text:sub(at + 1, stop - 1)
+        at = stop + 1
+      until text:sub(at, at) ~= '"'
+      cell = table.concat(parts, '"')
+    else
+      local stop = text:find("[,\r\n]", at) or #text + 1
+      cell = text:sub(at, stop - 1)
+      at = stop
+    end
+    cells[#cells + 1] = cell
+    local next_char = text:sub(at, at)
+    if next_char ~= "," then
+      if next_char ~= "" and not next_char:find "[\r\n]" then
+        return nil, "text stands behind a closing quotation mark"
+      end
+      return cells, text:match("^\r?\n?()", at)
+    end
+    at = at + 1
+  end
+end
+
+-- Reads CSV whose first row names the columns.
+local function read_csv(text, path, defaults)
+  local columns, at = read_row(text, 1)
+  if not columns then return nil, ("%s: %s"):format(path, at) end
+  for i, column in ipairs(columns) do
+    column = column:match "^%s*(.-)%s*$":lower()
+    columns[i] = synonyms[column] or column
+  end
+  local edits, called, number = {}, {}, 1
+  while at <= #text do
+    local cells, following = read_row(text, at)
+    number = number + 1
+    local name = ("%s, row %d"):format(path, number)
+    if not cells then return nil, name .. ": " .. following end
+    at = following
+    if #cells > 1 or cells[1] ~= "" then
+      if #cells > #columns then
+        return nil, ("%s: it has %d cells and the header %d: put a text with a comma in quotation "
+          .. "marks"):format(name, #cells, #columns)
+      end
+      local edit, wrong = {}
+      for i, column in ipairs(columns) do
+        if (cells[i] or "") ~= "" then edit[column] = cell_value(column, cells[i]) end
+      end
+      edit, wrong = complete(edit, defaults)
+      if not edit then return nil, name .. ": " .. wrong end
+      edits[#edits + 1], called[#called + 1] = edit, name
+    end
+  end
+  return edits, called
+end
+
+-- Tells whether a text's first line is a header of columns that we know.
+local function is_csv(text)
+  local columns = read_row(text, 1)
+  for _, column in ipairs(columns or {}) do
+    column = column:match "^%s*(.-)%s*$":lower()
+    if #columns > 1 and (column == "prompt" or synonyms[column] or column == "input_image") then
+      return true
+    end
+  end
+  return false
+end
+
+--- Reads a list.
+---@param path string "-" for standard input
+---@param defaults table parameters for what an edit leaves open
+---@return table[]? edits
+---@return string[]|table called what each is called; or an error
+function list.read(path, defaults)
+  local file, message = io.stdin, nil
+  if path ~= "-" then file, message = io.open(path, "rb") end
+  local text
+  if file then text, message = file:read "*a" end
+  if file and path ~= "-" then file:close() end
+  if not text then
+    return nil, { kind = "file", message = "cannot read the list " .. tostring(message) }
+  end
+  text = text:gsub("^\239\187\191", "")
+  local reader = text:find "^%s*%[%s*[{%]]" and read_array or is_csv(text) and read_csv
+    or read_lines
+  local edits, called = reader(text, path, defaults)
+  if edits then return edits, called end
+  return nil, { kind = "invalid", message = called }
+end
+
+return list

@@ -1,0 +1,51 @@
+-- The command, run as a program against the emulator of spec.support.sandbox, and what came of it.
+local assert = require "luassert"
+local sandbox = require "spec.support.sandbox"
+
+local command = {}
+
+--- Runs the command with these words; returns standard output, standard error and the exit code.
+function command.run(...)
+  local output, code = sandbox.shell(sandbox.command("bin/kontext", ...) .. " 2>.stderr")
+  return output, sandbox.read ".stderr", code
+end
+
+--- Runs the command and returns its standard output; it must have done what was asked, in silence.
+function command.done(...)
+  local output, errors, code = command.run(...)
+  assert.equal("", errors)
+  assert.equal(0, code)
+  return output
+end
+
+--- Returns the submits that the emulator has seen since `forget`.
+function command.submits()
+  return sandbox.emulator():requests("POST", "^/v1/flux")
+end
+
+--- Asserts an exit code and one sentence on standard error, and nothing sent.
+function command.refused(code, pattern, ...)
+  sandbox.emulator():forget()
+  local output, errors, exit = command.run(...)
+  assert.equal("", output)
+  assert.equal(code, exit, errors)
+  assert.matches("^kontext: [^\n]*" .. pattern .. "[^\n]*\n$", errors)
+  assert.equal(0, #sandbox.emulator():requests())
+end
+
+--- Runs the command with these words and sends it a signal once the emulator has accepted so many
+--- tasks; returns what it wrote (standard error only where `both` is set) and the exit code. It is
+--- timeout that gets the signal and hands it on: a shell's background job ignores some.
+function command.ended_by(signal, accepted, both, ...)
+  return sandbox.shell(("timeout 60 %s%s & job=$!; for i in $(seq 200); do "
+    .. "curl -sS $BFL_BASE_URL/_ledger | grep -q '\"accepted\":%d[,}]' && break; sleep 0.1; done; "
+    .. "sleep 0.5; kill -%s $job; wait $job"):format(sandbox.command("bin/kontext", ...),
+    both and "" or " 2>/dev/null", accepted, signal))
+end
+
+--- Returns the digest of a file.
+function command.digest(name)
+  return (sandbox.shell("sha256sum <" .. sandbox.quote(name)))
+end
+
+return command
