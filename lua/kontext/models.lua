@@ -13,11 +13,12 @@
 ---   price           what an edit costs in credits: { rule }, see kontext.price
 ---   cost_at         "submit" or "poll": which answer names the cost
 ---   link_life       seconds that a signed link lives after Ready
----   confirmed       false: one source only; `doubts` names the single facts of which that is true
+---   confirmed       false: one source only; `doubts` names the single facts of which that is so
 ---   as_of           the month in which the row was last compared with what is published
 ---
 --- A field has a `name`, a `type` and what its value may be: `min`, `max`, `max_length`, `choices`,
---- `default`, `required`. A fact that is not confirmed never refuses a value: it warns.
+--- `default`, `required`, `nullable` (false: null is not as good as absent). A fact that is not
+--- confirmed never refuses a value: it warns.
 local models = {}
 
 --- The model of an edit that names none.
@@ -40,13 +41,13 @@ local seed = field("seed", "seed")
 local webhook_url = field("webhook_url", "url", { max_length = 2083 })
 local webhook_secret = field("webhook_secret", "secret")
 local user = field("user", "text", { max_length = 256, as_of = "2026-09" })
-local disable_pup = field("disable_pup", "boolean", { default = false, as_of = "2026-09" })
-local upsampling = field("prompt_upsampling", "boolean", { default = false })
+local disable_pup = field("disable_pup", "boolean", { default = false, nullable = false,
+  as_of = "2026-09" })
 local three_formats = { "jpeg", "png", "webp" }
 
 local function safety(max, facts)
   facts = facts or {}
-  facts.min, facts.max, facts.default = 0, max, 2
+  facts.min, facts.max, facts.default, facts.nullable = 0, max, 2, false
   return field("safety_tolerance", "integer", facts)
 end
 
@@ -87,7 +88,8 @@ local function kontext(name, credits, active)
       field("prompt", "text", { required = true, max_bytes = 16384, max_tokens = 512 }),
       numbered(4),
       field("aspect_ratio", "ratio", { min = 3 / 7, max = 7 / 3 }),
-      seed, upsampling, safety(6, { max_with_image = 2 }),
+      seed, field("prompt_upsampling", "boolean", { default = false, nullable = false }),
+      safety(6, { max_with_image = 2 }),
       field("output_format", "choice", { choices = { "jpeg", "png" }, default = "jpeg" }),
       webhook_url, webhook_secret, user),
     images = { style = "numbered", first = "input_image", max = 4, max_bytes = 20e6,
@@ -188,7 +190,8 @@ local function flux1_tool(name, facts)
   rows[name] = {
     path = "/v1/" .. name,
     fields = list(field("image", "image", { required = true }), facts.fields, optional_prompt,
-      field("steps", "integer", { min = 15, max = 50, default = 50 }), upsampling, seed,
+      field("steps", "integer", { min = 15, max = 50, default = 50 }),
+      field("prompt_upsampling", "boolean", { default = false }), seed,
       field("guidance", "number", { min = 1.5, max = 100, default = 60 }), output_format "jpeg",
       safety(6), webhook_url, webhook_secret, user),
     images = { style = facts.mask and "image and mask" or "single", first = "image", max = 1,
