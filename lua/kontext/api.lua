@@ -27,7 +27,7 @@ api.key_domain = "bfl.ai"
 api.limits = {
   image_bytes = 20e6, -- of the file, before base64
   image_pixels = 20e6,
-  active = {}, -- tasks at once, by model: filled below
+  active = models.active, -- tasks at once, by model
   answer = 262144, -- bytes of JSON: lua-cjson ends the process when malloc fails
   id = 256, -- characters of a task's id
   retry_after = { min = 0.5, max = 60 }, -- seconds
@@ -36,8 +36,6 @@ api.limits = {
   link = 8192, -- characters of a URL that the service gives
   hops = 5, -- redirects of a poll or a download
 }
-
-for _, name in ipairs(models.names()) do api.limits.active[name] = models.find(name).active end
 
 --- How a poll's `status` is read; one that is not here is still in progress.
 api.statuses = {

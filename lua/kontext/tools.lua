@@ -32,9 +32,7 @@ local margins = { "top", "bottom", "left", "right" }
 ---@param given table input_image, and any of top, bottom, left and right, or width and height and
 --- reference_offset_x and _y; and prompt, mode, output_format, save_as …
 ---@param level? integer as for `error`: 1 (default) blames the caller
----@return table? edit
----@return string? message where margins were given and the picture cannot be read
----@return kontext.Error? err
+---@return table edit of a picture that cannot be read, one that will say so
 function tools.outpaint(given, level)
   local edit = with_model("outpaint", given, "flux-tools/outpainting-v1", level or 1)
   local has_margins = false
@@ -55,7 +53,8 @@ function tools.outpaint(given, level)
     error("input_image must be a string or table, not " .. type(edit.input_image), (level or 1) + 1)
   end
   local info, message, err = check.image(edit.input_image)
-  if not info then return nil, message, err end
+  if not info and err.kind == "invalid" then error(message, (level or 1) + 1) end
+  info = info or { width = 64, height = 64 }
   edit.width, edit.height = geometry.output_size({ sizes = { rule = "margins", doubts = {} } },
     edit, info)
   edit.reference_offset_x, edit.reference_offset_y = edit.left or 0, edit.top or 0

@@ -98,6 +98,7 @@ function service:look_at(params, refusals, entry, row)
     end
     if message then refuse(field, message) end
   end)
+  if #refusals > 0 then return end
   local name, message = rules.judge_together(params, row)
   if name then refuse(name, message) end
 end

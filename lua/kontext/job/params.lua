@@ -458,8 +458,9 @@ local function check_fields(checked, context, names)
       if not is_list(value) then value = { value } end
       if #value == 0 then return nil, field.name .. " is an empty list: leave it out" end
       if #value > field.max then
-        return nil, ("%s has %d pictures: %s takes up to %d"):format(field.name, #value, row.name,
-          field.max)
+        local few, message = unless_doubtful(true, ("has %d pictures: %s takes up to %d"):format(
+          #value, row.name, field.max), "max", context, field)
+        if not few then return nil, field.name .. " " .. message end
       end
       for i, one in ipairs(value) do
         local key = item_name(field.name, i)
@@ -552,13 +553,17 @@ function params.check(given, level, default_model)
   return checked
 end
 
--- Calls `fn` with the key and the field of each picture that the model's edit may have.
-local function each_picture(row, fn)
+-- Calls `fn` with the key of each picture of a checked edit.
+local function each_picture(checked, row, fn)
   for _, field in ipairs(row.fields) do
-    if field.type == "image" then
-      fn(field.name, field)
+    if field.type == "image" and checked[field.name] then
+      fn(field.name)
     elseif field.type == "images" then
-      for i = 1, field.max do fn(item_name(field.name, i), field) end
+      local i = 1
+      while checked[item_name(field.name, i)] do
+        fn(item_name(field.name, i))
+        i = i + 1
+      end
     end
   end
 end
@@ -567,12 +572,10 @@ end
 ---@param checked table from `params.check`
 ---@return { name: string, source: table, is_mask: boolean }[]
 function params.pictures(checked)
-  local row, found = row_of(checked), {}
-  each_picture(row, function(key)
-    if checked[key] then
-      found[#found + 1] = { name = key, source = checked[key],
-        is_mask = row.mask ~= nil and row.mask.name == key }
-    end
+  local row, found = row_of(checked) or models.find(models.default), {}
+  each_picture(checked, row, function(key)
+    found[#found + 1] = { name = key, source = checked[key],
+      is_mask = row.mask ~= nil and row.mask.name == key }
   end)
   return found
 end
@@ -580,7 +583,7 @@ end
 --- Forgets the images, whose bytes are of no more use.
 ---@param checked table from `params.check`
 function params.drop_images(checked)
-  each_picture(row_of(checked) or models.find(models.default), function(key) checked[key] = nil end)
+  for _, picture in ipairs(params.pictures(checked)) do checked[picture.name] = nil end
 end
 
 -- The limits of a picture: what it is compared with, and the sentence when it is beyond.
@@ -734,11 +737,12 @@ function params.body(checked)
 
   local function images(field)
     written = written .. "["
-    for i = 1, field.max do
-      local source = checked[item_name(field.name, i)]
-      if not source then break end
+    local i, source = 1, checked[item_name(field.name, 1)]
+    while source do
       if i > 1 then written = written .. "," end
       image(source)
+      i = i + 1
+      source = checked[item_name(field.name, i)]
     end
     written = written .. "]"
   end
