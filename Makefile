@@ -215,6 +215,11 @@ symbols: all
 	test "$$(nm -D --defined-only $(core) | cut -d' ' -f3)" = luaopen_kontext_core
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
 
+# What an OpenAPI document of the service (SPEC=FILE, JSON) says otherwise than the table of models.
+drift: all
+	@test -n "$(SPEC)" || { echo "usage: make drift SPEC=FILE"; exit 2; }
+	@$(environment) $(LUA) spec/support/drift.lua $(SPEC)
+
 luacheck:
 	luacheck -q --no-color lua plugin spec examples bench fuzz bin/kontext bench/run spec/run
 
@@ -331,7 +336,7 @@ build/bench/sdk: bench/peers/sdk.mjs
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
+.PHONY: all drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
   test-hosts bench bench-smoke bench-programs clean

@@ -1,3 +1,4 @@
+local models = require "kontext.models"
 local params = require "kontext.job.params"
 
 local jit = rawget(_G, "jit")
@@ -65,9 +66,10 @@ describe("misuse", function()
       tolerance = "safety_tolerance",
     } do
       assert.equal(('unknown key "%s" (did you mean "%s"?)'):format(given, meant),
-        params.unknown(given, params.fields))
+        params.unknown(given, params.known(models.find "flux-kontext-pro")))
     end
-    assert.equal('unknown key "guidance"', params.unknown("guidance", params.fields))
+    assert.equal('unknown key "guidance"',
+      params.unknown("guidance", params.known(models.find "flux-kontext-pro")))
   end)
 end)
 

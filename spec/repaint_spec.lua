@@ -274,10 +274,11 @@ describe("the emulator's edit", function()
       assert.is_nil(made)
       assert.matches(row[1], message)
     end
-    for _, size in ipairs { { 15, 16 }, { 16, 15 }, { 4097, 16 }, { 16, 4097 }, { -1, 16 } } do
+    for _, size in ipairs { { 15, 16 }, { 16, 15 }, { 16385, 16 }, { 16, 16385 }, { -1, 16 },
+      { 8192, 8193 } } do
       local made, message = repaint { width = size[1], height = size[2] }
       assert.is_nil(made)
-      assert.matches("16 to 4096", message)
+      assert.matches("16 to 16384", message)
     end
   end)
 

@@ -13,7 +13,7 @@ local OPTIONS = {
   port = "number", host = "string", tls = "boolean", ca_file = "string", ready_after = "number",
   max_active = "number", seed = "number", link_life = "number", credits = "number",
   threads = "number", ledger_size = "number", webhook_signature = "boolean",
-  with_parent = "boolean",
+  with_parent = "boolean", models = "string",
 }
 
 local function check_options(options, more)
@@ -36,14 +36,19 @@ end
 ---
 --- port (0: any free one), host ("127.0.0.1"), tls (false), ca_file (where the certificate is
 --- written; a temporary file), ready_after (seconds to a picture: 0.5), max_active (24), seed
---- (any), link_life (seconds: 600), credits (1,000,000), threads (that paint: 1), ledger_size
---- (entries kept: 5000), webhook_signature (false: true also signs with X-BFL-Signature),
---- with_parent (false: true also stops when the process that started this one has ended)
+--- (any), link_life (seconds: as the model's row says), models (a Lua file that is run first, for
+--- rows of one's own), credits (1,000,000), threads (that paint: 1), ledger_size (entries kept:
+--- 5000), webhook_signature (false: true also signs with X-BFL-Signature), with_parent (false: true
+--- also stops when the process that started this one has ended)
 ---@param options? table
 ---@return true? stopped, string? message, kontext.Error? err
 function emulator.serve(options)
   options = options or {}
   check_options(options)
+  if options.models then
+    local defined, why = pcall(dofile, options.models)
+    if not defined then return failed(tostring(why)) end
+  end
   local found, module = pcall(require, "kontext.emulator.server")
   if not found then return failed(module) end
   local server, message = module.new(options)

@@ -30,6 +30,15 @@ for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", 
   end
 end
 
+-- Edits whose parameters another module puts into the service's words.
+for _, name in ipairs { "erase", "outpaint" } do
+  kontext[name] = function(given)
+    local edit = require("kontext.tools")[name](given, 2)
+    local job = kontext.edit(edit)
+    return job
+  end
+end
+
 --- Closes the default client, where there is one; the next call makes another.
 function kontext.close()
   local closing = default
@@ -49,6 +58,8 @@ end
 -- and the emulator needs lua-http.
 local later = {
   emulator = { "emulator" },
+  estimate = { "estimate", "estimate" },
+  models = { "models" },
   webhook = { "webhook" },
   output_size = { "size", "output_size" },
   replace_text = { "prompt", "replace_text" },

@@ -137,7 +137,7 @@ static void paint(seed *s, int png) {
 
   memset(&options, 0, sizeof options);
   options.width = options.height = 16;
-  options.png = png;
+  options.format = png ? KX_REPAINT_PNG : KX_REPAINT_JPEG;
   s->size = 0;
   if (!kx_repaint(&options, &bytes, &size, &why)) abort();
   add(s, bytes, size);

@@ -66,7 +66,9 @@ describe("the rehearsal", function()
     assert.equal(0, server:ledger().totals.accepted)
   end)
 
-  for name, status in pairs { ["rate limited"] = 429, unavailable = 503 } do
+  for name, status in pairs {
+    ["rate limited"] = 429, unavailable = 503, ["shedding load"] = 503,
+  } do
     promise(name, "refuses the first N submits of a prompt", function()
       for _ = 1, 2 do
         local answer = submit(name .. " 2")

@@ -98,6 +98,9 @@ function methods:submit(params, model)
   })
 end
 
+local under_way = { Pending = true, Reasoning = true, Generating = true,
+  ["Rendering Preview"] = true }
+
 --- Polls until a task has ended, for up to ten seconds; gives the last answer.
 ---@param url string
 function methods:await(url)
@@ -105,7 +108,7 @@ function methods:await(url)
   for _ = 1, 100 do
     answer = self:request(url)
     local status = answer.json and answer.json.status
-    if answer.status == 200 and status ~= "Pending" and status ~= "Rendering Preview" then break end
+    if answer.status == 200 and not under_way[status] then break end
     os.execute "sleep 0.1"
   end
   return answer

@@ -3,6 +3,7 @@
 #include "emulator/repaint.h"
 
 #include "emulator/font.h"
+#include "emulator/webp_write.h"
 #include "picture/picture.h"
 
 #include <math.h>
@@ -10,7 +11,8 @@
 #include <string.h>
 
 #define MIN_SIDE 16
-#define MAX_SIDE 4096
+#define MAX_SIDE 16384
+#define MAX_AREA ((size_t)64 << 20)
 #define JPEG_QUALITY 90
 #define DEFAULT_MEMORY ((uint64_t)512 << 20)
 #define MARK "EMULATED"
@@ -253,18 +255,88 @@ static int paint(kx_picture *picture, const kx_repaint_options *o, const char **
   return 1;
 }
 
+/* Reads a picture upright and without alpha; returns 1, or 0 with `why` it cannot be. */
+static int read_upright(kx_picture *picture, const kx_source *source, uint64_t memory,
+                        const char **why) {
+  kx_image_info info;
+  kx_image_status status = kx_picture_read(picture, source, memory ? memory : DEFAULT_MEMORY, NULL,
+                                           &info);
+
+  if (status != KX_IMAGE_OK) {
+    *why = info.why ? info.why : kx_image_status_name(status);
+    return 0;
+  }
+  kx_picture_flatten(picture);
+  if (kx_picture_orient(picture, info.orientation)) return 1;
+  kx_picture_free(picture);
+  return 0;
+}
+
+static int is_black(const unsigned char *p) {
+  return p[0] + p[1] + p[2] < 3 * 128;
+}
+
+/* Copies the input over the result: where the mask is black, or all of it. */
+static void put_back(kx_picture *to, const kx_picture *from, const kx_picture *mask, int left,
+                     int top) {
+  int x, y;
+
+  for (y = 0; y < from->height; y++) {
+    const unsigned char *p = from->pixels + (size_t)y * (size_t)from->width * 3;
+    const unsigned char *m = mask ? mask->pixels + (size_t)y * (size_t)mask->width * 3 : NULL;
+    long row = (long)top + y;
+    if (row < 0 || row >= to->height) continue;
+    for (x = 0; x < from->width; x++, p += 3, m = m ? m + 3 : NULL) {
+      long column = (long)left + x;
+      if (column < 0 || column >= to->width || (m && !is_black(m))) continue;
+      memcpy(to->pixels + ((size_t)row * (size_t)to->width + (size_t)column) * 3, p, 3);
+    }
+  }
+}
+
+/* Puts back what the edit must not change; returns 1, or 0 with `why` it cannot be. */
+static int keep(kx_picture *picture, const kx_repaint_options *o, const char **why) {
+  kx_picture input, mask;
+  int done = 0;
+
+  memset(&input, 0, sizeof input);
+  memset(&mask, 0, sizeof mask);
+  if (!o->input || !(o->keep || o->mask)) return 1;
+  if (!read_upright(&input, o->input, o->memory, why)) goto out;
+  if (o->mask) {
+    if (!read_upright(&mask, o->mask, o->memory, why)) goto out;
+    if (mask.width != input.width || mask.height != input.height) {
+      *why = "the mask is not as large as the picture";
+      goto out;
+    }
+  }
+  put_back(picture, &input, o->mask ? &mask : NULL, o->left, o->top);
+  done = 1;
+out:
+  kx_picture_free(&mask);
+  kx_picture_free(&input);
+  return done;
+}
+
+static int encode(const kx_picture *picture, kx_repaint_format format, kx_buffer *out) {
+  if (format == KX_REPAINT_WEBP) return kx_webp_write(picture, out);
+  return kx_picture_write(picture, format == KX_REPAINT_PNG ? 0 : JPEG_QUALITY, out);
+}
+
 int kx_repaint(const kx_repaint_options *o, unsigned char **out, size_t *size, const char **why) {
   kx_buffer encoded = {NULL, 0, 0, SIZE_MAX, 0};
   kx_picture picture;
 
+  *out = NULL;
   *why = "no memory";
-  if (o->width < MIN_SIDE || o->height < MIN_SIDE || o->width > MAX_SIDE || o->height > MAX_SIDE) {
-    *why = "the size is not 16 to 4096 pixels a side";
+  if (o->width < MIN_SIDE || o->height < MIN_SIDE || o->width > MAX_SIDE || o->height > MAX_SIDE
+      || (size_t)o->width * (size_t)o->height > MAX_AREA) {
+    *why = "the size is not 16 to 16384 pixels a side, and 64 megapixels at most";
     return 0;
   }
   if (!paint(&picture, o, why)) return 0;
   stamp(&picture, o->seed, o->label, o->label_size);
-  if (!kx_picture_write(&picture, o->png ? 0 : JPEG_QUALITY, &encoded)) kx_buffer_free(&encoded);
+  if (keep(&picture, o, why) && !encode(&picture, o->format, &encoded)) kx_buffer_free(&encoded);
   kx_picture_free(&picture);
   *out = encoded.bytes;
   *size = encoded.size;

@@ -5,11 +5,20 @@
 
 #include "file/source.h"
 
+typedef enum kx_repaint_format {
+  KX_REPAINT_JPEG, /* of quality 90 */
+  KX_REPAINT_PNG,
+  KX_REPAINT_WEBP /* lossless */
+} kx_repaint_format;
+
 typedef struct kx_repaint_options {
   const kx_source *input; /* JPEG or PNG; NULL, or a format that is not decoded here: a landscape is
                              painted instead */
-  int width, height;      /* of the result, 16 … 4096 */
-  int png;                /* 1: PNG, 0: JPEG of quality 90 */
+  const kx_source *mask;  /* of the input's size: what is black in it stays as it is; or NULL */
+  int keep;               /* 1: the input lies in the result as it is, its corner at left, top */
+  int left, top;
+  int width, height;      /* of the result, 16 … 16384, 64 megapixels at most */
+  kx_repaint_format format;
   uint32_t seed;
   const char *label;      /* shown beside EMULATED, cut to fit; any bytes, may be NULL */
   size_t label_size;

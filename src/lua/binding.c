@@ -372,11 +372,12 @@ static int core_inflate(lua_State *L) {
   return 1;
 }
 
-/* core.repaint{bytes=, width=, height=, format=, seed=, label=} → bytes, or nil, message: the
-   emulator's edit. */
+/* core.repaint{bytes=, mask=, left=, top=, width=, height=, format=, seed=, label=} → bytes, or nil,
+   message: the emulator's edit. */
 static int core_repaint(lua_State *L) {
+  static const char *const formats[] = {"jpeg", "png", "webp", NULL};
   kx_repaint_options options;
-  kx_source input;
+  kx_source input, mask;
   const char *bytes, *why = NULL;
   unsigned char *out = NULL;
   size_t size;
@@ -391,6 +392,9 @@ static int core_repaint(lua_State *L) {
   lua_getfield(L, 1, "format");
   lua_getfield(L, 1, "seed");
   lua_getfield(L, 1, "label");
+  lua_getfield(L, 1, "mask");
+  lua_getfield(L, 1, "left");
+  lua_getfield(L, 1, "top");
   bytes = luaL_optlstring(L, 2, NULL, &size);
   if (bytes) {
     kx_source_memory(&input, bytes, size);
@@ -398,9 +402,17 @@ static int core_repaint(lua_State *L) {
   }
   options.width = (int)luaL_checknumber(L, 3);
   options.height = (int)luaL_checknumber(L, 4);
-  options.png = !strcmp(luaL_checkstring(L, 5), "png");
+  options.format = (kx_repaint_format)luaL_checkoption(L, 5, "jpeg", formats);
   options.seed = (uint32_t)luaL_checknumber(L, 6);
   options.label = luaL_optlstring(L, 7, NULL, &options.label_size);
+  bytes = luaL_optlstring(L, 8, NULL, &size);
+  if (bytes) {
+    kx_source_memory(&mask, bytes, size);
+    options.mask = &mask;
+  }
+  options.keep = !lua_isnil(L, 9);
+  options.left = (int)luaL_optnumber(L, 9, 0);
+  options.top = (int)luaL_optnumber(L, 10, 0);
   guard = kx_lua_guard(L);
   if (!kx_repaint(&options, &out, &size, &why)) {
     lua_pushnil(L);

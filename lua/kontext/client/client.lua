@@ -116,20 +116,25 @@ end
 -- that have to be; or nil and an error.
 local function check_sources(checked)
   local plans
-  for name in pairs(checked) do
-    local source = params.fields[name] and params.fields[name].api == "image" and checked[name]
-    if source and not source.url then
+  local sizes = {}
+  for _, picture in ipairs(params.pictures(checked)) do
+    local source = picture.source
+    if not source.url then
       local known, err = check.source(source, checked.fit)
       if not known then return nil, err end
       source.stamp = known.stamp
       local plan = checked.fit and fit.plan(known)
+      sizes[picture.name] = { format = known.format, bytes = not plan and known.bytes or 0,
+        width = plan and plan.width or known.width, height = plan and plan.height or known.height }
       if plan then
         plans = plans or {}
-        plans[name] = plan
+        plans[picture.name] = plan
       end
     end
   end
-  return true, plans
+  local done, message = params.check_pictures(checked, sizes)
+  if done then return true, plans end
+  return nil, { kind = "image", message = message, stage = "check", charged = false }
 end
 
 -- Returns a job that ends with this error before anything is sent.

@@ -3,6 +3,7 @@
 
 local need = require "kontext.emulator.need"
 local json = require "kontext.emulator.json"
+local models = require "kontext.models"
 local mime = need "mime"
 
 local body = {}
@@ -42,21 +43,48 @@ local function has_any(text, bytes, start, stop)
   end
 end
 
--- Puts a mark in the place of a long string, which the parser then need not copy. Not where there
--- are line breaks, or escapes other than of slashes: those need a closer look.
-local function cut_out(text, name, kept)
-  local start = value_of(text, name)
+-- Puts a mark in the place of the long string that begins at `start`, which the parser then need
+-- not copy. Not where there are line breaks, or escapes other than of slashes: those need a closer
+-- look. Returns the text and where the string ends in it; nil where there is none.
+local function cut_string(text, start, mark, kept)
   if not start or text:sub(start, start) ~= '"' then return text end
   local stop = text:find('"', start + 1, true)
-  if not stop or stop - start < LONG then return text end
-  if has_any(text, { "\n", "\r", "\t" }, start, stop) then return text end
+  if not stop or stop - start < LONG then return text, stop end
+  if has_any(text, { "\n", "\r", "\t" }, start, stop) then return text, stop end
   local literal = text:sub(start + 1, stop - 1)
   if literal:find("\\", 1, true) then
     literal = literal:gsub("\\/", "/")
     if literal:find("\\", 1, true) then return text end
   end
-  kept["\1" .. name] = literal -- a mark that no other string begins with
-  return text:sub(1, start) .. "\\u0001" .. name .. text:sub(stop)
+  kept["\1" .. mark] = literal -- a mark that no other string begins with
+  return text:sub(1, start) .. "\\u0001" .. mark .. text:sub(stop), start + 7 + #mark
+end
+
+-- The same for each string of a list.
+local function cut_list(text, start, name, kept)
+  local at = text:find("^%[%s*\"", start) and text:find('"', start, true)
+  local i = 0
+  while at do
+    local stop
+    i = i + 1
+    text, stop = cut_string(text, at, ("%s[%d]"):format(name, i), kept)
+    at = stop and select(2, text:find('^%s*,%s*"', stop + 1))
+  end
+  return text
+end
+
+-- The names of the fields in which pictures come.
+local function picture_fields()
+  local seen, names = {}, {}
+  for _, model in ipairs(models.names()) do
+    for _, field in ipairs(models.find(model).fields) do
+      if (field.type == "image" or field.type == "images") and not seen[field.name] then
+        seen[field.name] = true
+        names[#names + 1] = field.name
+      end
+    end
+  end
+  return names
 end
 
 -- The digits of an integer member, which a Lua number may not hold.
@@ -101,8 +129,9 @@ end
 ---@return any params, string|integer|nil digits_or_status, integer? position
 function body.parse(text)
   local kept = {}
-  for _, name in ipairs { "input_image", "input_image_2", "input_image_3", "input_image_4" } do
-    text = cut_out(text, name, kept)
+  for _, name in ipairs(picture_fields()) do
+    local start = value_of(text, name)
+    if start then text = cut_list(cut_string(text, start, name, kept), start, name, kept) end
   end
   if not is_utf8(text) then return nil, 400 end
   local params, position = decode(text)
@@ -112,7 +141,13 @@ function body.parse(text)
   end
   if params == nil then return nil, 422, position end
   if type(params) == "table" then
-    for name, value in pairs(params) do params[name] = kept[value] or value end
+    for name, value in pairs(params) do
+      if type(value) == "table" then
+        for i, item in ipairs(value) do value[i] = kept[item] or item end
+      else
+        params[name] = kept[value] or value
+      end
+    end
   end
   return params, digits_of(text, "seed")
 end

@@ -10,7 +10,7 @@ local pictures = {}
 pictures.__index = pictures
 
 local CACHE_ROOM = 64 * 2 ^ 20 -- bytes of painted pictures kept for the same edit asked again
-local MOST_BYTES, MOST_PIXELS = 20e6, 20e6
+local MOST_BYTES = 20e6 -- of a picture that is fetched
 
 -- Runs in a Lua state of its own: one line of numbers and the bytes in, one line and the bytes
 -- out, until the other side closes.
@@ -19,12 +19,15 @@ local function painter(pipe, path, cpath)
   local core = require "kontext.core"
   pipe:setmode("b", "b")
   for line in pipe:lines "*l" do
-    local width, height, format, seed, has_bytes, size, label_size =
-      line:match "^(%d+) (%d+) (%l+) (%d+) (%d) (%d+) (%d+)$"
-    local bytes, label = pipe:read(tonumber(size)), pipe:read(tonumber(label_size))
+    local width, height, format, seed, left, top, size, mask_size, label_size =
+      line:match "^(%d+) (%d+) (%l+) (%d+) (%S+) (%S+) (%S+) (%S+) (%d+)$"
+    -- "-": there is none
+    local function part(count) return tonumber(count) and pipe:read(tonumber(count)) or nil end
+    local bytes, mask, label = part(size), part(mask_size), part(label_size)
     local painted, message = core.repaint {
-      bytes = has_bytes == "1" and bytes or nil, width = tonumber(width), format = format,
-      height = tonumber(height), seed = tonumber(seed), label = label,
+      bytes = bytes, mask = mask, left = tonumber(left), top = tonumber(top),
+      width = tonumber(width), format = format, height = tonumber(height),
+      seed = tonumber(seed), label = label,
     }
     local answer = painted or tostring(message)
     pipe:write(("%s %d\n"):format(painted and "ok" or "no", #answer), answer)
@@ -62,9 +65,10 @@ function pictures:give_back(worker, alive)
 end
 
 local function work(worker, edit, seed, label)
-  local bytes = edit.bytes or ""
-  worker:write(("%d %d %s %d %d %d %d\n"):format(edit.width, edit.height, edit.format, seed,
-    edit.bytes and 1 or 0, #bytes, #label), bytes, label)
+  local function or_none(value) return value and ("%d"):format(value) or "-" end
+  worker:write(("%d %d %s %d %s %s %s %s %d\n"):format(edit.width, edit.height, edit.format, seed,
+    or_none(edit.left), or_none(edit.top), or_none(edit.bytes and #edit.bytes),
+    or_none(edit.mask and #edit.mask), #label), edit.bytes or "", edit.mask or "", label)
   worker:flush()
   local state, size = (worker:read "*l" or ""):match "^(%l+) (%d+)$"
   if not state then return nil, "the painting thread has ended", false end
@@ -87,7 +91,8 @@ end
 
 --- Paints an edit: the same bytes, prompt, seed, size and format give the same picture. Where there
 --- is no picture, or one in a format that is not decoded here, a landscape of that size is painted.
----@param edit table bytes (or nil), width, height, format, prompt, seed
+---@param edit table bytes (or nil), width, height, format, prompt, seed; mask: what is black in it
+--- stays as it is; left, top: where the picture itself lies in the answer, unchanged
 ---@return string? bytes, string? message
 function pictures:paint(edit)
   local hash = digest.new "sha256"
@@ -95,7 +100,9 @@ function pictures:paint(edit)
   local a, b, c, d = hash:final():byte(1, 4)
   local seed = ((a * 256 + b) * 256 + c) * 256 + d
   local key = digest.new "sha256"
-  key:update(("%d %d %s %d\0"):format(edit.width, edit.height, edit.format, seed))
+  key:update(("%d %d %s %d %s %s %d\0"):format(edit.width, edit.height, edit.format, seed,
+    tostring(edit.left), tostring(edit.top), #(edit.mask or "")))
+  key:update(edit.mask or "")
   key = key:final(edit.bytes or "")
   if self.cache[key] then return self.cache[key] end
   local worker = self:take()
@@ -109,12 +116,8 @@ end
 ---@param bytes string
 ---@return table? info, string? message
 function pictures.check(bytes)
-  if #bytes > MOST_BYTES then return nil, "image is larger than 20 MB" end
   local info, what = require "kontext.core".check { bytes = bytes }
   if not info then return nil, ("not an image that can be used: %s"):format(what) end
-  if info.width * info.height > MOST_PIXELS then
-    return nil, "image has more than 20 megapixels"
-  end
   return info
 end
 

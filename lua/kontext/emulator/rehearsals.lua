@@ -91,6 +91,15 @@ local list = {
     end,
   },
   {
+    name = "shedding load", number = 1,
+    about = "The first N submits of this prompt (1) are refused with a 503 whose `detail` says "
+      .. "that the model sheds load: no work began.",
+    refuse = function(n, nth)
+      return nth <= n and problem(503, "Model is overloaded, shedding load: please retry later")
+        or nil
+    end,
+  },
+  {
     name = "server error", number = 500,
     about = "The submit is answered with 500, or the status N, in JSON; no task began.",
     refuse = function(n) return problem(n, "Internal Server Error") end,

@@ -1,7 +1,10 @@
--- What the service takes: one table of parameters, judged as FastAPI and pydantic judge them
--- (numbers in strings pass, unknown members are ignored), each refusal one entry of `detail`.
+-- What the service takes: the fields of a model's row, judged as FastAPI and pydantic judge them
+-- (numbers in strings pass; unknown members are ignored, or refused by a strict model), each
+-- refusal one entry of `detail`. What a row says without being sure refuses nothing.
 
+local geometry = require "kontext.geometry"
 local json = require "kontext.emulator.json"
+local models = require "kontext.models"
 local body = require "kontext.emulator.body"
 local rehearsals = require "kontext.emulator.rehearsals"
 
@@ -11,14 +14,26 @@ local rules = {}
 -- nil, pydantic's type of error and its message.
 local judge = {}
 
+local function characters(text) return select(2, text:gsub("[^\128-\191]", "")) end
+
 function judge.string(value)
   if type(value) == "string" then return value end
   return nil, "string_type", "Input should be a valid string"
 end
 
-function judge.prompt(value)
+judge.secret = judge.string
+
+function judge.text(value, field)
   local kind, message = select(2, judge.string(value))
   if kind then return nil, kind, message end
+  if field.max_length and characters(value) > field.max_length then
+    return nil, "string_too_long",
+      ("String should have at most %d characters"):format(field.max_length)
+  end
+  if field.name ~= "prompt" then
+    if value ~= "" then return value end
+    return nil, "string_too_short", "String should have at least 1 character"
+  end
   local unknown = select(2, rehearsals.parse(value))
   if not unknown then return value end
   return nil, "value_error", ("Value error, the emulator knows no rehearsal %q"):format(unknown)
@@ -38,6 +53,19 @@ function judge.boolean(value)
   return nil, "bool_parsing", "Input should be a valid boolean, unable to interpret input"
 end
 
+-- Refuses a number that is outside of the field's range.
+local function in_range(number, field)
+  if field.min and number < field.min then
+    return nil, "greater_than_equal",
+      ("Input should be greater than or equal to %s"):format(json.encode(field.min))
+  end
+  if field.max and number > field.max and not (field.doubts and field.doubts.max) then
+    return nil, "less_than_equal",
+      ("Input should be less than or equal to %s"):format(json.encode(field.max))
+  end
+  return number
+end
+
 function judge.integer(value, field)
   local text, number = value, value
   if type(value) == "boolean" then number = value and 1 or 0 end
@@ -53,14 +81,15 @@ function judge.integer(value, field)
     return nil, "int_from_float",
       "Input should be a valid integer, got a number with a fractional part"
   end
-  if field.least and number < field.least then
-    return nil, "greater_than_equal",
-      ("Input should be greater than or equal to %d"):format(field.least)
-  end
-  if field.most and number > field.most then
-    return nil, "less_than_equal", ("Input should be less than or equal to %d"):format(field.most)
-  end
-  return number
+  return in_range(number, field)
+end
+
+judge.seed = judge.integer
+
+function judge.number(value, field)
+  local number = tonumber(value)
+  if not number then return nil, "float_type", "Input should be a valid number" end
+  return in_range(number, field)
 end
 
 function judge.choice(value, field)
@@ -70,18 +99,17 @@ function judge.choice(value, field)
   return nil, "enum", ("Input should be '%s'"):format(table.concat(field.choices, "' or '"))
 end
 
-function judge.ratio(value)
+function judge.ratio(value, field)
   local _, kind, message = judge.string(value)
   if kind then return nil, kind, message end
   local w, h = value:match "^%s*(%d+%.?%d*)%s*:%s*(%d+%.?%d*)%s*$"
-  w, h = tonumber(w), tonumber(h)
-  if not w then
+  local ratio = w and w .. ":" .. h
+  if not ratio then
     return nil, "value_error", "Value error, aspect_ratio should be 'width:height', such as '16:9'"
   end
-  if w <= 0 or h <= 0 or w * 7 < h * 3 or w * 3 > h * 7 then
-    return nil, "value_error", "Value error, aspect_ratio should be between 9:21 and 21:9"
-  end
-  return { w, h }
+  local wanted = geometry.parse_ratio(ratio)
+  if wanted and wanted >= field.min and wanted <= field.max then return ratio end
+  return nil, "value_error", "Value error, aspect_ratio should be between 9:21 and 21:9"
 end
 
 function judge.url(value)
@@ -117,21 +145,21 @@ function judge.image(value)
   return { bytes = bytes }
 end
 
--- In the order of BFL's OpenAPI document. `null = true`: null is as good as absent.
-rules.fields = {
-  { name = "prompt", judge = "prompt", required = true },
-  { name = "input_image", judge = "image", null = true },
-  { name = "input_image_2", judge = "image", null = true },
-  { name = "input_image_3", judge = "image", null = true },
-  { name = "input_image_4", judge = "image", null = true },
-  { name = "seed", judge = "integer", null = true },
-  { name = "aspect_ratio", judge = "ratio", null = true },
-  { name = "output_format", judge = "choice", null = true, choices = { "jpeg", "png" } },
-  { name = "webhook_url", judge = "url", null = true },
-  { name = "webhook_secret", judge = "string", null = true },
-  { name = "prompt_upsampling", judge = "boolean" },
-  { name = "safety_tolerance", judge = "integer", least = 0, most = 6 },
-}
+function judge.images(value, field)
+  if type(value) == "string" then value = { value } end
+  if type(value) ~= "table" or #value == 0 then
+    return nil, "list_type", "Input should be a valid list of 1 item or more"
+  elseif #value > field.max then
+    return nil, "too_long", ("List should have at most %d items"):format(field.max)
+  end
+  local images = {}
+  for i, one in ipairs(value) do
+    local image, kind, message = judge.image(one)
+    if not image then return nil, kind, message end
+    images[i] = image
+  end
+  return images
+end
 
 --- One entry of `detail`.
 ---@param place any[] where: "body" or "query", then the name
@@ -143,34 +171,103 @@ function rules.refusal(place, kind, message)
   }
 end
 
--- With a picture to edit, the guide's range ends at 2.
-local function most_tolerance(sent)
-  return (sent.input_image and sent.input_image ~= json.null) and 2 or 6
+-- The field as it is for these parameters: with a picture to edit the guide's range is shorter.
+local function field_for(field, sent, row)
+  local picture = sent[row.images.first]
+  if not field.max_with_image or not picture or picture == json.null then return field end
+  return setmetatable({ max = field.max_with_image }, { __index = field })
+end
+
+-- A size is both or neither, and no larger than is known to be made.
+local function judge_size(params, row, refuse)
+  local sizes = row.sizes
+  if not row.by_name.width or not (params.width and params.height) then return end
+  if sizes.max_area and not sizes.doubts.max_area
+    and params.width * params.height > sizes.max_area then
+    refuse("width", "value_error", ("Value error, width times height should be at most %d"):format(
+      sizes.max_area))
+  end
 end
 
 --- Judges the parameters of a submit. Returns those that were given, in the form the work needs,
 --- and a list of refusals, which is empty when all is well.
 ---@param sent table as it came
+---@param row table the model's
 ---@return table params, table refusals
-function rules.judge(sent)
+function rules.judge(sent, row)
   local params, refusals = {}, json.array {}
-  for _, field in ipairs(rules.fields) do
+  local function refuse(name, kind, message)
+    refusals[#refusals + 1] = rules.refusal({ "body", name }, kind, message)
+  end
+  for _, field in ipairs(row.fields) do
     local name, value = field.name, sent[field.name]
-    if value == nil or (value == json.null and field.null) then
-      if field.required then
-        refusals[#refusals + 1] = rules.refusal({ "body", name }, "missing", "Field required")
-      end
+    if value == nil or value == json.null and not field.required and field.nullable ~= false then
+      if field.required then refuse(name, "missing", "Field required") end
     else
-      local limits = field
-      if name == "safety_tolerance" then limits = { least = 0, most = most_tolerance(sent) } end
-      local good, kind, message = judge[field.judge](value, limits)
-      if kind then
-        refusals[#refusals + 1] = rules.refusal({ "body", name }, kind, message)
-      end
+      local good, kind, message = judge[field.type](value, field_for(field, sent, row))
+      if kind then refuse(name, kind, message) end
       params[name] = good
     end
   end
+  if row.strict then
+    for name in pairs(sent) do
+      if not row.by_name[name] then
+        refuse(name, "extra_forbidden", "Extra inputs are not permitted")
+      end
+    end
+  end
+  judge_size(params, row, refuse)
   return params, refusals
+end
+
+-- What the pictures of a model must be like: whether it is beyond the limit, and the message.
+local picture_rules = {
+  { "min_side", function(image, limit) return math.min(image.width, image.height) < limit end,
+    "image should be at least %d pixels a side" },
+  { "max_pixels", function(image, limit) return image.width * image.height > limit end,
+    "image should have at most %d pixels" },
+  { "max_bytes", function(image, limit) return #image.bytes > limit end,
+    "image should have at most %d bytes" },
+  { "max_base64", function(image, limit) return math.ceil(#image.bytes / 3) * 4 > limit end,
+    "image should have at most %d bytes of base64" },
+  { "max_ratio", function(image, limit)
+    return math.max(image.width / image.height, image.height / image.width) > limit
+  end, "image should be at most %d times as long as wide" },
+}
+
+--- Judges a picture whose size is known by now. Returns what is wrong with it, or nil.
+---@param image table bytes, width, height
+---@param row table
+---@return string? message
+function rules.judge_picture(image, row)
+  for _, rule in ipairs(picture_rules) do
+    local limit = row.images[rule[1]]
+    if limit and models.is_confirmed(row) and rule[2](image, limit) then
+      return rule[3]:format(limit)
+    end
+  end
+end
+
+--- Judges what a mask and a canvas have to do with the picture. Returns the field's name and what
+--- is wrong, or nil.
+---@param params table judged
+---@param row table
+---@return string? name, string? message
+function rules.judge_together(params, row)
+  local picture = params[row.images.first]
+  local mask = row.mask and params[row.mask.name]
+  if not picture or not picture.width then return nil end
+  if mask and mask.width and (mask.width ~= picture.width or mask.height ~= picture.height) then
+    return row.mask.name, "mask should have the same dimensions as the image"
+  elseif row.mask and not mask and picture.format == "jpeg" then
+    return row.mask.name, "mask is required for an image without an alpha channel"
+  elseif row.sizes.rule == "exact" and not params.auto_crop then
+    local left, top = geometry.place(row, params, picture)
+    if left < 0 or top < 0 or left + picture.width > params.width
+      or top + picture.height > params.height then
+      return row.images.first, "image should lie inside of the canvas, or auto_crop be true"
+    end
+  end
 end
 
 return rules

@@ -189,7 +189,7 @@ end
 -- Life --------------------------------------------------------------------------------------------
 
 local DEFAULTS = {
-  host = "127.0.0.1", port = 0, ready_after = 0.5, max_active = 24, link_life = 600,
+  host = "127.0.0.1", port = 0, ready_after = 0.5, max_active = 24,
   credits = 1e6, threads = 1, ledger_size = 5000, tls = false, webhook_signature = false,
 }
 

@@ -7,6 +7,7 @@ local body = require "kontext.emulator.body"
 local delivery = require "kontext.emulator.delivery"
 local generator = require "kontext.emulator.random"
 local json = require "kontext.emulator.json"
+local models = require "kontext.models"
 local rehearsals = require "kontext.emulator.rehearsals"
 local rules = require "kontext.emulator.rules"
 local tasks = require "kontext.emulator.tasks"
@@ -15,7 +16,6 @@ local digest = need "openssl.digest"
 local service = {}
 service.__index = service
 
-local IMAGES = { "input_image", "input_image_2", "input_image_3", "input_image_4" }
 local POLLS_A_SECOND = 1200
 
 --- A service with options as emulator.serve has them, and `now`, `ledger`, `pictures`, `webhooks`.
@@ -44,18 +44,20 @@ local function refused(...) return problem(422, json.array { rules.refusal(...) 
 
 -- Keys --------------------------------------------------------------------------------------------
 
---- What a request's key is: "none", "bad" or "ok".
+--- What a request's key is: "none", "bad", "malformed" (no key looks like that) or "ok".
 ---@param request table
 ---@return string
 function service.key_state(request)
   local key = request.headers["x-key"]
   if not key or key == "" then return "none" end
+  if key == "malformed" or key:find "[%s%c]" then return "malformed" end
   return key == "bad" and "bad" or "ok"
 end
 
 local STRANGERS = {
   none = problem(403, "Not authenticated"),
   bad = problem(403, "Not authenticated - Invalid Authentication"),
+  malformed = problem(422, "Invalid API key format"),
 }
 
 -- Submits -----------------------------------------------------------------------------------------
@@ -64,36 +66,61 @@ local function hex(bytes)
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
--- Looks into the pictures that came along; what is wrong with one is a refusal.
-function service:look_at(params, refusals, entry)
-  for _, name in ipairs(IMAGES) do
-    local image = params[name]
-    if image and image.url then image.bytes = self.pictures.fetch(image.url) end
-    if image and image.bytes then
-      entry.images = entry.images or {}
-      entry.images[name] = {
-        sha256 = hex(digest.new("sha256"):final(image.bytes)), bytes = #image.bytes,
-      }
-      local info, message = self.pictures.check(image.bytes)
-      if info then
-        image.width, image.height = info.width, info.height
-      else
-        table.insert(refusals,
-          rules.refusal({ "body", name }, "value_error", "Value error, " .. message))
-      end
+-- Calls `fn` with the name, the parameter and the place of each picture that came along.
+local function each_picture(row, params, fn)
+  for _, field in ipairs(row.fields) do
+    local value = params[field.name]
+    if value and field.type == "image" then
+      fn(field.name, value, field.name)
+    elseif value and field.type == "images" then
+      for i, image in ipairs(value) do fn(("%s[%d]"):format(field.name, i), image, field.name) end
     end
   end
 end
 
+-- Looks into the pictures that came along; what is wrong with one is a refusal.
+function service:look_at(params, refusals, entry, row)
+  local function refuse(name, message)
+    table.insert(refusals, rules.refusal({ "body", name }, "value_error",
+      "Value error, " .. message))
+  end
+  each_picture(row, params, function(name, image, field)
+    if image.url then image.bytes = self.pictures.fetch(image.url) end
+    if not image.bytes then return end
+    entry.images = entry.images or {}
+    entry.images[name] = {
+      sha256 = hex(digest.new("sha256"):final(image.bytes)), bytes = #image.bytes,
+    }
+    local info, message = self.pictures.check(image.bytes)
+    if info then
+      image.width, image.height, image.format = info.width, info.height, info.format
+      if not row.mask or field ~= row.mask.name then message = rules.judge_picture(image, row) end
+    end
+    if message then refuse(field, message) end
+  end)
+  if #refusals > 0 then return end
+  local name, message = rules.judge_together(params, row)
+  if name then refuse(name, message) end
+end
+
+-- A picture as the ledger shows it.
+local function picture_for_ledger(image)
+  return type(image) == "table" and image.url or true
+end
+
 -- The parameters as a test reads them: pictures are told by their digests, the secret not at all.
-local function params_for_ledger(sent, params, digits)
+local function params_for_ledger(sent, params, digits, row)
   local shown = {}
   for name, value in pairs(sent) do
-    if type(value) ~= "table" then shown[name] = value end
-  end
-  for _, name in ipairs(IMAGES) do
-    if shown[name] and shown[name] ~= json.null then
-      shown[name] = params[name] and params[name].url or true
+    local field = row.by_name[name]
+    local kind = field and field.type
+    if kind == "images" and value ~= json.null then
+      shown[name] = json.array {}
+      for i, image in ipairs(params[name] or {}) do shown[name][i] = picture_for_ledger(image) end
+    elseif kind == "image" and value ~= json.null then
+      shown[name] = picture_for_ledger(params[name])
+    elseif type(value) ~= "table" then
+      shown[name] = value
     end
   end
   if shown.webhook_secret then shown.webhook_secret = true end
@@ -121,35 +148,57 @@ local function read_members(request)
   return sent, digits
 end
 
-function service:submit(request, model)
+-- The rehearsals of an edit: in its prompt, or where a model has none, in `user`.
+local function rehearsed(params, row)
+  local text = params[row.by_name.prompt and "prompt" or "user"]
+  return text and rehearsals.parse(text) or {}
+end
+
+function service:submit(request, row)
   self.ledger:count "submits"
   local stranger = STRANGERS[service.key_state(request)]
   if stranger then return stranger end
   local sent, digits_or_answer = read_members(request)
   if not sent then return digits_or_answer end
   request.body = nil -- 27 MB that are of no more use
-  local params, refusals = rules.judge(sent)
-  self:look_at(params, refusals, request.entry)
-  request.entry.params = params_for_ledger(sent, params, digits_or_answer)
+  local params, refusals = rules.judge(sent, row)
+  self:look_at(params, refusals, request.entry, row)
+  request.entry.params = params_for_ledger(sent, params, digits_or_answer, row)
   if #refusals > 0 then return problem(422, refusals) end
   return self:begin {
-    model = model, params = params, seed = digits_or_answer, origin = request.origin,
-    rehearsals = rehearsals.parse(params.prompt), entry = request.entry,
+    row = row, params = params, seed = digits_or_answer, origin = request.origin,
+    rehearsals = rehearsed(params, row), entry = request.entry, pictures = function(fn)
+      each_picture(row, params, fn)
+    end,
   }
 end
 
 local function megapixels(it) return math.floor(it.width * it.height / 1e4 + 0.5) / 100 end
 
+-- A cost as the service writes it: its own sums leave their noise on the last digit.
+local function noisy(cost)
+  return cost % 1 == 0 and json.raw(("%d.000000000000001"):format(cost)) or cost
+end
+
+-- The cost, and the megapixels of input and answer, of a submit's answer. Kontext told the cost
+-- here until the middle of 2026, and tells it in the poll since: both are to be met.
+local function told_at_submit(task)
+  local random, row = task.random, task.row
+  local input, is_kontext = task.first, row.sizes.rule == "17 sizes"
+  local tells = row.cost_at == "submit"
+  local costs = { noisy(task.cost), task.cost, json.null }
+  local cost = costs[tells and random(2) or is_kontext and random(3) or 3]
+  local shows = tells or is_kontext and random(2) == 1
+  return cost, shows and input and input.width and megapixels(input) or nil,
+    shows and megapixels(task) or nil
+end
+
 -- The answer that tells of a task. With a webhook it has no polling_url.
 local function accepted(task)
-  local random, params = task.random, task.params
-  -- The service's own sums leave their noise on the last digit.
-  local costs = { json.raw(("%d.000000000000001"):format(task.cost)), task.cost, json.null }
-  local input = params.input_image
+  local params = task.params
+  local cost, input_mp, output_mp = told_at_submit(task)
   local members = {
-    { "id", task.id }, { "cost", costs[random(3)] },
-    { "input_mp", random(2) == 1 and input and input.width and megapixels(input) or nil },
-    { "output_mp", random(2) == 1 and megapixels(task) or nil },
+    { "id", task.id }, { "cost", cost }, { "input_mp", input_mp }, { "output_mp", output_mp },
   }
   if params.webhook_url then
     table.insert(members, { "status", "Pending" })
@@ -157,19 +206,21 @@ local function accepted(task)
   else
     table.insert(members, { "polling_url", task.origin .. api.result_path .. "?id=" .. task.id })
   end
-  return reply(200, json.shuffled(random, members))
+  return reply(200, json.shuffled(task.random, members))
 end
 
 -- From an order whose parameters are good to a task, or to the refusal that the limits or a
 -- rehearsal want.
 function service:begin(order)
-  local nth = #order.rehearsals > 0 and self.tasks:nth_submit(order.params.prompt)
+  local nth = #order.rehearsals > 0
+    and self.tasks:nth_submit(order.params.prompt or order.params.user)
   for _, it in ipairs(order.rehearsals) do
     local answer = it.row.refuse and it.row.refuse(it.number, nth)
     if answer then return answer end
   end
-  if not self.tasks:can_pay(order.model) then return problem(402, "Insufficient credits") end
-  if self.tasks:is_full(order.model) then
+  self.tasks.value(order)
+  if not self.tasks:can_pay(order) then return problem(402, "Insufficient credits") end
+  if self.tasks:is_full(order.row) then
     return problem(429, "Too many active tasks: wait until one has finished")
   end
   local task = self.tasks:accept(order)
@@ -195,13 +246,24 @@ function service:poll_headers(random)
   }
 end
 
+-- How far along a task of the newer models is said to be.
+local STAGES = { { 0.2, "Pending" }, { 0.5, "Reasoning" }, { math.huge, "Generating" } }
+
+local function stage_of(task, now)
+  if task.row.sizes.rule == "17 sizes" then return "Pending" end
+  local done = (now - task.created) / math.max(task.duration, 1e-3)
+  for _, stage in ipairs(STAGES) do
+    if done < stage[1] then return stage[2] end
+  end
+end
+
 -- What a poll of a task says: a status, or an answer in place of any.
-local function status_of(task)
+local function status_of(task, now)
   for _, it in ipairs(task.rehearsals) do
     local answer = it.row.poll and it.row.poll(it.number, task.polls, task.ended)
     if answer then return answer.task, not answer.task and answer or nil end
   end
-  return task.ended and task.outcome.status or "Pending"
+  return task.ended and task.outcome.status or stage_of(task, now)
 end
 
 function service:poll(request)
@@ -214,13 +276,14 @@ function service:poll(request)
     local answer
     random, task.polls = task.random, task.polls + 1
     task.entry.polls, request.entry.task = task.polls, id
-    status, answer = status_of(task)
+    status, answer = status_of(task, self.now())
     if answer then return answer end
     if status == task.outcome.status then
       task.end_polls = task.end_polls + 1
       random, said.details = tasks.chance(task), task.outcome.details
       said.result = self.tasks:result(task, random)
-      said.cost = status == "Ready" and random(2) == 1 and task.cost or nil
+      local settles = task.row.cost_at == "poll" or random(2) == 1
+      said.cost = status == "Ready" and settles and task.cost or nil
     elseif status ~= "Task not found" then
       said.progress = self.tasks:progress(task)
     end
@@ -253,10 +316,6 @@ function service:download(request)
   return answer
 end
 
-local function submit_to(model)
-  return function(self, request) return self:submit(request, model) end
-end
-
 local ROUTES = {
   [api.result_path] = { GET = service.poll },
   [api.credits_path] = { GET = service.balance },
@@ -271,7 +330,6 @@ local ROUTES = {
     end,
   },
 }
-for model, path in pairs(api.endpoints) do ROUTES[path] = { POST = submit_to(model) } end
 local PICTURES = { GET = service.download, HEAD = service.download }
 
 --- Answers a request that came whole: { method, path, query, headers, body, origin, entry }. The
@@ -280,6 +338,11 @@ local PICTURES = { GET = service.download, HEAD = service.download }
 ---@return table answer
 function service:answer(request)
   local route = ROUTES[request.path] or request.path:match "^/results/" and PICTURES
+  local row = not route and models.by_path(request.path)
+  if row then
+    if request.method == "POST" then return self:submit(request, row) end
+    return problem(405, "Method Not Allowed")
+  end
   if not route then return problem(404, "Not Found") end
   local handler = route[request.method]
   if not handler then return problem(405, "Method Not Allowed") end

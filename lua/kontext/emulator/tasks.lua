@@ -2,19 +2,16 @@
 -- taken on and active until it has ended.
 
 local need = require "kontext.emulator.need"
-local api = require "kontext.api"
 local generator = require "kontext.emulator.random"
+local geometry = require "kontext.geometry"
 local json = require "kontext.emulator.json"
+local price = require "kontext.price"
 local cqueues = need "cqueues"
 local digest = need "openssl.digest"
 
 local tasks = {}
 tasks.__index = tasks
 
-local MODELS = {
-  ["flux-kontext-pro"] = { cost = 4 },
-  ["flux-kontext-max"] = { cost = 8, max_active = 6 },
-}
 local KEPT = 20000
 
 local function hex(bytes)
@@ -42,18 +39,32 @@ function tasks:nth_submit(prompt)
 end
 
 --- Whether no more tasks of this model may be active.
----@param model string
+---@param row table the model's
 ---@return boolean
-function tasks:is_full(model)
+function tasks:is_full(row)
   local most = self.options.max_active
-  local most_of_model = math.min(MODELS[model].max_active or most, most)
-  return self.active.all >= most or (self.active[model] or 0) >= most_of_model
+  return self.active.all >= most or (self.active[row.name] or 0) >= math.min(row.active, most)
 end
 
---- Whether the credits do for a task of this model.
----@param model string
+--- Notes in an order how large its answer will be and what it costs, by the pictures that came.
+---@param order table row, params, pictures
+function tasks.value(order)
+  local row, inputs = order.row, {}
+  local followed = row.sizes.of or row.images.first
+  order.pictures(function(_, image, field)
+    if not row.mask or field ~= row.mask.name then inputs[#inputs + 1] = image end
+    if field == followed and not order.first then order.first = image end
+  end)
+  order.width, order.height = geometry.output_size(row, order.params, order.first)
+  -- Of a picture that this machine cannot fetch nothing is known.
+  if not order.width then order.width, order.height = 1024, 1024 end
+  order.cost = price.credits(row, order.params, order, inputs) or 0
+end
+
+--- Whether the credits do for an order.
+---@param order table
 ---@return boolean
-function tasks:can_pay(model) return self.credits >= MODELS[model].cost end
+function tasks:can_pay(order) return self.credits >= order.cost end
 
 function tasks:set_active(task, change)
   self.active.all = self.active.all + change
@@ -73,29 +84,24 @@ local function uuid(seed, number)
     id:sub(16, 18), id:sub(19, 30))
 end
 
-local function size_of(params)
-  local ratio, input = params.aspect_ratio, params.input_image
-  if ratio then return api.output_size(ratio[1], ratio[2]) end
-  if input and input.width then return api.output_size(input.width, input.height) end
-  return 1024, 1024
-end
-
 --- Takes a task on; it is under way when this returns.
----@param order table model, params, rehearsals, seed (its digits, or nil), origin (of its links)
+---@param order table valued: row, params, width, height, cost, rehearsals, seed (its digits, or
+--- nil), origin (of its links)
 ---@return table task
 function tasks:accept(order)
   local options, params = self.options, order.params
   self.number = self.number + 1
   local random = generator(("task %s %d"):format(options.seed, self.number))
-  local width, height = size_of(params)
+  local row, width, height = order.row, order.width, order.height
   local task = {
-    id = uuid(options.seed, self.number), model = order.model, params = params,
+    id = uuid(options.seed, self.number), model = row.name, row = row, params = params,
+    first = order.first,
     rehearsals = order.rehearsals, origin = order.origin, random = random,
-    width = width, height = height, format = params.output_format or "jpeg",
+    width = width, height = height, format = params.output_format or row.default_format,
     seed = order.seed or params.seed and ("%.0f"):format(params.seed)
       or tostring(random(2147483646)),
     created = options.now(), duration = options.ready_after, outcome = { status = "Ready" },
-    polls = 0, end_polls = 0, cost = MODELS[order.model].cost,
+    polls = 0, end_polls = 0, cost = order.cost,
   }
   for _, it in ipairs(task.rehearsals) do
     if it.row.delay then task.duration = it.row.delay(it.number) end
@@ -130,23 +136,35 @@ function tasks:forget_oldest()
 end
 
 function tasks:paint(task)
-  local input = task.params.input_image
+  local input, row, params = task.first, task.row, task.params
+  local mask = row.mask and params[row.mask.name]
+  local left, top
+  if input and input.bytes and input.width then left, top = geometry.place(row, params, input) end
   local painted, message = self.options.pictures:paint {
-    bytes = input and input.bytes, width = task.width, height = task.height,
-    format = task.format, prompt = task.params.prompt, seed = task.seed,
+    bytes = input and input.bytes, mask = mask and mask.bytes, left = left, top = top,
+    width = task.width, height = task.height, format = task.format,
+    prompt = params.prompt or "", seed = task.seed,
   }
   if not painted then return { status = "Error", details = { error = message } } end
   task.path = self.options.delivery:keep(task, painted)
   return task.outcome
 end
 
+-- Forgets the pictures of 20 MB: they are kept no longer than needed.
+local function forget_pictures(params)
+  for _, value in pairs(params) do
+    if type(value) == "table" then
+      value.bytes = nil
+      for _, image in ipairs(value) do image.bytes = nil end
+    end
+  end
+end
+
 -- A task's life, in a coroutine of its own: paint, wait until it is due, end.
 function tasks:live(task)
   local options, outcome = self.options, task.outcome
   if outcome.status == "Ready" then outcome = self:paint(task) end
-  for _, value in pairs(task.params) do -- pictures of 20 MB: kept no longer than needed
-    if type(value) == "table" then value.bytes = nil end
-  end
+  forget_pictures(task.params)
   cqueues.sleep(math.max(task.created + task.duration - options.now(), 0))
   task.ended, task.outcome, task.entry.status = options.now(), outcome, outcome.status
   self:set_active(task, -1)
@@ -184,7 +202,7 @@ function tasks.chance(task) return generator(("end %s %d"):format(task.id, task.
 ---@return table? object
 function tasks:result(task, random)
   if not task.path then return nil end
-  local result = { has_sample = true, life = self.options.link_life }
+  local result = { has_sample = true, life = self.options.link_life or task.row.link_life }
   for _, it in ipairs(task.rehearsals) do
     if it.row.result then it.row.result(result, task.end_polls) end
   end
@@ -192,12 +210,14 @@ function tasks:result(task, random)
     .. self.options.delivery:link(task.path, self:expiry(task, result.life)) or nil
   local members = { { "sample", sample } }
   for _, pair in ipairs {
-    { "prompt", task.params.prompt }, { "seed", json.raw(task.seed) },
+    { "prompt", task.params.prompt },
+    { "seed", task.row.by_name.seed and json.raw(task.seed) or nil },
     { "start_time", task.created }, { "end_time", task.ended },
     { "duration", task.ended - task.created },
   } do
     if result.has_nulls then pair[2] = json.null end
-    if result.has_nulls or random(4) > 1 then members[#members + 1] = pair end
+    local shown = pair[2] ~= nil and (result.has_nulls or random(4) > 1)
+    if shown then members[#members + 1] = pair end
   end
   return json.shuffled(random, members)
 end

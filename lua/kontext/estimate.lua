@@ -1,0 +1,111 @@
+--- What an edit will cost and how large its answer will be, before anything is sent.
+local check = require "kontext.job.check"
+local errors = require "kontext.errors"
+local fit = require "kontext.job.fit"
+local geometry = require "kontext.geometry"
+local models = require "kontext.models"
+local params = require "kontext.job.params"
+local price = require "kontext.price"
+
+local estimate = {}
+
+---@class kontext.Estimate
+---@field model string
+---@field credits number? the most that the service can charge; nil: the price is not known
+---@field usd number?
+---@field width integer? of the answer; nil: it depends on what is not known here, such as a URL
+---@field height integer?
+---@field upload integer? bytes of the request's body; nil with `fit`, and a picture to be scaled
+---@field confirmed boolean false: a fact that it stands on is from one source only
+---@field as_of string? the month of the price
+---@field warnings string[]?
+
+-- Returns how many bytes a body has, from the sizes of its pictures.
+local function body_size(checked, known)
+  local by_source, size = {}, 0
+  for _, picture in ipairs(params.pictures(checked)) do
+    by_source[picture.source] = known[picture.name]
+  end
+  for _, piece in ipairs(params.body(checked)) do
+    if type(piece) == "string" then
+      size = size + #piece
+    else
+      local bytes = by_source[piece] and by_source[piece].bytes
+      if not bytes then return nil end
+      size = size + math.ceil(bytes / 3) * 4
+    end
+  end
+  return size
+end
+
+--- Estimates an edit whose parameters and pictures were checked.
+---@param checked table from `params.check`
+---@param known table<string, table?> by name, {width, height, bytes} of each picture as it will be
+--- sent; without `bytes` where that is not known yet, and nothing of a URL
+---@return kontext.Estimate
+function estimate.of(checked, known)
+  local row = models.find(checked.model)
+  local pictures, first = {}, nil
+  local followed = row.sizes.of or row.images.first
+  for _, picture in ipairs(params.pictures(checked)) do
+    local of = known[picture.name] or {}
+    if picture.name == followed or picture.name == followed .. "[1]" then first = of end
+    if not picture.is_mask then pictures[#pictures + 1] = of end
+  end
+  local width, height, sure = geometry.output_size(row, checked, first)
+  local credits, confirmed = price.credits(row, checked, { width = width, height = height },
+    pictures)
+  return {
+    model = row.name, credits = credits, usd = credits and credits / 100,
+    width = width, height = height, upload = body_size(checked, known),
+    confirmed = confirmed and (width == nil or sure == true), as_of = row.price.as_of,
+    warnings = checked.warnings,
+  }
+end
+
+-- Reads the pictures' headers. Returns what is known of each, or nil and an error.
+local function look(checked)
+  local known = {}
+  for _, picture in ipairs(params.pictures(checked)) do
+    if not picture.source.url then
+      local found, err = check.source(picture.source, checked.fit)
+      if not found then return nil, err end
+      local plan = checked.fit and fit.plan(found)
+      known[picture.name] = { format = found.format, bytes = not plan and found.bytes or nil,
+        width = plan and plan.width or found.width, height = plan and plan.height or found.height }
+    end
+  end
+  return known
+end
+
+local function invalid(message)
+  return errors.result(errors.new { kind = "invalid", message = message, stage = "check",
+    charged = false })
+end
+
+--- Estimates an edit. Nothing is sent; of pictures only the headers are read.
+---@param given table the parameters of an edit; the prompt may be missing
+---@param default_model? string the model of an edit that names none
+---@return kontext.Estimate? estimate
+---@return string? message
+---@return kontext.Error? err what the edit itself would end with
+function estimate.estimate(given, default_model)
+  local without_prompt = type(given) == "table" and given.prompt == nil
+  if without_prompt then
+    local row = models.find(given.model or default_model or models.default)
+    local copy = {}
+    for key, value in pairs(given) do copy[key] = value end
+    if not row or row.by_name.prompt then copy.prompt = "?" end
+    given = copy
+  end
+  local checked, message = params.check(given, 2, default_model)
+  if not checked then return invalid(message) end
+  local known, err = look(checked)
+  if not known then return errors.result(errors.copy(err)) end
+  local done
+  done, message = params.check_pictures(checked, known)
+  if not done then return invalid(message) end
+  return estimate.of(checked, known)
+end
+
+return estimate
