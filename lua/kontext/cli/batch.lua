@@ -121,7 +121,7 @@ local function place(options, run, edits)
       item.save_as, message, code = names.beside(source.path or source.url or "-",
         item.output_format, options.directory, take)
       if not item.save_as then error(names.unusable(message, code), 0) end
-      item.no_replace = names.never_replaced or nil
+      item.no_replace, item.reserved = true, true
       run.kept[i] = names.absolute(item.save_as)
     end
     item.save_as = names.absolute(item.save_as)

@@ -132,7 +132,7 @@ end
 local function place(wanted, path, taken)
   if path == "-" then return end
   wanted.save_as = names.absolute(path)
-  if taken[path] and names.never_replaced then wanted.no_replace = true end
+  if taken[path] then wanted.no_replace, wanted.reserved = true, true end
 end
 
 -- Waits for a job and tells what came of it; returns the exit code and the image.

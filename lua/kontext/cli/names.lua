@@ -1,7 +1,6 @@
 --- Where results go: names that nobody else takes, checked before anything is paid for.
 local api = require "kontext.api"
 local core = require "kontext.core"
-local params = require "kontext.job.params"
 local wording = require "kontext.wording"
 
 local names = {}
@@ -179,8 +178,5 @@ end
 function names.of_task(id, format, take)
   return first_free(names.task(id), format, take)
 end
-
---- Tells whether the library puts a picture under the next free name where `no_replace` is set.
-names.never_replaced = params.fields.no_replace ~= nil
 
 return names

@@ -205,6 +205,7 @@ local ours = {
   { name = "save_as", types = { string = true }, check = save_as },
   { name = "fit", types = { boolean = true }, check = as_it_is },
   { name = "no_replace", types = { boolean = true }, check = as_it_is },
+  { name = "reserved", types = { boolean = true }, check = as_it_is },
   { name = "on_progress", types = { ["function"] = true }, check = as_it_is },
   { name = "key", types = { string = true }, check = name },
 }

@@ -38,6 +38,14 @@ local function hold(self, path)
   client:set_destination(self._destination, self)
 end
 
+-- Returns whether an empty file keeps that name for the job: the caller's, or one that an earlier
+-- process left for a task that is resumed.
+local function is_kept(self, path)
+  if self._params.reserved then return true end
+  local info = self.id and self._client.system.file_info(path)
+  return info ~= nil and info ~= false and info.bytes == 0
+end
+
 -- Reserves a name like the one that was given; returns an error's fields where that cannot be done.
 local function reserve(self, path)
   local client = self._client
@@ -45,6 +53,7 @@ local function reserve(self, path)
     local name = numbered(path, n)
     if client:destination(plain(name)) == nil then
       local made, message, code = client.system.reserve(name)
+      if made == false and n == 1 and not self._reserved and is_kept(self, name) then made = true end
       if made then
         self._params.save_as, self._reserved = name, name
         hold(self, name)
@@ -85,7 +94,7 @@ function save.release(self)
   local client = self._client
   if self._destination then client:set_destination(self._destination, nil) end
   self._destination = nil
-  if self._reserved then client.system.release(self._reserved) end
+  if self._reserved and not self._params.reserved then client.system.release(self._reserved) end
   self._reserved = nil
 end
 
