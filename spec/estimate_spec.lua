@@ -114,6 +114,14 @@ describe("an estimate", function()
     assert.is_false(told.confirmed)
   end)
 
+  it("takes a picture as it is seen, not as it is stored", function()
+    local shapes = require "spec.support.pictures"
+    local turned = shapes.whole_png(64, 96, ("\0" .. ("\7"):rep(64 * 3)):rep(96), nil,
+      shapes.chunk("eXIf", shapes.exif(6, true)))
+    local told = assert(kontext.estimate { model = "flux-2-pro", input_image = turned })
+    assert.same({ 96, 64 }, { told.width, told.height })
+  end)
+
   it("ends as the edit itself would", function()
     for _, row in ipairs {
       { "file", { input_image = "/no/such.jpg" } },

@@ -303,6 +303,31 @@ describe("every model", function()
     os.remove(to)
   end)
 
+  it("erases and paints around a picture by functions of their own", function()
+    local base = { "BFL_API_KEY=k", "BFL_BASE_URL=" .. server.url }
+    local from, mask, first, second = os.tmpname(), os.tmpname(), os.tmpname(), os.tmpname()
+    support.write(from, picture(256, 256))
+    support.write(mask, picture(256, 256))
+    local script = ([[local k = require "kontext"
+      assert(k.erase { image = %q, mask = %q, save_as = %q }:wait())
+      local image = assert(k.outpaint { input_image = %q, left = 16, bottom = 8,
+        save_as = %q }:wait())
+      local job = k.outpaint { input_image = "/no/such.png", left = 1 }
+      local _, _, err = job:wait()
+      print(image.width, image.height, err.kind, (pcall(k.outpaint, { left = -1 })))]]):format(from,
+      mask, first, from, second)
+    support.write(first .. ".lua", script)
+    local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match "%d+%.%d+"
+    local said = support.shell(table.concat(base, " ") .. " " .. lua .. " " .. first .. ".lua 2>&1")
+    assert.equal("272 264 file false", (said:gsub("%s+", " "):gsub(" $", "")))
+    local requests = server:requests "POST"
+    assert.equal("/v1/flux-tools/erase-v1", requests[1].path)
+    assert.same({ 16, 0 }, { requests[2].params.reference_offset_x,
+      requests[2].params.reference_offset_y })
+    assert.equal(2, #requests)
+    for _, path in ipairs { from, mask, first, second, first .. ".lua" } do os.remove(path) end
+  end)
+
   it("names a malformed key as the service does", function()
     local answer = server:request("/v1/flux-2-pro", { method = "POST", body = '{"prompt":"x"}',
       headers = { "x-key: no key at all", "Content-Type: application/json" } })

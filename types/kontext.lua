@@ -55,10 +55,38 @@ local kontext = {}
 ---@field seed? integer|string any integer; digits as a string where a number would not hold them
 ---@field prompt_upsampling? boolean
 ---@field safety_tolerance? integer 0 (strict) to 2 with an input image, to 6 without
----@field output_format? "jpeg"|"png"
+---@field output_format? "jpeg"|"png"|"webp" webp with models other than Kontext
 ---@field webhook_url? string
 ---@field webhook_secret? string
----@field model? "flux-kontext-pro"|"flux-kontext-max"
+---@field user? string 1 to 256 characters
+---@field input_image_5? kontext.Picture
+---@field input_image_6? kontext.Picture
+---@field input_image_7? kontext.Picture
+---@field input_image_8? kontext.Picture
+---@field images? kontext.Picture|kontext.Picture[]
+---@field image? kontext.Picture
+---@field mask? kontext.Picture
+---@field person? kontext.Picture
+---@field garment? kontext.Picture
+---@field width? integer
+---@field height? integer
+---@field resolution? string
+---@field grounding? boolean
+---@field version? string
+---@field guidance? number
+---@field steps? integer
+---@field disable_pup? boolean
+---@field transparent_bg? boolean
+---@field top? integer
+---@field bottom? integer
+---@field left? integer
+---@field right? integer
+---@field dilate_pixels? integer
+---@field auto_crop? boolean
+---@field reference_offset_x? integer
+---@field reference_offset_y? integer
+---@field mode? string
+---@field model? string one of kontext.models()
 ---@field timeout? number seconds
 ---@field save_as? string path; .png or .jpg chooses output_format
 ---@field fit? boolean scale or convert before the upload
@@ -269,6 +297,34 @@ function kontext.check(image) end
 ---@return integer|string height or, after nil, a message
 ---@return kontext.Error? err
 function kontext.output_size(ratio_or_width_or_image, height) end
+
+---@class kontext.Estimate
+---@field model string
+---@field credits number? the most that the service can charge; nil: the price is not known
+---@field usd number?
+---@field width integer? nil: it depends on what only the service sees
+---@field height integer?
+---@field upload integer? bytes
+---@field confirmed boolean
+---@field as_of string? the month of the price
+---@field warnings string[]?
+
+---Tells what an edit will cost and how large its answer will be; nothing is sent.
+---@param edit_params kontext.Params the prompt may be missing
+---@return kontext.Estimate? estimate
+---@return string? message
+---@return kontext.Error? err
+function kontext.estimate(edit_params) end
+
+---Begins an edit that removes what is white in a mask.
+---@param edit_params table image, mask and more
+---@return kontext.Job
+function kontext.erase(edit_params) end
+
+---Begins an edit that paints around a picture.
+---@param edit_params table input_image and margins, or width and height
+---@return kontext.Job
+function kontext.outpaint(edit_params) end
 
 ---Makes the prompt that replaces a text in a picture.
 ---@param old string

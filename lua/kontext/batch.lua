@@ -86,6 +86,7 @@ end
 -- takes. Of others the edit will say what is wrong.
 local function paths_of(item)
   local paths = {}
+  item = params.flatten(item)
   for _, field in ipairs(params.fields) do
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)

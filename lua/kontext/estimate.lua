@@ -71,8 +71,9 @@ local function look(checked)
       local found, err = check.source(picture.source, checked.fit)
       if not found then return nil, err end
       local plan = checked.fit and fit.plan(found)
+      local width, height = check.upright(found)
       known[picture.name] = { format = found.format, bytes = not plan and found.bytes or nil,
-        width = plan and plan.width or found.width, height = plan and plan.height or found.height }
+        width = plan and plan.width or width, height = plan and plan.height or height }
     end
   end
   return known

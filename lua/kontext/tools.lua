@@ -54,9 +54,10 @@ function tools.outpaint(given, level)
   end
   local info, message, err = check.image(edit.input_image)
   if not info and err.kind == "invalid" then error(message, (level or 1) + 1) end
-  info = info or { width = 64, height = 64 }
+  local size = { width = 64, height = 64 }
+  if info then size.width, size.height = check.upright(info) end
   edit.width, edit.height = geometry.output_size({ sizes = { rule = "margins", doubts = {} } },
-    edit, info)
+    edit, size)
   edit.reference_offset_x, edit.reference_offset_y = edit.left or 0, edit.top or 0
   for _, side in ipairs(margins) do edit[side] = nil end
   return edit

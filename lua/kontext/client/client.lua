@@ -124,8 +124,9 @@ local function check_sources(checked)
       if not known then return nil, err end
       source.stamp = known.stamp
       local plan = checked.fit and fit.plan(known)
+      local width, height = check.upright(known)
       sizes[picture.name] = { format = known.format, bytes = not plan and known.bytes or 0,
-        width = plan and plan.width or known.width, height = plan and plan.height or known.height }
+        width = plan and plan.width or width, height = plan and plan.height or height }
       if plan then
         plans = plans or {}
         plans[picture.name] = plan

@@ -93,7 +93,10 @@ function service:look_at(params, refusals, entry, row)
     }
     local info, message = self.pictures.check(image.bytes)
     if info then
-      image.width, image.height, image.format = info.width, info.height, info.format
+      image.width, image.height = info.width, info.height
+      -- As seen: the service turns a picture upright before it measures it.
+      if info.orientation >= 5 then image.width, image.height = info.height, info.width end
+      image.format = info.format
       if not row.mask or field ~= row.mask.name then message = rules.judge_picture(image, row) end
     end
     if message then refuse(field, message) end

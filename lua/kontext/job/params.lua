@@ -248,6 +248,7 @@ local function add_model(row)
   for _, field in ipairs(row.fields) do
     if field.type == "images" then
       for i = 1, field.max do add_field(described(item_name(field.name, i), "image")) end
+      params.fields[field.name] = { name = field.name, type = "images", types = lua_types.images }
     else
       add_field(described(field.name, field.type))
     end

@@ -29,6 +29,7 @@ end
 ---@return string
 function identity.of(given, digests)
   local parts = {}
+  given = params.flatten(given)
   for _, field in ipairs(params.fields) do
     local value = given[field.name]
     if value ~= nil and (field.api or ours[field.name]) then
