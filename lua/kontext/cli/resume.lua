@@ -28,20 +28,21 @@ local function finish(options, job, path, subject)
   return edit.tell(options, image, path or image.path, job)
 end
 
--- Returns the destination that our own journals know of a task, or nil.
+-- Returns the journal of ours that no living process holds and that knows a task, and the
+-- destination that it has for it; or nil.
 local function noted(id)
   for _, file in ipairs(id and state.journals() or {}) do
     for _, entry in ipairs(state.entries(file) or {}) do
-      if entry.id == id and entry.save_as then return entry.save_as end
+      if entry.id == id then return file, entry.save_as end
     end
   end
 end
 
 -- Returns where the picture of a task goes ("-": standard output, nil: a name by its id), and
 -- whether that is the caller's word; or raises. A token may be a stranger's: it names no path.
-local function destination(options, id)
+local function destination(options, noted_path)
   local path = options.output
-  if not path then return noted(id), false end
+  if not path then return noted_path, false end
   if path ~= "-" then
     local good, err = names.check(path)
     if not good then error(err, 0) end
@@ -54,12 +55,14 @@ local function of_token(options, run)
   local text = options.token
   if text == "-" then text = io.stdin:read "*l" or "" end
   local values = token.read(text) or {} -- what is wrong with it the library says below
-  local path, chosen = destination(options, values.id)
+  local journal, noted_path = noted(values.id)
+  local path, chosen = destination(options, noted_path)
   local overrides = path and path ~= "-"
     and { save_as = names.absolute(path), no_replace = not chosen or nil } or nil
-  run.client = service.client(options, { live = run.live })
+  run.client = service.client(options, { journal = journal, live = run.live })
   run.jobs[1] = run.client:resume(text, overrides)
   local code, delivered = finish(options, run.jobs[1], path)
+  if journal then run.client:close() end
   if delivered and values.id then state.settle(values.id) end
   return code
 end

@@ -53,7 +53,7 @@ local function reserve(self, path)
     local name = numbered(path, n)
     if client:destination(plain(name)) == nil then
       local made, message, code = client.system.reserve(name)
-      if made == false and n == 1 and not self._reserved and is_kept(self, name) then made = true end
+      if made == false and n == 1 and not self._reserved then made = is_kept(self, name) end
       if made then
         self._params.save_as, self._reserved = name, name
         hold(self, name)

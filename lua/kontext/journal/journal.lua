@@ -197,6 +197,15 @@ function Journal:find(key)
   return best
 end
 
+--- Returns the edit of that task, or nil.
+---@param id string
+---@return kontext.JournalEntry?
+function Journal:find_task(id)
+  for _, entry in pairs(self._entries) do
+    if entry.id == id then return entry end
+  end
+end
+
 --- Returns whether a job of this process is at work on the edit.
 ---@param entry kontext.JournalEntry
 ---@return boolean

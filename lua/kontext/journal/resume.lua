@@ -35,6 +35,9 @@ function resume.token(client, text, overrides)
     return client:refuse({}, { kind = "invalid", stage = "check", charged = false,
       message = "cannot resume: " .. message })
   end
+  local journal = client:journal()
+  local entry = journal and journal:find_task(known.id)
+  if entry and not journal:is_open(entry) then known.number = entry.number end -- the same edit
   return begin(client, known, overrides)
 end
 
