@@ -1,10 +1,11 @@
 /* The binding of kx_engine: an engine is a userdata, a transfer an integer. */
 #include "lua/binding.h"
 
-#include "net/engine.h"
+#include "clock.h"
 #include "file/journal_file.h"
-#include "net/poller.h"
 #include "net/ca_store.h"
+#include "net/engine.h"
+#include "net/poller.h"
 
 #include <errno.h>
 #include <math.h>

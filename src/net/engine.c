@@ -2,6 +2,8 @@
 
 #include "net/engine.h"
 
+#include "clock.h"
+#include "net/curl_error.h"
 #include "net/poller.h"
 #include "net/tls_warmup.h"
 

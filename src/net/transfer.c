@@ -2,7 +2,8 @@
 
 #include "net/transfer.h"
 
-#include "net/poller.h"
+#include "clock.h"
+#include "net/curl_error.h"
 #include "picture/worker.h"
 
 #include <errno.h>

@@ -2,9 +2,9 @@
 #ifndef KX_TRANSFER_H
 #define KX_TRANSFER_H
 
-#include "net/body.h"
-#include "net/error.h"
+#include "error.h"
 #include "file/sink.h"
+#include "net/body.h"
 
 #include <curl/curl.h>
 
