@@ -25,7 +25,7 @@
 static uint64_t begin(kx_engine *engine) {
   kx_repaint_options options;
   unsigned char *bytes = NULL;
-  kx_piece picture = {KX_BYTES, NULL, 0, NULL};
+  kx_work_input picture = {NULL, NULL, 0, NULL};
   const char *why;
   uint64_t id;
   kx_fit fit;
@@ -33,7 +33,7 @@ static uint64_t begin(kx_engine *engine) {
   memset(&options, 0, sizeof options);
   options.width = options.height = 64;
   if (!kx_repaint(&options, &bytes, &picture.size, &why)) abort();
-  picture.text = (const char *)bytes;
+  picture.bytes = bytes;
   memset(&fit, 0, sizeof fit);
   fit.width = fit.height = 16;
   fit.memory = (uint64_t)8 << 20;
@@ -52,7 +52,7 @@ static int ends(kx_engine *engine, uint64_t id) {
     kx_engine_step(engine, SECOND / 1000);
     t = kx_engine_ended(engine);
     if (!t) continue;
-    if (t->id != id || t->error.kind || kx_sink_size(t->sink) == 0) return 0;
+    if (t->id != id || t->error.kind || kx_sink_size(t->work->out) == 0) return 0;
     kx_engine_drop_ended(engine);
     return 1;
   }
@@ -88,6 +88,32 @@ static void test_cancel(kx_engine *engine) {
   kx_engine_cancel(engine, third);
   CHECK("an id that is over is none", !kx_engine_held(engine, third) &&
         !kx_engine_take(engine, third));
+}
+
+/* A worker's tasks of several kinds, through the engine. */
+static void test_digest(kx_engine *engine) {
+  static const char abc[] =
+      "\xba\x78\x16\xbf\x8f\x01\xcf\xea\x41\x41\x40\xde\x5d\xae\x22\x23"
+      "\xb0\x03\x61\xa3\x96\x17\x7a\x9c\xb4\x10\xff\x61\xf2\x00\x15\xad";
+  kx_work_input bytes = {NULL, "abc", 3, NULL}, missing = {"/nowhere/at/all", NULL, 0, NULL};
+  uint64_t fit = begin(engine), digest = kx_engine_digest(engine, &bytes);
+  uint64_t unread = kx_engine_digest(engine, &missing), seen = 0;
+  int64_t limit = kx_now() + 10 * SECOND;
+  int good = 1;
+
+  while (seen < 3 && kx_now() < limit) {
+    const kx_transfer *t;
+    kx_engine_wait(engine, kx_now() + SECOND / 10);
+    kx_engine_step(engine, SECOND / 1000);
+    for (; (t = kx_engine_ended(engine)); kx_engine_drop_ended(engine), seen++) {
+      if (t->id == fit) good = good && !t->error.kind && t->work->kind == KX_WORK_FIT;
+      if (t->id == digest) good = good && !t->error.kind && !memcmp(t->work->digest, abc, 32);
+      if (t->id == unread) good = good && t->error.kind && !strcmp(t->error.kind, "file") &&
+                                  !strcmp(t->error.code, "ENOENT");
+    }
+  }
+  CHECK("the worker makes digests between pictures, and tells what it cannot read",
+        seen == 3 && good);
 }
 
 static void test_due(kx_engine *engine) {
@@ -340,6 +366,7 @@ int main(void) {
   if (!engine) return 1;
   test_fork(engine);
   test_cancel(engine);
+  test_digest(engine);
   test_due(engine);
   test_turns(engine);
   test_time();

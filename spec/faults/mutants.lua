@@ -96,7 +96,7 @@ of("src/file/source.c", {
     by = "spec/wire_spec.lua" },
 })
 
-of("src/lua/binding.c", {
+of("src/net/url.c", {
   { name = "a polling URL's path is tidied",
     old = "(base ? 0 : CURLU_PATH_AS_IS)", new = "0", by = "spec/poll_spec.lua" },
 })

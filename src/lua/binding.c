@@ -1,17 +1,18 @@
 /* luaopen_kontext_core: the C core as Lua functions. The engine's and the log's files are apart. */
 #include "lua/binding.h"
 
+#include "clock.h"
+#include "emulator/repaint.h"
+#include "error.h"
+#include "file/digest.h"
+#include "file/sink.h"
 #include "net/base64.h"
 #include "net/body.h"
-#include "file/digest.h"
-#include "net/error.h"
 #include "net/inflate.h"
-#include "picture/walk.h"
+#include "net/url.h"
 #include "picture/jpeg_turbo.h"
-#include "net/poller.h"
-#include "emulator/repaint.h"
-#include "file/sink.h"
 #include "picture/stb.h"
+#include "picture/walk.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -99,66 +100,13 @@ static int core_sniff(lua_State *L) {
   return 1;
 }
 
-#define URL_MAX 8192 /* a signed URL has some 300 bytes */
-
-/* A URL as libcurl's parser sees it, so that what is judged is what is connected to. */
-typedef struct url_parts {
-  char scheme[16], host[256], port[8], url[URL_MAX];
-  int user;
-} url_parts;
-
-/* Copies one part; returns curl's code, also for what is longer than any good one. */
-static CURLUcode url_part(CURLU *url, CURLUPart part, unsigned flags, char *to, size_t room) {
-  char *value = NULL;
-  CURLUcode code = curl_url_get(url, part, &value, flags);
-
-  if (code != CURLUE_OK) return code;
-  if (strlen(value) < room) memcpy(to, value, strlen(value) + 1);
-  else code = CURLUE_MALFORMED_INPUT;
-  curl_free(value);
-  return code;
-}
-
-/* Parses `text`, seen from `base` where that is given; returns curl's code. */
-static CURLUcode parse_url(const char *text, const char *base, url_parts *parts) {
-  CURLU *url = curl_url();
-  char *user = NULL, *again = NULL;
-  CURLUcode code = CURLUE_OUT_OF_MEMORY, whose;
-  /* A signed URL is asked for as it came; a relative one's dots are for the way from its base. */
-  const unsigned flags = CURLU_NON_SUPPORT_SCHEME | (base ? 0 : CURLU_PATH_AS_IS);
-
-  if (!url) return code;
-  code = base ? curl_url_set(url, CURLUPART_URL, base, CURLU_NON_SUPPORT_SCHEME) : CURLUE_OK;
-  if (!code) code = curl_url_set(url, CURLUPART_URL, text, flags);
-  if (!code) code = url_part(url, CURLUPART_SCHEME, 0, parts->scheme, sizeof parts->scheme);
-  if (!code) code = url_part(url, CURLUPART_HOST, 0, parts->host, sizeof parts->host);
-  if (!code) {
-    code = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, parts->port, sizeof parts->port);
-  }
-  if (!code) code = url_part(url, CURLUPART_URL, 0, parts->url, sizeof parts->url);
-  whose = curl_url_get(url, CURLUPART_USER, &user, 0);
-  parts->user = whose == CURLUE_OK;
-  if (!code && whose != CURLUE_OK && whose != CURLUE_NO_USER) code = whose;
-  /* A transfer reads it again, and "0%36" read once is "06", which read again is 0.0.0.6. */
-  if (!code) code = curl_url_set(url, CURLUPART_URL, parts->url, flags | CURLU_PATH_AS_IS);
-  if (!code) code = curl_url_get(url, CURLUPART_URL, &again, 0);
-  if (!code && strcmp(again, parts->url) != 0) code = CURLUE_MALFORMED_INPUT;
-  curl_free(again);
-  curl_free(user);
-  curl_url_cleanup(url);
-  return code;
-}
-
 /* core.url(text, base) → {scheme, host, port, url, user}, or nil, message. */
 static int core_url(lua_State *L) {
-  url_parts parts;
+  kx_url parts;
   size_t size;
   const char *text = luaL_checklstring(L, 1, &size);
-  CURLUcode code = CURLUE_MALFORMED_INPUT;
+  CURLUcode code = kx_url_read(&parts, text, size, luaL_optstring(L, 2, NULL));
 
-  if (strlen(text) == size && size < URL_MAX) {
-    code = parse_url(text, luaL_optstring(L, 2, NULL), &parts);
-  }
   if (code != CURLUE_OK) {
     lua_pushnil(L);
     if (code == CURLUE_OUT_OF_MEMORY) lua_pushliteral(L, "not usable: not enough memory");

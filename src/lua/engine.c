@@ -1,10 +1,11 @@
 /* The binding of kx_engine: an engine is a userdata, a transfer an integer. */
 #include "lua/binding.h"
 
-#include "net/engine.h"
+#include "clock.h"
 #include "file/journal_file.h"
-#include "net/poller.h"
 #include "net/ca_store.h"
+#include "net/engine.h"
+#include "net/poller.h"
 
 #include <errno.h>
 #include <math.h>
@@ -109,24 +110,44 @@ static void read_request(lua_State *L, kx_request *request, const char **headers
   request->no_proxy = kx_lua_boolean(L, 2, "no_proxy");
 }
 
-/* Reads one piece of a body: a text, or {path=, stamp=} or {bytes=}. */
-static void read_piece(lua_State *L, kx_piece *piece, kx_stamp *stamp) {
+/* Reads `stamp` of the table on top, one of core.check's, into `stamp`; returns it, or NULL where
+   there is none. */
+static const kx_stamp *read_stamp(lua_State *L, kx_stamp *stamp) {
+  const char *bytes = NULL;
   size_t size;
 
+  lua_getfield(L, -1, "stamp");
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    bytes = lua_tolstring(L, -1, &size);
+    if (size != sizeof *stamp) luaL_error(L, "stamp: not one of core.check's");
+    memcpy(stamp, bytes, size);
+  }
+  lua_pop(L, 1);
+  return bytes ? stamp : NULL;
+}
+
+/* Reads what a task of the worker reads, {path=, stamp=} or {bytes=}, from the argument behind the
+   engine; its strings stay the table's. */
+static void read_input(lua_State *L, kx_work_input *input, kx_stamp *stamp) {
+  const char *text;
+
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  memset(input, 0, sizeof *input);
+  if (kx_lua_source(L, 2, &text, &input->size) == KX_PATH) input->path = text;
+  else input->bytes = text;
+  input->stamp = read_stamp(L, stamp);
+}
+
+/* Reads one piece of a body: a text, or {path=, stamp=} or {bytes=}. */
+static void read_piece(lua_State *L, kx_piece *piece, kx_stamp *stamp) {
   if (lua_type(L, -1) == LUA_TSTRING) {
     piece->kind = KX_TEXT;
     piece->text = lua_tolstring(L, -1, &piece->size);
     return;
   }
   piece->kind = (kx_piece_kind)kx_lua_source(L, lua_gettop(L), &piece->text, &piece->size);
-  lua_getfield(L, -1, "stamp");
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    const char *bytes = lua_tolstring(L, -1, &size);
-    if (size != sizeof *stamp) luaL_error(L, "stamp: not one of core.check's");
-    memcpy(stamp, bytes, size);
-    piece->stamp = stamp;
-  }
-  lua_pop(L, 1);
+  piece->stamp = read_stamp(L, stamp);
 }
 
 /* Reads `mark`, {log=, line=}: what the journal says before the body's first byte goes out. */
@@ -226,21 +247,33 @@ static int engine_fetch(lua_State *L) {
    code; its event's body is the fitted picture. */
 static int engine_fit(lua_State *L) {
   kx_engine *engine = to_engine(L);
-  kx_piece picture;
+  kx_work_input picture;
   kx_stamp stamp;
   kx_fit fit;
   uint64_t id;
 
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  memset(&picture, 0, sizeof picture);
-  read_piece(L, &picture, &stamp);
+  read_input(L, &picture, &stamp);
   fit.width = (int)kx_lua_number(L, 2, "width", 0);
   fit.height = (int)kx_lua_number(L, 2, "height", 0);
   fit.quality = (int)kx_lua_number(L, 2, "quality", 0);
   fit.memory = (uint64_t)kx_lua_number(L, 2, "memory", 0);
   id = kx_engine_fit(engine, &fit, &picture);
   if (!id) return kx_lua_failed(L, errno, "the picture");
+  lua_pushinteger(L, (lua_Integer)id);
+  return 1;
+}
+
+/* engine:digest{path= or bytes=} → id, or nil, message, code; its event has `digest`, the SHA-256
+   as core.fingerprint returns it. */
+static int engine_digest(lua_State *L) {
+  kx_engine *engine = to_engine(L);
+  kx_work_input file;
+  kx_stamp stamp;
+  uint64_t id;
+
+  read_input(L, &file, &stamp);
+  id = kx_engine_digest(engine, &file);
+  if (!id) return kx_lua_failed(L, errno, file.path ? file.path : "the bytes");
   lua_pushinteger(L, (lua_Integer)id);
   return 1;
 }
@@ -253,9 +286,32 @@ static void push_sink(lua_State *L, const kx_sink *sink) {
   lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
 }
 
+/* Sets what came of a task of the worker in the event on top, beside id, kind, code and detail: of a
+   picture that was made to fit `fitted` and `body`, of a digest `digest`. */
+static void push_work(lua_State *L, const kx_work *work) {
+  int good = work->error.kind == NULL;
+
+  switch (work->kind) {
+    case KX_WORK_FIT:
+      lua_pushboolean(L, 1);
+      lua_setfield(L, -2, "fitted");
+      if (good) {
+        push_sink(L, work->out);
+        lua_setfield(L, -2, "body");
+      }
+      break;
+    case KX_WORK_DIGEST:
+      if (good) {
+        lua_pushlstring(L, (const char *)work->digest, sizeof work->digest);
+        lua_setfield(L, -2, "digest");
+      }
+      break;
+  }
+}
+
 /* Pushes what came of a transfer: {id, kind, code, detail, status, sent, total, received, headers,
    length_known, body, md5}; kind is absent after success, body is the answer's, or the error's. Of
-   a picture that was made to fit: {id, fitted, kind, code, detail, body}. */
+   a task of the worker see push_work. */
 static void push_event(lua_State *L, const kx_transfer *t) {
   unsigned char digest[KX_DIGEST_MAX];
   uint64_t total, sent = kx_transfer_sent(t, &total);
@@ -269,13 +325,8 @@ static void push_event(lua_State *L, const kx_transfer *t) {
     kx_lua_set_string(L, "code", t->error.code);
     kx_lua_set_string(L, "detail", t->error.detail);
   }
-  if (t->fitted) {
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, "fitted");
-    if (!t->error.kind) {
-      push_sink(L, t->sink);
-      lua_setfield(L, -2, "body");
-    }
+  if (t->work) {
+    push_work(L, t->work);
     return;
   }
   if (t->status) kx_lua_set_integer(L, "status", (uint64_t)t->status);
@@ -477,7 +528,7 @@ static int engine_close(lua_State *L) {
 
 void kx_lua_engine_type(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},
+      {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},         {"digest", engine_digest},
       {"step", engine_step},         {"save", engine_save},   {"settle", engine_settle},
       {"progress", engine_progress}, {"cancel", engine_cancel}, {"check", engine_check},
       {"finish", engine_finish},     {"pollfd", engine_pollfd}, {"timeout", engine_timeout},

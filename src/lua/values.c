@@ -1,10 +1,10 @@
 /* Values in and out of Lua: what the files of the binding share. */
 #include "lua/binding.h"
 
+#include "error.h"
+#include "file/digest.h"
 #include "net/base64.h"
 #include "net/body.h"
-#include "file/digest.h"
-#include "net/error.h"
 
 #include <stdlib.h>
 #include <string.h>

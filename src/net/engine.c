@@ -2,9 +2,10 @@
 
 #include "net/engine.h"
 
+#include "clock.h"
+#include "net/curl_error.h"
 #include "net/poller.h"
 #include "net/tls_warmup.h"
-#include "picture/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,8 +34,8 @@ struct kx_engine {
   pid_t process;
   uint64_t last_id;
   list waiting, active, ended, held;
-  list fitting;      /* what the worker has: made before, since its end must not be lost */
-  kx_worker *worker; /* NULL before the first picture that is to fit */
+  list working;      /* what the worker has: made before, since its end must not be lost */
+  kx_worker *worker; /* NULL before its first task */
   int64_t curl_due, host_due, check_due; /* curl's timer; the host's alarm; the next time-out */
   int64_t begun;                         /* when the last transfer was */
   int64_t stepped;                       /* when the last step ended */
@@ -165,7 +166,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
   list_clear(&e->active);
   list_clear(&e->ended);
   list_clear(&e->held);
-  list_clear(&e->fitting);
+  list_clear(&e->working);
   e->poller = kx_poller_new();
   if (!e->poller) {
     error = errno;
@@ -206,7 +207,7 @@ void kx_engine_free(kx_engine *e) {
   list_free(&e->active);
   list_free(&e->ended);
   list_free(&e->held);
-  list_free(&e->fitting);
+  list_free(&e->working);
   if (e->multi) curl_multi_cleanup(e->multi);
   kx_poller_free(e->poller);
   for (i = 0; i < sizeof e->strings / sizeof *e->strings; i++) free(e->strings[i]);
@@ -235,31 +236,42 @@ uint64_t kx_engine_start(kx_engine *e, const kx_request *request, int hold) {
   return t->id;
 }
 
-uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_piece *picture) {
-  kx_fit_job *task;
-  kx_transfer *t;
+/* Starts the worker where there is none; returns 0 or an errno. */
+static int need_worker(kx_engine *e) {
   int error;
 
-  if (!e->worker) {
-    e->worker = kx_worker_new();
-    error = !e->worker ? errno : kx_poller_watch(e->poller, kx_worker_fd(e->worker), KX_READ);
-    if (error) {
-      kx_worker_free(e->worker);
-      e->worker = NULL;
-      errno = error;
-      return 0;
-    }
+  if (e->worker) return 0;
+  e->worker = kx_worker_new();
+  error = !e->worker ? errno : kx_poller_watch(e->poller, kx_worker_fd(e->worker), KX_READ);
+  if (error) {
+    kx_worker_free(e->worker);
+    e->worker = NULL;
   }
-  task = kx_fit_job_new(e->last_id + 1, fit, picture);
-  t = task ? kx_transfer_fitted(task->id) : NULL;
+  return error;
+}
+
+/* Queues a task of the next id (NULL: there was no memory for it); returns the id, or 0 with errno.
+   */
+static uint64_t queue_work(kx_engine *e, kx_work *work) {
+  int error = work ? need_worker(e) : ENOMEM;
+  kx_transfer *t = error ? NULL : kx_transfer_worker(work->id);
+
   if (!t) {
-    kx_fit_job_free(task);
-    errno = ENOMEM;
+    kx_work_free(work);
+    errno = error ? error : ENOMEM;
     return 0;
   }
-  list_append(&e->fitting, t);
-  kx_worker_add(e->worker, task);
+  list_append(&e->working, t);
+  kx_worker_add(e->worker, work);
   return ++e->last_id;
+}
+
+uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_work_input *picture) {
+  return queue_work(e, kx_work_fit(e->last_id + 1, fit, picture));
+}
+
+uint64_t kx_engine_digest(kx_engine *e, const kx_work_input *file) {
+  return queue_work(e, kx_work_digest(e->last_id + 1, file));
 }
 
 kx_transfer *kx_engine_held(kx_engine *e, uint64_t id) {
@@ -288,7 +300,7 @@ void kx_engine_cancel(kx_engine *e, uint64_t id) {
   if (!t) t = list_remove(&e->ended, id);
   if (!t) t = list_remove(&e->held, id);
   if (!t) {
-    t = list_remove(&e->fitting, id);
+    t = list_remove(&e->working, id);
     if (t) kx_worker_cancel(e->worker, id);
   }
   kx_transfer_free(t);
@@ -385,16 +397,14 @@ static void collect_finished(kx_engine *e) {
   }
 }
 
-/* Moves the pictures that have been made to fit to the ended. */
-static void collect_fitted(kx_engine *e) {
-  kx_fit_job *task;
+/* Moves the worker's tasks that have ended to the ended. */
+static void collect_work(kx_engine *e) {
+  kx_work *work;
 
-  while ((task = kx_worker_next(e->worker))) {
-    kx_transfer *t = list_remove(&e->fitting, task->id);
-    t->sink = task->out;
-    t->error = task->error;
-    task->out = NULL;
-    kx_fit_job_free(task);
+  while ((work = kx_worker_next(e->worker))) {
+    kx_transfer *t = list_remove(&e->working, work->id);
+    t->work = work;
+    t->error = work->error;
     list_append(&e->ended, t);
   }
 }
@@ -422,7 +432,7 @@ static int step_once(kx_engine *e, int64_t now) {
     else if (may_begin) begin_transfer(e);
     else return 0;
   } else if (e->worker && fd == kx_worker_fd(e->worker)) {
-    collect_fitted(e);
+    collect_work(e);
   } else {
     e->late_reads += late;
     curl_multi_socket_action(e->multi, fd, masks[what], &running);

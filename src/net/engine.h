@@ -3,8 +3,8 @@
 #ifndef KX_ENGINE_H
 #define KX_ENGINE_H
 
-#include "picture/fit.h"
 #include "net/transfer.h"
+#include "picture/worker.h"
 
 typedef struct kx_engine kx_engine;
 
@@ -26,9 +26,11 @@ uint64_t kx_engine_next_id(const kx_engine *engine);
    with. */
 uint64_t kx_engine_start(kx_engine *engine, const kx_request *request, int hold);
 
-/* Queues a picture for the worker, from a path or from bytes that are copied; it ends like a
-   transfer whose sink has the fitted picture. Returns the id, or 0 with errno. */
-uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const kx_piece *picture);
+/* Queue a task for the worker, on a file or on bytes that are copied: a picture to be made to fit,
+   a SHA-256. It ends like a transfer, whose `work` has the result. Return the id, or 0 with errno.
+   */
+uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const kx_work_input *picture);
+uint64_t kx_engine_digest(kx_engine *engine, const kx_work_input *file);
 
 /* Returns a held transfer that has ended, or NULL. */
 kx_transfer *kx_engine_held(kx_engine *engine, uint64_t id);

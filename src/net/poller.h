@@ -3,16 +3,13 @@
 #ifndef KX_POLLER_H
 #define KX_POLLER_H
 
-#include <stdint.h>
+#include "clock.h"
 
-#define KX_NEVER INT64_MAX
+#include <stdint.h>
 
 enum { KX_READ = 1, KX_WRITE = 2 };
 
 typedef struct kx_poller kx_poller;
-
-/* Returns nanoseconds on the monotonic clock. */
-int64_t kx_now(void);
 
 /* Returns a poller that watches nothing, or NULL with errno. */
 kx_poller *kx_poller_new(void);

@@ -2,7 +2,9 @@
 
 #include "net/transfer.h"
 
-#include "net/poller.h"
+#include "clock.h"
+#include "net/curl_error.h"
+#include "picture/worker.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -212,12 +214,11 @@ fail:
   return NULL;
 }
 
-kx_transfer *kx_transfer_fitted(uint64_t id) {
+kx_transfer *kx_transfer_worker(uint64_t id) {
   kx_transfer *t = (kx_transfer *)calloc(1, sizeof *t);
 
   if (!t) return NULL;
   t->id = id;
-  t->fitted = 1;
   return t;
 }
 
@@ -229,6 +230,7 @@ void kx_transfer_free(kx_transfer *t) {
   kx_body_free(t->body);
   kx_sink_free(t->sink);
   kx_sink_free(t->error_body);
+  kx_work_free(t->work);
   free(t->url);
   free(t);
 }

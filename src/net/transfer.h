@@ -2,9 +2,9 @@
 #ifndef KX_TRANSFER_H
 #define KX_TRANSFER_H
 
-#include "net/body.h"
-#include "net/error.h"
+#include "error.h"
 #include "file/sink.h"
+#include "net/body.h"
 
 #include <curl/curl.h>
 
@@ -65,7 +65,7 @@ typedef struct kx_transfer {
   long status; /* HTTP; 0 before the answer */
   int length_known; /* the answer said where it ends: a part of it is not taken for the whole */
   kx_error error;
-  int fitted;       /* no HTTP at all: a picture that was made to fit */
+  struct kx_work *work; /* no HTTP at all: a task of the worker, once it has ended */
   int unwatched;    /* the poller could not take its socket */
   int failed_by_us; /* `error` says why a callback ended the transfer */
   int allow_http, no_proxy, digest, hold;
@@ -76,9 +76,9 @@ typedef struct kx_transfer {
 /* Makes a transfer that owns the request's body and sink, also when it fails: then NULL. */
 kx_transfer *kx_transfer_new(const kx_request *request, const kx_settings *settings);
 
-/* Makes what stands for a picture that the worker makes to fit, without HTTP and without a sink
-   yet; NULL without memory. */
-kx_transfer *kx_transfer_fitted(uint64_t id);
+/* Makes what stands for a task of the worker, without HTTP and without a result yet; NULL without
+   memory. */
+kx_transfer *kx_transfer_worker(uint64_t id);
 
 /* Frees the transfer, which is in no multi handle any more; NULL is fine. */
 void kx_transfer_free(kx_transfer *transfer);

@@ -2,7 +2,7 @@
 #ifndef KX_FIT_H
 #define KX_FIT_H
 
-#include "net/error.h"
+#include "error.h"
 #include "file/sink.h"
 
 typedef struct kx_fit {

@@ -11,95 +11,147 @@
 #include <unistd.h>
 
 #define RESULT_MAX ((size_t)64 * 1024 * 1024)
+#define DIGEST_BUFFER ((size_t)64 * 1024)
 
 struct kx_worker {
   pthread_mutex_t lock; /* of all below */
   pthread_cond_t wake;
-  kx_fit_job *waiting, *ended, *current;
-  int cancelled; /* the current task is wanted no more */
-  int leaving;   /* the worker is wanted no more: the thread frees it */
+  kx_work *waiting, *ended, *current;
+  int cancelled; /* the current task is not wanted any more */
+  int leaving;   /* the worker is not wanted any more: the thread frees it */
   int tell[2];   /* a pipe: the thread writes a byte for each task that has ended */
 };
 
-kx_fit_job *kx_fit_job_new(uint64_t id, const kx_fit *fit, const kx_piece *picture) {
-  kx_fit_job *task = (kx_fit_job *)calloc(1, sizeof *task);
+static kx_work *new_work(uint64_t id, kx_work_kind kind, const kx_work_input *input) {
+  kx_work *work = (kx_work *)calloc(1, sizeof *work);
 
-  if (!task) return NULL;
-  task->id = id;
-  task->fit = *fit;
-  task->size = picture->size;
-  task->out = kx_sink_memory(RESULT_MAX);
-  task->stamped = picture->stamp != NULL;
-  if (task->stamped) task->stamp = *picture->stamp;
-  if (picture->kind == KX_PATH) {
-    task->path = strdup(picture->text);
+  if (!work) return NULL;
+  work->id = id;
+  work->kind = kind;
+  work->stamped = input->stamp != NULL;
+  if (work->stamped) work->stamp = *input->stamp;
+  if (input->path) {
+    work->path = strdup(input->path);
   } else {
-    task->bytes = (char *)malloc(picture->size + 1);
-    if (task->bytes) memcpy(task->bytes, picture->text, picture->size);
+    work->size = input->size;
+    work->bytes = (char *)malloc(input->size + 1);
+    if (work->bytes) memcpy(work->bytes, input->bytes, input->size);
   }
-  if (task->out && (task->path || task->bytes)) return task;
-  kx_fit_job_free(task);
+  if (work->path || work->bytes) return work;
+  kx_work_free(work);
   return NULL;
 }
 
-void kx_fit_job_free(kx_fit_job *task) {
-  if (!task) return;
-  free(task->path);
-  free(task->bytes);
-  kx_sink_free(task->out);
-  free(task);
+kx_work *kx_work_fit(uint64_t id, const kx_fit *fit, const kx_work_input *picture) {
+  kx_work *work = new_work(id, KX_WORK_FIT, picture);
+
+  if (!work) return NULL;
+  work->fit = *fit;
+  work->out = kx_sink_memory(RESULT_MAX);
+  if (work->out) return work;
+  kx_work_free(work);
+  return NULL;
 }
 
-static void free_tasks(kx_fit_job *task) {
-  while (task) {
-    kx_fit_job *next = task->next;
-    kx_fit_job_free(task);
-    task = next;
+kx_work *kx_work_digest(uint64_t id, const kx_work_input *file) {
+  return new_work(id, KX_WORK_DIGEST, file);
+}
+
+void kx_work_free(kx_work *work) {
+  if (!work) return;
+  free(work->path);
+  free(work->bytes);
+  kx_sink_free(work->out);
+  free(work);
+}
+
+static void free_list(kx_work *work) {
+  while (work) {
+    kx_work *next = work->next;
+    kx_work_free(work);
+    work = next;
   }
 }
 
-static void append(kx_fit_job **list, kx_fit_job *task) {
+static void append(kx_work **list, kx_work *work) {
   while (*list) list = &(*list)->next;
-  task->next = NULL;
-  *list = task;
+  work->next = NULL;
+  *list = work;
 }
 
 /* Takes the first task out of the list, or the one of that id; returns it, or NULL. */
-static kx_fit_job *take(kx_fit_job **list, uint64_t id) {
-  kx_fit_job *task;
+static kx_work *take(kx_work **list, uint64_t id) {
+  kx_work *work;
 
   while (*list && id && (*list)->id != id) list = &(*list)->next;
-  task = *list;
-  if (task) *list = task->next;
-  return task;
+  work = *list;
+  if (work) *list = work->next;
+  return work;
 }
 
-/* Opens the task's picture as it was checked; returns 0 or an errno. */
-static int open_picture(const kx_fit_job *task, kx_source *source) {
+/* Returns 1 while the result of the current task is still wanted. */
+static int wanted(kx_worker *worker) {
+  int is;
+
+  pthread_mutex_lock(&worker->lock);
+  is = !worker->cancelled && !worker->leaving;
+  pthread_mutex_unlock(&worker->lock);
+  return is;
+}
+
+/* Opens the task's input as it was checked; returns 0 or an errno. */
+static int open_input(const kx_work *work, kx_source *source) {
   int error = 0;
 
-  if (task->path) error = kx_source_open(source, task->path);
-  else kx_source_memory(source, task->bytes, task->size);
-  if (error || !task->stamped || kx_stamp_equal(&task->stamp, &source->stamp)) return error;
+  if (work->path) error = kx_source_open(source, work->path);
+  else kx_source_memory(source, work->bytes, work->size);
+  if (error || !work->stamped || kx_stamp_equal(&work->stamp, &source->stamp)) return error;
   kx_source_close(source);
   return ESTALE;
 }
 
-static void run(kx_fit_job *task) {
+static int run_fit(kx_worker *worker, kx_work *work, const kx_source *source) {
+  (void)worker;
+  (void)kx_fit_picture(&work->fit, source, work->out, &work->error);
+  return 0;
+}
+
+static int run_digest(kx_worker *worker, kx_work *work, const kx_source *source) {
+  kx_digest *digest = kx_digest_new(KX_SHA256);
+  unsigned char *buffer = (unsigned char *)malloc(DIGEST_BUFFER);
+  uint64_t offset = 0;
+  ssize_t n = 0;
+  int error = digest && buffer ? 0 : ENOMEM;
+
+  while (!error && wanted(worker) &&
+         (n = kx_source_read(source, offset, buffer, DIGEST_BUFFER)) > 0) {
+    kx_digest_add(digest, buffer, (size_t)n);
+    offset += (uint64_t)n;
+  }
+  if (n < 0) error = errno;
+  if (!error) (void)kx_digest_value(digest, work->digest);
+  free(buffer);
+  kx_digest_free(digest);
+  return error;
+}
+
+/* Does the task; the result is in it, or its error. */
+static void run(kx_worker *worker, kx_work *work) {
+  static int (*const runs[])(kx_worker *, kx_work *, const kx_source *) = {run_fit, run_digest};
   kx_source source;
-  int error = open_picture(task, &source);
+  int error = open_input(work, &source);
 
   if (!error) {
-    (void)kx_fit_picture(&task->fit, &source, task->out, &task->error);
-    if (kx_source_changed(&source)) error = ESTALE; /* whatever was made of it */
+    error = runs[work->kind](worker, work, &source);
+    if (kx_source_changed(&source)) error = ESTALE; /* whatever the result is */
     kx_source_close(&source);
   }
-  if (error) kx_error_file(&task->error, error, task->path);
+  if (error) kx_error_file(&work->error, error, work->path ? work->path : "the picture");
 }
 
 static void destroy(kx_worker *worker) {
-  free_tasks(worker->waiting);
-  free_tasks(worker->ended);
+  free_list(worker->waiting);
+  free_list(worker->ended);
   if (worker->tell[0] >= 0) close(worker->tell[0]);
   if (worker->tell[1] >= 0) close(worker->tell[1]);
   pthread_cond_destroy(&worker->wake);
@@ -108,25 +160,25 @@ static void destroy(kx_worker *worker) {
 }
 
 /* The thread. */
-static void *work(void *data) {
+static void *thread(void *data) {
   kx_worker *worker = (kx_worker *)data;
 
   pthread_mutex_lock(&worker->lock);
   while (!worker->leaving) {
-    kx_fit_job *task = worker->current = take(&worker->waiting, 0);
-    if (!task) {
+    kx_work *work = worker->current = take(&worker->waiting, 0);
+    if (!work) {
       pthread_cond_wait(&worker->wake, &worker->lock);
       continue;
     }
     worker->cancelled = 0;
     pthread_mutex_unlock(&worker->lock);
-    run(task);
+    run(worker, work);
     pthread_mutex_lock(&worker->lock);
     worker->current = NULL;
     if (worker->cancelled) {
-      kx_fit_job_free(task);
+      kx_work_free(work);
     } else {
-      append(&worker->ended, task);
+      append(&worker->ended, work);
       /* A full pipe is readable already. */
       while (write(worker->tell[1], "", 1) < 0 && errno == EINTR) continue;
     }
@@ -160,15 +212,15 @@ static int open_pipe(int ends[2]) {
 
 /* Starts the thread, in which no signal of the host is handled; returns 0 or an errno. */
 static int start_thread(kx_worker *worker) {
-  pthread_t thread;
+  pthread_t id;
   sigset_t all, before;
   int error;
 
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  error = pthread_create(&thread, NULL, work, worker);
+  error = pthread_create(&id, NULL, thread, worker);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (!error) pthread_detach(thread);
+  if (!error) pthread_detach(id);
   return error;
 }
 
@@ -203,33 +255,33 @@ void kx_worker_close(kx_worker *worker) {
 
 int kx_worker_fd(const kx_worker *worker) { return worker->tell[0]; }
 
-void kx_worker_add(kx_worker *worker, kx_fit_job *task) {
+void kx_worker_add(kx_worker *worker, kx_work *work) {
   pthread_mutex_lock(&worker->lock);
-  append(&worker->waiting, task);
+  append(&worker->waiting, work);
   pthread_cond_signal(&worker->wake);
   pthread_mutex_unlock(&worker->lock);
 }
 
-kx_fit_job *kx_worker_next(kx_worker *worker) {
+kx_work *kx_worker_next(kx_worker *worker) {
   char bytes[64];
-  kx_fit_job *task;
+  kx_work *work;
 
   pthread_mutex_lock(&worker->lock);
-  task = take(&worker->ended, 0);
+  work = take(&worker->ended, 0);
   if (!worker->ended) {
     while (read(worker->tell[0], bytes, sizeof bytes) > 0) continue;
   }
   pthread_mutex_unlock(&worker->lock);
-  return task;
+  return work;
 }
 
 void kx_worker_cancel(kx_worker *worker, uint64_t id) {
-  kx_fit_job *task;
+  kx_work *work;
 
   pthread_mutex_lock(&worker->lock);
-  task = take(&worker->waiting, id);
-  if (!task) task = take(&worker->ended, id);
-  if (!task) worker->cancelled = 1; /* then it is the current one */
+  work = take(&worker->waiting, id);
+  if (!work) work = take(&worker->ended, id);
+  if (!work) worker->cancelled = 1; /* then it is the current one */
   pthread_mutex_unlock(&worker->lock);
-  kx_fit_job_free(task);
+  kx_work_free(work);
 }

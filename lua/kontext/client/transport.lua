@@ -193,12 +193,7 @@ end
 ---@return string? message
 ---@return string? code
 function Transport:digest(asker, path)
-  if not self.engine.digest then
-    local digest, message, code = require("kontext.core").fingerprint(path)
-    if not digest then return nil, message, code end
-    asker:receive { digest = digest }
-    return true
-  end
+  if not self.engine then return nil, "the client was closed" end
   return note(self, asker, self.engine:digest { path = path })
 end
 

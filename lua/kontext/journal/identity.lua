@@ -19,13 +19,16 @@ local function image(value, digests)
   end
   if source.url then return source.url end
   if source.bytes then return hex(core.sha256(source.bytes)) end
-  if source.path then return digests and digests[source.path] or source.path end
+  if source.path then
+    local digest = digests and digests[source.path]
+    return digest and hex(digest) or source.path
+  end
   return tostring(value)
 end
 
 --- Returns eight bytes in hexadecimal that two edits share only where they ask for the same.
 ---@param given table parameters of an edit, checked or not
----@param digests? table<string, string> what stands for the content of files, by path
+---@param digests? table<string, string> SHA-256 of files, by path
 ---@return string
 function identity.of(given, digests)
   local parts = {}

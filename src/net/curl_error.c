@@ -1,10 +1,6 @@
 #include "config.h"
 
-#include "net/error.h"
-
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
+#include "net/curl_error.h"
 
 typedef struct curl_row {
   CURLcode code;
@@ -65,76 +61,18 @@ static const curl_row curl_rows[] = {
 };
 #undef ROW
 
-typedef struct errno_row {
-  int number;
-  const char *name;
-} errno_row;
-
-#define ROW(number) \
-  { number, #number }
-static const errno_row errno_rows[] = {
-    ROW(EACCES),       ROW(EAGAIN), ROW(EBADF), ROW(EBUSY),   ROW(EDQUOT), ROW(EEXIST),
-    ROW(EFBIG),        ROW(EINTR),  ROW(EIO),   ROW(EISDIR),  ROW(ELOOP),  ROW(EMFILE),
-    ROW(ENAMETOOLONG), ROW(ENFILE), ROW(ENODEV), ROW(ENOENT), ROW(ENOMEM), ROW(ENOSPC),
-    ROW(ENOTDIR),      ROW(ENOTSUP), ROW(ENXIO), ROW(EPERM),  ROW(EROFS),  ROW(ESTALE),
-    ROW(ETXTBSY),      ROW(EINVAL),  ROW(EXDEV), ROW(ENOTEMPTY), ROW(EOVERFLOW), ROW(ENOLCK),
-};
-#undef ROW
-
-#define COUNT(table) (sizeof(table) / sizeof *(table))
-
 static const curl_row *find_curl(CURLcode code) {
   static const curl_row unknown = {CURLE_OK, "internal", "CURLE_OTHER"};
   size_t i;
 
-  for (i = 0; i < COUNT(curl_rows); i++) {
+  for (i = 0; i < sizeof curl_rows / sizeof *curl_rows; i++) {
     if (curl_rows[i].code == code) return &curl_rows[i];
   }
   return &unknown;
-}
-
-const char *kx_errno_name(int number) {
-  size_t i;
-
-  for (i = 0; i < COUNT(errno_rows); i++) {
-    if (errno_rows[i].number == number) return errno_rows[i].name;
-  }
-  return "EUNKNOWN";
-}
-
-/* Makes the detail one line: a certificate or a file's name may bring what moves a terminal. */
-static void tame(kx_error *error) {
-  char *c;
-
-  for (c = error->detail; *c; c++) {
-    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
-  }
-}
-
-void kx_error_own(kx_error *error, const char *kind, const char *code, const char *detail) {
-  error->kind = kind;
-  error->code = code;
-  snprintf(error->detail, sizeof error->detail, "%s", detail);
-  tame(error);
 }
 
 void kx_error_curl(kx_error *error, CURLcode code, const char *detail) {
   const curl_row *row = find_curl(code);
 
   kx_error_own(error, row->kind, row->name, *detail ? detail : curl_easy_strerror(code));
-}
-
-#define WHAT_MAX (CURL_ERROR_SIZE - 80) /* a long path leaves room for what is wrong with it */
-
-void kx_error_file(kx_error *error, int number, const char *what) {
-  error->kind = "file";
-  error->code = kx_errno_name(number);
-  if (number == ESTALE) {
-    snprintf(error->detail, sizeof error->detail, "%s has changed since it was checked", what);
-  } else if (number == ENOTSUP) {
-    snprintf(error->detail, sizeof error->detail, "%s is not a regular file", what);
-  } else {
-    snprintf(error->detail, sizeof error->detail, "%.*s: %s", WHAT_MAX, what, strerror(number));
-  }
-  tame(error);
 }
