@@ -1,7 +1,7 @@
 -- Any answers to an edit, its polls and its download, to one that is resumed by any token, and to
 -- the question for credits: nothing raises, no upload follows one that may have been paid for, an
 -- id that came is kept, what was accepted ends by the service's word or the deadline alone, the key
--- goes to the service alone and never after a redirect, and what is said at the end shows no secret.
+-- goes to the service alone and never after a redirect, and what is said shows no secret.
 local api = require "kontext.api"
 local cjson = require "cjson.safe"
 local life = require "fuzz.support.life"
@@ -96,7 +96,7 @@ end
 -- What was accepted is ended by nothing but the service's own word or the deadline.
 local function check_end(job, engine)
   local kind = job.error.kind
-  assert(ends[kind], "what is paid for ends as " .. kind)
+  assert(ends[kind], "what is paid for ends as " .. kind .. ": " .. job.error.message)
   if kind == "lost" then
     assert(engine.took >= 60 and engine.asked >= 5, "a task is given up too soon")
   elseif kind == "timeout" then

@@ -66,21 +66,30 @@ local function has_key(request)
   return false
 end
 
+-- Remembers what raised: the client would make it the job's error.
+function Engine:check_promise(fn, ...)
+  local kept, problem = pcall(fn, ...)
+  if not kept then self.broken = self.broken or problem end
+end
+
+local function check_request(self, request)
+  assert(not request.hold, "a download gets the key")
+  assert(not self.sent_on or self.keyed[request.url], "the key follows a redirect")
+  self.keyed[request.url] = true
+  check_key(request, self.base)
+end
+
 function Engine:ask(request)
   self.asked = self.asked + 1
   request.id = self.asked
-  if has_key(request) then
-    assert(not request.hold, "a download gets the key")
-    assert(not self.sent_on, "the key follows a redirect")
-    check_key(request, self.base)
-  end
+  if has_key(request) then self:check_promise(check_request, self, request) end
   self.pending = request
   return request.id
 end
 
 function Engine:edit(request)
   request.edit = true
-  self:on_edit()
+  self:check_promise(self.on_edit, self)
   return self:ask(request)
 end
 
@@ -140,7 +149,8 @@ end
 ---@return table engine with what it was asked
 ---@return table told the first answer's lines
 function life.lead(text, begin, on_edit)
-  local engine = setmetatable({ asked = 0, answers = {}, edits = {}, on_edit = on_edit }, Engine)
+  local engine = setmetatable({ asked = 0, answers = {}, edits = {}, keyed = {},
+    on_edit = on_edit }, Engine)
   for part in (text .. "\n----\n"):gmatch "(.-)\n%-%-%-%-\n" do
     engine.answers[#engine.answers + 1] = read(part)
   end
@@ -161,6 +171,7 @@ function life.lead(text, begin, on_edit)
     end
   end
   engine.took = clock - engine.begun
+  assert(not engine.broken, engine.broken)
   return job, engine, told
 end
 
