@@ -123,10 +123,13 @@ for name, text in pairs(texts) do
   patterns["a cut object of " .. name] = function(conn)
     answer(conn, "200 OK", "", '{"detail":"' .. text)
   end
+  local safe = text:gsub('[%c"\\\195]', "'")
+  patterns["a status of " .. name] = function(conn, id)
+    answer(conn, "200 OK", "", ('{"id":"%s","status":"%s"}'):format(id or "", safe))
+  end
   patterns["reasons of " .. name] = function(conn, id)
-    local safe = text:gsub('[%c"\\\195]', "'")
-    answer(conn, "200 OK", "", ('{"id":"%s","status":"%s","details":{"Moderation Reasons":["%s"]}}')
-      :format(id or "", safe, safe))
+    answer(conn, "200 OK", "", ('{"id":"%s","status":"Request Moderated",'
+      .. '"details":{"Moderation Reasons":["%s"]}}'):format(id or "", safe))
   end
   local value = text:gsub("%c", "<")
   for _, header in ipairs { "Retry-After", "Content-Type", "Content-Range", "Content-MD5", "Date",
@@ -208,8 +211,8 @@ local function try(case)
   end
   run:latency("error's processor time", cpu)
   if outcome.status == "ready" then
-    -- What arrived whole is kept whatever it is, and said to be odd.
-    return not (case.fine and outcome.warnings > 0) and "it is called ready" or nil
+    -- What arrived whole is kept whatever it is, and said to be odd; an id is an id.
+    return not case.accepted and not (case.fine and outcome.warnings > 0) and "it is called ready" or nil
   end
   if case.route == "submit" then
     local kind = outcome.error and outcome.error.kind
@@ -238,6 +241,8 @@ run:run(function()
       local limited = name:find "^%u" and not name:find "^Location"
       cases[#cases + 1] = { name = route .. ": " .. name, route = route, bomb = patterns[name],
         limited = limited, cap = route == "sample" and 64 * MIB or 0,
+        fine = route == "sample", -- a body of a length that was told arrived whole
+        accepted = route == "submit" and (name:find "^reasons" or name:find "^a status") ~= nil,
         kind = limited and "rate_limited" or name:find "^Location" and "http" or nil }
     end
   end
