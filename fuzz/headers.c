@@ -59,7 +59,7 @@ static void check_sink(const kx_transfer *t, int resumed) {
 
   kx_sink_source(t->sink, &source);
   is_there = source.size >= 5 && !memcmp(source.memory, earlier, 5);
-  assert(source.size <= CAP && kx_sink_size(t->note) <= NOTE);
+  assert(source.size <= CAP && kx_sink_size(t->error_body) <= NOTE);
   if (!resumed) {
     assert(t->status / 100 == 2 || source.size == 0);
   } else if (t->status == 206) {

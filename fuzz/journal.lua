@@ -3,13 +3,17 @@
 -- in front of a line is made its checksum; "*" as the first line has the rest there 70 times.
 local host = require "fuzz.host"
 local journal = require "kontext.journal.journal"
+local system = require "kontext.system"
 local token = require "kontext.token"
 
 -- In memory where that can be: the disk's patience is not what is asked for.
 local path = os.tmpname()
 if io.open("/dev/shm") then path = path:gsub("^/tmp/", "/dev/shm/kontext-") end
 local states = { INTENT = "unsent", SENDING = "ambiguous", ACCEPTED = "accepted", SAVED = "saved",
-  FAILED = "failed", AMBIGUOUS = "ambiguous" }
+  FAILED = "failed", AMBIGUOUS = "ambiguous", LOST = "lost" }
+
+-- Of several edits of one key the one that must be found.
+local rank = { accepted = 4, ambiguous = 3, lost = 3, saved = 2, failed = 1, unsent = 0 }
 
 local function sum(text)
   return host.hex(host.sha256(text):sub(1, 4))
@@ -45,7 +49,18 @@ local function whole(text)
 end
 
 local function open()
-  return assert(journal.open(path))
+  return assert(journal.open(path, system, true))
+end
+
+-- Returns a job as the journal sees one.
+local function make_job()
+  local job = {}
+  function job.known()
+    return { id = "an id", polling_url = "u", key = "a key", save_as = "\n,=%", entry = job.entry }
+  end
+  function job.set_entry(_, number) job.entry = number end
+  function job.ended() return false end
+  return job
 end
 
 -- Returns the entries that outlive a compaction, by number.
@@ -62,7 +77,7 @@ local function same(a, b)
   for number, entry in pairs(a) do
     local other = assert(b[number], "an edit is lost")
     assert(other.state == entry.state and other.line == entry.line)
-    assert(entry.state ~= "accepted" or other.token == entry.token) -- else nobody asks for it
+    assert(other.id == entry.id and other.polling_url == entry.polling_url) -- else nobody asks
   end
 end
 
@@ -72,11 +87,8 @@ local function check(opened, text)
   assert(entries <= count)
   for _, entry in ipairs(opened:entries()) do
     assert(states[last[entry.number]] == entry.state, "a state from nowhere")
-    assert(not entry.key or opened:find(entry.key) == entry)
-    if entry.state == "accepted" then
-      local values, message = token.read(entry.token)
-      assert(values or type(message) == "string")
-    end
+    local found = entry.key and opened:find(entry.key)
+    assert(not entry.key or rank[found.state] >= rank[entry.state], "what matters most is hidden")
   end
   return kept
 end
@@ -87,10 +99,10 @@ return function(input)
   write(text)
   local first = open()
   local kept = check(first, text)
-  local job = { _params = { key = "a key", save_as = "\n,=%" }, id = "an id", polling_url = "u" }
+  local job = make_job()
   assert(first:record(job, "INTENT"))
   assert(first:record(job, "ACCEPTED"))
-  local number = job._entry
+  local number = job.entry
   assert(not kept[number], "a number is used twice")
   kept = lasting(first)
   first:close()
@@ -99,7 +111,8 @@ return function(input)
     local now = lasting(again)
     same(kept, now)
     same(now, kept)
-    assert(now[number].state == "accepted" and again:find "a key" == now[number])
+    assert(now[number].state == "accepted" and now[number].id == "an id")
+    assert(again:find "a key".state == "accepted")
     again:close()
   end
   local values, message = token.read((text:gsub("\n.*", "")))

@@ -471,11 +471,11 @@ end)
 describe("a forked child", function()
   local found, posix = pcall(require, "posix")
 
-  it("is refused the client, which goes on in the parent", function()
+  local function is_refused(status)
     if not found then pending "needs luaposix" end
     begin({ poll_interval = 0.05 }, { poll = { waiting, waiting, waiting, raw.ready() } })
     local job = edit()
-    drive(function() return job.status == "pending" end)
+    drive(function() return job.status == status end)
     local r, w = posix.pipe()
     local pid = posix.fork()
     if pid == 0 then
@@ -497,5 +497,11 @@ describe("a forked child", function()
     assert.equal("true fork failed fork", text)
     assert.equal(raw.picture, assert(job:wait(10)).bytes)
     assert.equal(1, #server:requests("POST"))
+  end
+
+  it("is refused the client, which goes on in the parent", function() is_refused "pending" end)
+
+  it("is refused the edit whose transfer is under way in the parent", function()
+    is_refused "uploading"
   end)
 end)

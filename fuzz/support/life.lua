@@ -1,8 +1,8 @@
---- The life of an edit without network or clock: the engine is a table that notes what it is asked
---- for and answers with what the fuzzer wrote.
-local core = require "kontext.core"
+--- The life of an edit on a machine without network, clock and chance: its engine is a table that
+--- notes what it is asked for and answers with what the fuzzer wrote.
+local client = require "kontext.client.client"
 local host = require "fuzz.host"
-local kontext = require "kontext"
+local system = require "kontext.system"
 
 local life = {
   key = "kx-canary-key-7f3a9c51",
@@ -10,8 +10,7 @@ local life = {
 }
 
 local clock = 1000
-core.now = function() return clock end
-
+local wall = 1766072000 -- 2025-12-18, seconds since 1970 when the clock began
 local requests = 20 -- of a life; some answers never end one
 
 local kinds = { network = true, tls = true, timeout = true, protocol = true, file = true,
@@ -32,7 +31,7 @@ local function read(text)
     detail = kind and (told.detail or "it broke"):gsub("[%z\1-\31\127]", "?"),
     sent = math.tointeger(tonumber(sent)) or 100, total = math.tointeger(tonumber(total)) or 100,
     headers = told, body = body or "", received = #(body or ""), picture = told.picture,
-    md5 = told.md5,
+    md5 = told.md5, length_known = told["length-known"] ~= nil,
   }
 end
 
@@ -54,6 +53,12 @@ end
 local Engine = {}
 Engine.__index = Engine
 
+-- Returns whether a picture has its end mark: nil where its format has none.
+local function has_end(headers)
+  if headers["end-mark"] == "unknown" then return nil end
+  return headers["end-mark"] ~= "missing"
+end
+
 local function has_key(request)
   for _, header in ipairs(request.headers or {}) do
     if header:find(life.key, 1, true) then return true end
@@ -61,21 +66,30 @@ local function has_key(request)
   return false
 end
 
+-- Remembers what raised: the client would make it the job's error.
+function Engine:check_promise(fn, ...)
+  local kept, problem = pcall(fn, ...)
+  if not kept then self.broken = self.broken or problem end
+end
+
+local function check_request(self, request)
+  assert(not request.hold, "a download gets the key")
+  assert(not self.sent_on or self.keyed[request.url], "the key follows a redirect")
+  self.keyed[request.url] = true
+  check_key(request, self.base)
+end
+
 function Engine:ask(request)
   self.asked = self.asked + 1
   request.id = self.asked
-  if has_key(request) then
-    assert(not request.hold, "a download gets the key")
-    assert(not self.sent_on, "the key follows a redirect")
-    check_key(request, self.base)
-  end
+  if has_key(request) then self:check_promise(check_request, self, request) end
   self.pending = request
   return request.id
 end
 
 function Engine:edit(request)
   request.edit = true
-  self:on_edit()
+  self:check_promise(self.on_edit, self)
   return self:ask(request)
 end
 
@@ -104,25 +118,27 @@ function Engine:cancel(id)
 end
 
 function Engine:check()
-  if self.picture then return { format = "jpeg", width = 8, height = 8, bytes = 4 } end
-  return nil, "cut"
+  if not self.picture then return nil, "cut" end
+  return { format = "jpeg", width = 8, height = 8, bytes = 4, ended = has_end(self.last.headers) }
 end
 
+function Engine:alarm(when) self.due = when end
 function Engine:finish() return self.picture end
+function Engine.settle() end
 function Engine.progress() return nil end
 function Engine.forked() return false end
-function Engine.alarm() end
 function Engine.close() end
 
--- A pool of one client for each base: making one costs more than a life.
-local function client_of(base)
-  local client = kontext.new { api_key = life.key, timeout = 300,
-    base_url = base == "loopback" and "http://127.0.0.1:8080" or "https://api.bfl.ai" }
-  client._engine:close()
-  return client
+-- Returns a machine whose engine is this one.
+local function machine(engine)
+  local made = {}
+  for name, value in pairs(system) do made[name] = value end
+  function made.now() return clock end
+  function made.wall() return wall + math.floor(clock) end
+  function made.random() return 0.5 end
+  function made.engine() return engine end
+  return made
 end
-
-local clients = { loopback = client_of "loopback", service = client_of "service" }
 
 --- Leads a job through its life against answers that lines of "----" part; the last one is given
 --- again and again.
@@ -131,25 +147,32 @@ local clients = { loopback = client_of "loopback", service = client_of "service"
 ---@param on_edit fun(engine) is called before each upload
 ---@return table job
 ---@return table engine with what it was asked
+---@return table told the first answer's lines
 function life.lead(text, begin, on_edit)
-  local engine = setmetatable({ asked = 0, answers = {}, edits = {}, on_edit = on_edit }, Engine)
+  local engine = setmetatable({ asked = 0, answers = {}, edits = {}, keyed = {},
+    on_edit = on_edit }, Engine)
   for part in (text .. "\n----\n"):gmatch "(.-)\n%-%-%-%-\n" do
     engine.answers[#engine.answers + 1] = read(part)
   end
-  engine.base = engine.answers[1].headers.base == "loopback" and "loopback" or "service"
-  engine.asks_credits = engine.answers[1].headers.credits -- of the same URL, wherever it is sent
-  local client = clients[engine.base]
-  client._engine = engine
-  local job = begin(client, engine.answers[1].headers)
+  local told = engine.answers[1].headers
+  engine.base = told.base == "loopback" and "loopback" or "service"
+  engine.asks_credits = told.credits -- of the same URL, wherever it is sent
+  engine.begun = clock
+  local made = client.new({ api_key = life.key, timeout = 300,
+    base_url = engine.base == "loopback" and "http://127.0.0.1:8080" or "https://api.bfl.ai" },
+    machine(engine))
+  local job = begin(made, told)
   while not job:ended() and engine.asked < requests do
-    client:step()
+    made:step()
     if not engine.pending and not job:ended() then
-      local wait = client:_next_due() - clock
+      local wait = engine.due - clock
       assert(wait <= 61, "nothing is due for " .. wait .. " s")
       clock = clock + math.max(0, wait)
     end
   end
-  return job, engine
+  engine.took = clock - engine.begun
+  assert(not engine.broken, engine.broken)
+  return job, engine, told
 end
 
 return life

@@ -42,8 +42,8 @@ kx_transfer *wire_new(const char *url, const char *proxy, kx_sink *sink) {
   if (proxy) settings.proxy = strncpy(through, proxy, sizeof through - 1);
   request.url = url;
   request.deadline = KX_NEVER;
-  request.plain = 1;
-  request.direct = !proxy;
+  request.allow_http = 1;
+  request.no_proxy = !proxy;
   request.sink = sink;
   t = kx_transfer_new(&request, &settings);
   if (!t) abort();

@@ -207,6 +207,15 @@ function Client:memory(line)
   return kilobytes
 end
 
+--- Seconds of processor time that the process has used: a busy machine adds nothing to them.
+function Client:cpu()
+  local file = io.open("/proc/" .. self.pid .. "/stat")
+  if not file then return 0 end
+  local user, kernel = file:read "a":match("%)" .. (" %S+"):rep(11) .. " (%d+) (%d+)")
+  file:close()
+  return (tonumber(user) + tonumber(kernel)) / 100
+end
+
 --- Ends a client process; returns how it ended. It has `seconds` to go by itself.
 function Client:stop(seconds)
   self.stopped = true

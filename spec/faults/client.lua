@@ -5,7 +5,8 @@
 --   edit = params | resume = token | credits = true, again = params (an edit of the first's image),
 --   cancel_after, close_after (seconds), wait_for = status to cancel or close at,
 --   keep = name (the client is kept for later requests of that name) }
--- An outcome: { id, status, error = {…}, bytes, md5, sent, total, token, raised, seconds, worst =
+-- An outcome: { id, status, error = {…}, bytes, md5, sent, total, token, raised, seconds,
+--   warnings = how many, worst =
 --   {step =, edit =, cancel =, close =} seconds of the longest single call }
 
 local cqueues = require "cqueues"
@@ -107,6 +108,7 @@ local function carry_out(request, outcome)
   outcome.seconds = core.now() - begun
   outcome.status, outcome.sent, outcome.total = job.status, job.sent, job.total
   outcome.job_id, outcome.error = job.id, plain(job.error)
+  outcome.warnings = #(job.warnings or {})
   if job.status == "ready" and type(job.image) == "table" and job.image.bytes then
     outcome.bytes, outcome.md5 = #job.image.bytes, hex(core.md5(job.image.bytes))
   end

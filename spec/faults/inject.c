@@ -199,7 +199,10 @@ WRAP("net", int, getaddrinfo,
      (const char *n, const char *s, const struct addrinfo *h, struct addrinfo **r), (n, s, h, r),
      EAI_AGAIN)
 
-/* Files are opened with a mode that only some calls pass. */
+/* Files are opened with a mode that only some calls pass: O_TMPFILE holds O_DIRECTORY, which makes
+   no file. */
+#define makes_file(flags) ((flags) & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+
 #define WRAP_OPEN(name, types, arguments)                                                   \
   int name types {                                                                          \
     enum action act = decide("file", #name, __builtin_return_address(0));                   \
@@ -208,7 +211,7 @@ WRAP("net", int, getaddrinfo,
     int value;                                                                              \
     *(void **)&real_##name = real_##name ? *(void **)&real_##name : dlsym(RTLD_NEXT, #name); \
     va_start(rest, flags);                                                                  \
-    mode = (flags & O_CREAT) ? va_arg(rest, mode_t) : 0;                                    \
+    mode = makes_file(flags) ? va_arg(rest, mode_t) : 0;                                    \
     va_end(rest);                                                                           \
     if (act == FAIL) return -1;                                                             \
     value = real_##name arguments;                                                          \

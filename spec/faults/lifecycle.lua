@@ -75,9 +75,7 @@ local function bring(state, options)
   if options.batch then
     held.batch = held.client:batch { params(state, { key = "one" }), params("waiting",
       { key = "two" }) }
-    for one in pairs(held.batch._jobs) do
-      if one._params.key == "one" then job = one end
-    end
+    job = held.batch._under_way[1]
   else
     job = held.client:edit(params(state))
     held.job = job
@@ -268,7 +266,7 @@ end
 
 -- The client, or another where a callback that its close calls finds it closed.
 local function open()
-  return held.client._closed and new() or held.client
+  return held.client:is_closed() and new() or held.client
 end
 
 -- What a callback does at its nth call.
@@ -299,7 +297,7 @@ function groups.callbacks()
           local calls, thrown = 0, 0
           local function callback(job)
             calls = calls + 1
-            if calls == nth then misdeed(job._client and job or held.job) end
+            if calls == nth then misdeed(job.wait and job or held.job) end
           end
           held.client = new()
           local client = held.client
@@ -307,20 +305,20 @@ function groups.callbacks()
           local job
           if how == "batch" then
             held.batch = client:batch({ given }, { on_progress = function() callback {} end })
-            job = next(held.batch._jobs)
+            job = held.batch._under_way[1]
             if name == "cancel" or name == "wait" then held.job = job end
           else
             job = client:edit(given)
             held.job = job
           end
           local limit = core.now() + LIMIT
-          while not (job.image or job.error) and not client._closed do
+          while not (job.image or job.error) and not client:is_closed() do
             if how == "wait" then thrown = thrown + raised(pcall(job.wait, job, LIMIT))
             else thrown = thrown + raised(pcall(client.poll, client, 0.002)) end
             assert(core.now() < limit, "the edit never ended")
             if how == "close" and calls >= nth - 1 then break end
           end
-          if how ~= "close" and not client._closed then
+          if how ~= "close" and not client:is_closed() then
             thrown = thrown + raised(pcall(client.step, client))
           end
           thrown = thrown + raised(pcall(client.close, client))

@@ -1,7 +1,7 @@
 -- Q2: the specs bite. Each mutant of mutants.lua breaks one promise of the product in a copy of the
 -- tree; the specs that it names pass there before, and fail there after: by an assertion, not for a
 -- file that no longer compiles. FULL=1: all core specs have a look at each besides. MUTANT=WORDS:
--- only those whose names have these words.
+-- only those whose names or files have these words.
 
 local condition = require "cqueues.condition"
 local socket = require "cqueues.socket"
@@ -140,7 +140,7 @@ run:run(function()
   local chosen, judging, seen = {}, {}, {}
   for i, mutant in ipairs(mutants) do
     mutant.number = i
-    if mutant.name:find(os.getenv "MUTANT" or "", 1, true) then
+    if (mutant.name .. " " .. mutant.file):find(os.getenv "MUTANT" or "", 1, true) then
       chosen[#chosen + 1] = mutant
       if not seen[mutant.by] then judging[#judging + 1] = { name = mutant.by } end
       seen[mutant.by] = true
@@ -148,19 +148,20 @@ run:run(function()
   end
   assert(#chosen > 0, "no mutant has such a name")
   copy_tree()
+  local fails = {} -- what fails by itself is no judge
   each(judging, function(item)
     local broken, said = judge(whole, item.name)
+    fails[item.name] = broken ~= 0
     if broken ~= 0 then return "it fails without a mutant: " .. said:sub(-2000) end
   end)
   local killed = 0
-  if #run.violations == 0 then
-    each(chosen, function(mutant)
-      run.cases = run.cases + 1
-      local wrong = try(mutant)
-      killed = killed + (wrong and 0 or 1)
-      return wrong
-    end)
-  end
+  each(chosen, function(mutant)
+    if fails[mutant.by] then return end
+    run.cases = run.cases + 1
+    local wrong = try(mutant)
+    killed = killed + (wrong and 0 or 1)
+    return wrong
+  end)
   os.execute("rm -rf " .. whole) -- before the sweep for secrets: the sources have those of tests
   run.notes = { ("%d killed"):format(killed),
     campaign.full and run.by_core .. " by the core specs alone" or nil }

@@ -120,7 +120,7 @@ local function calls()
   local count = run.temporary .. "/count"
   local case = { env = { "LD_PRELOAD=" .. os.getenv "PWD" .. "/build/faults/inject.so",
                          "KX_INJECT=file:0:EIO", "KX_INJECT_COUNT=" .. count } }
-  assert(not try(case))
+  assert(try(case) == nil, tostring(try(case)))
   return (string.unpack("<I8", campaign.read(count)))
 end
 

@@ -9,10 +9,10 @@ local service = require "faults.service"
 local sys = require "faults.sys"
 
 local JOBS = campaign.size(500, 10000, 100000)
-local SLOPE = 0.1 -- KiB a job
+local SLOPE = campaign.size(4, 0.1, 0.1) -- KiB a job; caches still grow in a few jobs
 local SPOILED = { -- out of a hundred answers to submits
   { share = 5, name = "429" }, { share = 3, name = "503" }, { share = 2, name = "reset" },
-  { share = 1, name = "truncated" },
+  { share = 1, name = "truncated" }, { share = 1, name = "beheaded" },
 }
 
 local run = campaign.new { id = "R7", title = "ten thousand edits, the ledger balances",
@@ -48,7 +48,7 @@ local function spoil(conn, entry, route, bytes)
     if fate == "reset" then
       conn:reset()
       return false
-    elseif fate == "truncated" then
+    elseif fate == "truncated" or fate == "beheaded" then
       conn:send(bytes:sub(1, #bytes // 2))
       return false
     end
@@ -63,8 +63,12 @@ local function spoil(conn, entry, route, bytes)
   end
   one.accepted = one.accepted + 1
   if not fate then return nil end
+  if fate == "truncated" then -- in the polling URL: the id can be read
+    conn:send(bytes:sub(1, -60))
+    return false
+  end
   one.lost = true
-  if fate == "truncated" then conn:send(bytes:sub(1, #bytes // 2)) else conn:reset() end
+  if fate == "beheaded" then conn:send(bytes:sub(1, #bytes // 4)) else conn:reset() end
   return false
 end
 

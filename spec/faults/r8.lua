@@ -99,9 +99,11 @@ local hangs = {
   { name = "slow upload", kind = "timeout", picture = "large", start = with_service {
     receive_buffer = 4096, pace = function() cqueues.sleep(0.05) end } },
   { name = "no answer", kind = "ambiguous", start = with_service(answer_hang("submit", 0)) },
-  { name = "half an answer", kind = "ambiguous", start = with_service(answer_hang("submit", 0.5)) },
-  { name = "half an answer, TLS", kind = "ambiguous",
-    start = with_service(answer_hang("submit", 0.5), true) },
+  { name = "an answer's head", kind = "ambiguous", start = with_service(answer_hang("submit", 0.2)) },
+  { name = "half an answer", kind = "timeout", accepted = true,
+    start = with_service(answer_hang("submit", 0.8)) },
+  { name = "half an answer, TLS", kind = "timeout", accepted = true,
+    start = with_service(answer_hang("submit", 0.8), true) },
   { name = "dribbled answer", kind = "ambiguous", start = with_service(answer_dribble "submit") },
   { name = "no poll", kind = "timeout", start = with_service(answer_hang("poll", 0)) },
   { name = "half a poll", kind = "timeout", start = with_service(answer_hang("poll", 0.5)) },
@@ -161,6 +163,8 @@ local function once(case, client)
   elseif case.how == "deadline" then
     if outcome.status ~= "failed" or outcome.error.kind ~= case.hang.kind then
       return "told " .. told .. ", expected " .. case.hang.kind
+    elseif case.hang.accepted and not outcome.token then
+      return "the id that had come is dropped"
     end
     local late = outcome.seconds - TIMEOUT
     if late > LATE or late < -0.01 then

@@ -2,7 +2,8 @@
 -- to the outside, a folder, a FIFO or a device before each call on files in turn, and in a race;
 -- names that no file can have; umasks; folders that cannot be written. Nothing outside is written,
 -- nobody ever sees half a file, nothing hangs, and each error says what to do. (A folder's name
--- counts when it is opened: what it then leads to is where the file goes, whatever comes after.)
+-- counts when it is opened: what it then leads to is where the file goes, whatever comes after.
+-- With save_as it is opened twice: before anything is paid, and when the picture comes.)
 
 local namespace = require "faults.namespace"
 namespace.enter "S9"
@@ -17,7 +18,7 @@ local token = require "kontext.token"
 
 local RACES = campaign.size(400, 5000, 50000) -- tries of one race with image:save
 local WAYS = { "save", "save_as", "journal", "compaction" }
-local MENDS = { "choose", "give the", "make its folder", "not the name of a file" }
+local MENDS = { "choose", "give the", "make its folder", "not the name of a file", "begin again" }
 
 local run = campaign.new { id = "S9", title = "saving where names are swapped", at_once = 1,
                            limit = 100, script = "spec/faults/saving.lua" }
@@ -110,7 +111,8 @@ local function look_around(place, way, outcome, elsewhere)
       elseif bytes ~= pictures.old and bytes ~= "outside" then return "half a file: " .. path end
     elseif bytes:find " ACCEPTED " then
       journals = journals + 1
-      if sys.stat(path).mode ~= 384 then return "a journal's mode is not 0600: " .. path end
+      local mode = sys.stat(path).mode
+      if mode ~= 384 then return ("a journal's mode is %o, not 0600: %s"):format(mode, path) end
     end
   end
   if way == "journal" or way == "compaction" then
@@ -129,7 +131,10 @@ local function look_at_error(outcome, way)
   if outcome.kind ~= "file" and outcome.kind ~= "invalid" then
     return "its error is of kind " .. outcome.kind .. ": " .. outcome.text
   end
-  if way == "save_as" and outcome.kind == "file" and outcome.kept ~= #pictures.new then
+  if way ~= "save_as" or outcome.kind ~= "file" then return nil end
+  if outcome.stage == "check" then
+    return outcome.posts > 0 and "paid for, though it could not be saved: " .. outcome.text or nil
+  elseif outcome.kept ~= #pictures.new then
     return "the picture was lost: " .. outcome.text
   end
 end
@@ -138,7 +143,9 @@ local function ask(client, way, place, more)
   local request = { how = way == "compaction" and "journal" or way, base = base,
                     key = campaign.key, path = place.target }
   for name, value in pairs(more or {}) do request[name] = value end
+  local before = server.submits(back.ledger)
   local outcome = client:run(request)
+  if outcome then outcome.posts = server.submits(back.ledger) - before end
   return outcome, run:sane(outcome)
 end
 
@@ -149,7 +156,8 @@ local function try_gap(case, client)
   if wrong then return wrong end
   case.calls = outcome.calls
   wrong = look_at_error(outcome, case.way)
-    or look_around(place, case.way, outcome, case.decoy.of_folder and case.nth <= 1)
+    or look_around(place, case.way, outcome, case.decoy.of_folder
+      and (case.nth <= 1 or case.way == "save_as" and outcome.saved))
   if outcome.saved then run.saved = run.saved + 1 else run.refused = run.refused + 1 end
   run:clear(place.root)
   return wrong
@@ -246,7 +254,8 @@ local function refusals()
   if how ~= "exit" or number ~= 0 then run:violation(nil, "the stranger ended badly") end
 end
 
--- Modes: pictures as the umask says, journals always 0600, also where one stood open before.
+-- Modes: a new picture's as the umask says, that of the file that it replaces else; journals always
+-- 0600, also where one stood open before.
 local function modes()
   for _, mask in ipairs { 0, 18, 23, 63 } do -- 0, 022, 027, 077
     local client = run:client { interpreter = { "sh", "-c",
@@ -259,10 +268,12 @@ local function modes()
     end
     run:each(cases, function(case)
       local place = make_place(case.way)
+      local before = sys.stat(place.target).mode
       if case.fresh then os.remove(place.target) end
       local outcome, wrong = ask(client, case.way, place)
       local stat = sys.stat(place.target)
-      local expected = (case.way == "save" or case.way == "save_as") and 438 & ~mask or 384
+      local expected = (case.way == "journal" or case.way == "compaction") and 384
+        or case.fresh and 438 & ~mask or before
       if not wrong and not outcome.saved then wrong = "not saved: " .. outcome.text end
       if not wrong and stat.mode ~= expected then
         wrong = ("its mode is %o, not %o"):format(stat.mode, expected)
@@ -356,8 +367,9 @@ run:run(function()
   back = server.start(run.loop, script)
   state.base = "http://127.0.0.1:" .. back.port
   base = state.base
-  run.shared = run:client { env = { "LD_PRELOAD=" .. os.getenv "PWD"
-    .. "/build/faults/inject.so" } }
+  shell("mkdir", run.temporary .. "/aside")
+  run.shared = run:client { env = { "LD_PRELOAD=" .. os.getenv "PWD" .. "/build/faults/inject.so",
+    "TMPDIR=" .. run.temporary .. "/aside" } }
   gaps()
   refusals()
   modes()

@@ -61,6 +61,7 @@ local function note(outcome, saved, message, err, job)
     return
   end
   outcome.text, outcome.kind, outcome.code = message, err.kind, err.code
+  outcome.stage = err.stage
   outcome.kept = job and job.image and #job.image.bytes or nil
   outcome.codes = outcome.codes or {}
   local name = tostring(err.code or err.kind)

@@ -290,7 +290,7 @@ end
 -- closes the client, and all is given back.
 local function finish()
   local client = held.client
-  if client and not client._closed then
+  if client and not client:is_closed() then
     for _ = 1, 10 do
       if not pcall(client.poll, client, 0.0005) then break end
     end

@@ -19,8 +19,11 @@
 #define CONNECTIONS 32L        /* over that, 24 uploads included, none is kept for the next poll */
 
 /* Ready sockets that are served before what seems late is judged: what already lies in them, some
-   megabytes, has arrived in time. Bounded, for an answer may be endless. */
+   megabytes, has arrived in time. Bounded, for an answer may be endless: libcurl takes up to 100
+   pieces from a socket at once, and 256 such reads of an endless chunk extension took 6 s. */
 #define LATE_READS 256
+#define FEW_LATE_READS 16            /* enough of them where each takes long, */
+#define LATE_SPENT INT64_C(50000000) /* 50 ms together */
 
 typedef struct list {
   kx_transfer *first, **end;
@@ -42,6 +45,7 @@ struct kx_engine {
   int more;                              /* the last step left work behind */
   int settling;                          /* nothing is begun and nothing judged late */
   int late_reads;                        /* sockets that were served since something seemed late */
+  int64_t late_spent;                    /* the time that this took */
   int *sockets;                          /* open ones: a forked child has to close them */
   size_t socket_count, socket_room;
 };
@@ -366,6 +370,7 @@ static void check_deadlines(kx_engine *e, int64_t now) {
 
   e->check_due = KX_NEVER;
   e->late_reads = 0;
+  e->late_spent = 0;
   for (t = e->active.first; t; t = next) {
     int64_t due = kx_transfer_due(t);
     next = t->next;
@@ -418,7 +423,8 @@ static int step_once(kx_engine *e, int64_t now) {
   int may_begin = !e->settling && e->waiting.first;
   unsigned what;
 
-  if (late && e->late_reads >= LATE_READS) {
+  if (late && (e->late_reads >= LATE_READS ||
+               (e->late_reads >= FEW_LATE_READS && e->late_spent >= LATE_SPENT))) {
     check_deadlines(e, now);
     late = 0;
   }
@@ -434,8 +440,11 @@ static int step_once(kx_engine *e, int64_t now) {
   } else if (e->worker && fd == kx_worker_fd(e->worker)) {
     collect_work(e);
   } else {
-    e->late_reads += late;
     curl_multi_socket_action(e->multi, fd, masks[what], &running);
+    if (late) {
+      e->late_reads++;
+      e->late_spent += kx_now() - now;
+    }
   }
   collect_finished(e);
   return 1;

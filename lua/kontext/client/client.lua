@@ -102,12 +102,13 @@ end
 -- In a forked child: all ends here, and goes on in the parent.
 function Client:_leave_to_parent()
   if not self._engine or not self._engine:forked() then return end
-  self.transport:close()
+  self.transport:close_engine()
   self._engine = nil
   self:_break { kind = "fork", message = "this process was forked from the one that made the "
     .. "client, where the edit goes on: make a client of its own here with kontext.new" }
   self._journal = nil
   self:_end_all("fork", self._broken.message)
+  self.transport:close()
 end
 
 -- Beginning jobs ------------------------------------------------------------------------------

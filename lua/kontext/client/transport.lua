@@ -292,12 +292,17 @@ function Transport:show_progress()
   end
 end
 
---- Closes the engine, once all jobs have ended; who still waits for something else is told. A
---- second call does nothing.
-function Transport:close()
+--- Closes the engine; nothing is asked of it any more. A second call does nothing.
+function Transport:close_engine()
   local engine = self.engine
   self.engine = nil
   if engine then engine:close() end
+end
+
+--- Closes the engine, once all jobs have ended; who still waits for something else is told. A
+--- second call does nothing.
+function Transport:close()
+  self:close_engine()
   local left = self._jobs
   self._jobs = {}
   for _, asker in pairs(left) do asker:crash "the client was closed" end

@@ -30,6 +30,13 @@ local function refusal(message, code)
     message = message }
 end
 
+-- Returns why a picture cannot be saved and what to do; the reason stands behind the longest name.
+local function cannot_save(path, message, code)
+  local shown = wording.cut(path, 300)
+  if message:sub(1, #path) == path then message = shown .. message:sub(#path + 1) end
+  return ("cannot save the picture as %s: %s"):format(shown, wording.file_advice(message, code))
+end
+
 -- Takes a destination, in place of the one that the job has.
 local function hold(self, path)
   local client = self._client
@@ -59,8 +66,7 @@ local function reserve(self, path)
         hold(self, name)
         return nil
       elseif made == nil then
-        return refusal(("cannot save the picture as %s: %s"):format(name,
-          wording.file_advice(message, code)), code)
+        return refusal(cannot_save(name, message, code), code)
       end
     end
   end
@@ -78,8 +84,7 @@ function save.claim(self)
   end
   local can, message, code = client.system.can_save(path)
   if not can then
-    return refusal(("cannot save the picture as %s: %s"):format(path,
-      wording.file_advice(message, code)), code)
+    return refusal(cannot_save(path, message, code), code)
   elseif client:destination(plain(path)) then
     return { kind = "invalid", stage = "check", charged = false, retryable = true,
       message = ("another edit of this client is to be saved as %s: give this one another name")
@@ -111,8 +116,7 @@ end
 ---@param code string?
 function save.put_off(self, message, code)
   self._save_error = { kind = "file", code = code, stage = "save", charged = true,
-    message = ("cannot save the picture as %s: %s"):format(self._params.save_as,
-      wording.file_advice(message, code)) }
+    message = cannot_save(self._params.save_as, message, code) }
 end
 
 -- Calls `put` with paths where a picture can be put aside that cannot be saved where it belongs,

@@ -65,6 +65,7 @@ local function take(self, text)
   for name, value in pairs(token.values(told:match "^kontext1:(.*):%x+$" or told)) do
     entry[name] = value
   end
+  entry.key = had_key or entry.key -- an edit keeps its key: find() knows it by this one
   if entry.key and not had_key then
     local same = self._by_key[entry.key]
     if same then same[#same + 1] = entry else self._by_key[entry.key] = { entry } end
