@@ -141,7 +141,8 @@ describe("the emulator over TLS", function()
 
   -- A frame of a request's body; `flags` 1 ends the request.
   local function data_frame(stream, payload, flags)
-    return string.pack(">I3BBI4", #payload, 0, flags, stream.id) .. payload
+    local high, low = math.floor(#payload / 256), #payload % 256
+    return string.char(0, high, low, 0, flags, 0, 0, 0, stream.id) .. payload
   end
 
   it("reads an HTTP/2 upload whole, however it is cut into frames and pieces", function()
