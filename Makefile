@@ -139,6 +139,14 @@ install: all
 	  > "$(DESTDIR)$(BINDIR)/kontext"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/kontext"
 
+# The archive of a release, the same from every clone of one commit.
+release = $(shell sed -n 's/^return "\(.*\)"/\1/p' lua/kontext/version.lua)
+dist:
+	@mkdir -p build/dist
+	@git -c safe.directory='*' archive --format=tar --prefix=kontext-$(release)/ --mtime=@0 HEAD | \
+	  gzip -9n > build/dist/kontext-$(release).tar.gz
+	@echo build/dist/kontext-$(release).tar.gz
+
 uninstall:
 	rm -f $(installed:%="$(DESTDIR)%")
 	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" -type d -empty -delete
@@ -298,6 +306,28 @@ demo: $(if $(PHOTO),deps,deps-demo)
 	@$(MAKE) -j2 all
 	@$(environment) $(LUA) examples/demo.lua
 
+# Each C compiler that is here builds all of it without a warning.
+ccs = $(sort $(notdir $(wildcard $(patsubst %,/usr/bin/%,gcc-1[0-9] clang clang-[12][0-9]))))
+compilers:
+	@passed=0 failed=0; for cc in $(ccs); do \
+	  if $(MAKE) -j2 CC=$$cc B=build/cc-$$cc all >/dev/null; \
+	  then passed=$$((passed + 1)); else failed=$$((failed + 1)) broken="$$broken $$cc"; fi; done; \
+	echo "$(ccs)$${broken:+; failed:$$broken}"; echo "$$passed passed, $$failed failed"
+
+# Other Debians, each installed into a folder from this machine's mirror (docs/systems.md): make world
+# [SUITES="trixie forky"] [FULL=1] [WORLD=folder] [AGAIN=1]. Alone, a suite runs what CI has time for.
+SUITES = trixie forky
+steps_trixie = demo test
+steps_forky = demo spec-5.4 spec-5.5
+world_steps = $(if $(WHOLE),demo test compilers $(if $(FULL),test-hosts),$(steps_$*))
+
+world:
+	@status=0; WHOLE=1 lua5.4 spec/run -j1 $(SUITES:%=world-%) || status=1; \
+	lua5.4 spec/support/systems.lua $(SUITES); exit $$status
+
+world-%:
+	@WORLD="$(WORLD)" AGAIN="$(AGAIN)" LIMIT="$(LIMIT)" spec/support/world.sh $* $(world_steps)
+
 # The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
 # last figures become the page's table.
 campaigns = Q1 Q2 S6 R5 R9 R7 R1 R2 R4 R6 R8 S1 S3 S4 S5 S9
@@ -345,6 +375,6 @@ clean:
 .PHONY: all drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
-  test-hosts bench bench-smoke bench-programs clean
+  test-hosts world compilers dist bench bench-smoke bench-programs clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

@@ -79,6 +79,12 @@ hosts|command curl       |curl
 hosts|command npm        |npm nodejs
 world|command debootstrap|debootstrap
 world|command git        |git
+world|command unshare    |util-linux
+compilers|command gcc-12 |gcc-12/
+compilers|command gcc-13 |gcc-13/
+compilers|command gcc-14 |gcc-14/
+compilers|command gcc-15 |gcc-15/
+compilers|command clang  |clang
 lint |command clang-tidy |clang-tidy
 lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg
