@@ -25,9 +25,12 @@ LUA_CFLAGS = $(or $(if $(LUA_INCDIR),-I$(LUA_INCDIR)),\
   $(firstword $(foreach pc,$(lua_pc),$(call pkg,--cflags,$(pc)))),\
   $(error no headers of Lua $(LUA_VERSION): make deps LUA_VERSION=$(LUA_VERSION)))
 
-LUADIR = $(abspath $(PREFIX))/share/lua/$(V)
-LIBDIR = $(abspath $(PREFIX))/lib/lua/$(V)
-BINDIR = $(abspath $(PREFIX))/bin
+# A prefix may have spaces, for which abspath would take it apart.
+prefix = $(if $(filter /%,$(firstword $(PREFIX))),,$(CURDIR)/)$(PREFIX)
+LUADIR = $(prefix)/share/lua/$(V)
+LIBDIR = $(prefix)/lib/lua/$(V)
+BINDIR = $(prefix)/bin
+TYPEDIR = $(prefix)/share/kontext/types
 
 # Flags ---------------------------------------------------------------------------------------
 
@@ -127,29 +130,34 @@ $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 # Install -------------------------------------------------------------------------------------
 
 modules = $(patsubst lua/%,%,$(shell find lua/kontext -name '*.lua'))
-installed = $(modules:%=$(LUADIR)/%) $(LIBDIR)/kontext/core.so $(BINDIR)/kontext
-
 install: all
 	@for file in $(modules); do \
 	  install -d "$(DESTDIR)$(LUADIR)/$$(dirname $$file)" && \
 	  install -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file" || exit 1; done
 	@install -d "$(DESTDIR)$(LIBDIR)/kontext" "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(core) "$(DESTDIR)$(LIBDIR)/kontext/core.so"
-	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(abspath $(PREFIX))|' bin/kontext \
+	@install -d "$(DESTDIR)$(TYPEDIR)"
+	@install -m 644 types/kontext.lua "$(DESTDIR)$(TYPEDIR)/kontext.lua"
+	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(prefix)|' bin/kontext \
 	  > "$(DESTDIR)$(BINDIR)/kontext"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/kontext"
 
 # The archive of a release, the same from every clone of one commit.
 release = $(shell sed -n 's/^return "\(.*\)"/\1/p' lua/kontext/version.lua)
+archive = build/dist/kontext-$(release).tar
 dist:
 	@mkdir -p build/dist
-	@git -c safe.directory='*' archive --format=tar --prefix=kontext-$(release)/ --mtime=@0 HEAD | \
-	  gzip -9n > build/dist/kontext-$(release).tar.gz
-	@echo build/dist/kontext-$(release).tar.gz
+	@git -c safe.directory='*' -c tar.umask=0022 archive --prefix=kontext-$(release)/ HEAD > $(archive)
+	@gzip -9nf $(archive)
+	@cp kontext-$(release)-1.rockspec build/dist
+	@echo $(archive).gz
 
 uninstall:
-	rm -f $(installed:%="$(DESTDIR)%")
-	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" -type d -empty -delete
+	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
+	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(BINDIR)/kontext" \
+	  "$(DESTDIR)$(TYPEDIR)/kontext.lua"
+	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" \
+	  "$(DESTDIR)$(TYPEDIR)/.." -type d -empty -delete
 
 # Neovim looks for C modules in the lua/ folders of its runtimepath, and speaks Lua 5.1's ABI.
 nvim:
@@ -319,6 +327,10 @@ compilers:
 SUITES = trixie forky
 steps_trixie = demo test
 steps_forky = demo spec-5.4 spec-5.5
+# Seconds.
+world_limit = $(or $(LIMIT),$(if $(WHOLE),4700,$(limit_$*)))
+limit_trixie = 1800
+limit_forky = 900
 world_steps = $(if $(WHOLE),demo test compilers $(if $(FULL),test-hosts),$(steps_$*))
 
 world:
@@ -326,7 +338,7 @@ world:
 	lua5.4 spec/support/systems.lua $(SUITES); exit $$status
 
 world-%:
-	@WORLD="$(WORLD)" AGAIN="$(AGAIN)" LIMIT="$(LIMIT)" spec/support/world.sh $* $(world_steps)
+	@WORLD="$(WORLD)" AGAIN="$(AGAIN)" LIMIT=$(world_limit) spec/support/world.sh $* $(world_steps)
 
 # The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
 # last figures become the page's table.
