@@ -47,6 +47,7 @@ test |file $python/PIL   |python3-pil
 test |command curl       |curl
 test |command ip         |iproute2
 test |command file       |file
+test |command man        |man-db
 test |command compare    |imagemagick
 test |file $posix        |lua-posix
 test |command readelf    |binutils
