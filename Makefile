@@ -25,9 +25,12 @@ LUA_CFLAGS = $(or $(if $(LUA_INCDIR),-I$(LUA_INCDIR)),\
   $(firstword $(foreach pc,$(lua_pc),$(call pkg,--cflags,$(pc)))),\
   $(error no headers of Lua $(LUA_VERSION): make deps LUA_VERSION=$(LUA_VERSION)))
 
-LUADIR = $(abspath $(PREFIX))/share/lua/$(V)
-LIBDIR = $(abspath $(PREFIX))/lib/lua/$(V)
-BINDIR = $(abspath $(PREFIX))/bin
+# A prefix may have spaces, for which abspath would take it apart.
+prefix = $(if $(filter /%,$(firstword $(PREFIX))),,$(CURDIR)/)$(PREFIX)
+LUADIR = $(prefix)/share/lua/$(V)
+LIBDIR = $(prefix)/lib/lua/$(V)
+BINDIR = $(prefix)/bin
+TYPEDIR = $(prefix)/share/kontext/types
 
 # Flags ---------------------------------------------------------------------------------------
 
@@ -127,21 +130,34 @@ $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 # Install -------------------------------------------------------------------------------------
 
 modules = $(patsubst lua/%,%,$(shell find lua/kontext -name '*.lua'))
-installed = $(modules:%=$(LUADIR)/%) $(LIBDIR)/kontext/core.so $(BINDIR)/kontext
-
 install: all
 	@for file in $(modules); do \
 	  install -d "$(DESTDIR)$(LUADIR)/$$(dirname $$file)" && \
 	  install -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file" || exit 1; done
 	@install -d "$(DESTDIR)$(LIBDIR)/kontext" "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(core) "$(DESTDIR)$(LIBDIR)/kontext/core.so"
-	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(abspath $(PREFIX))|' bin/kontext \
+	@install -d "$(DESTDIR)$(TYPEDIR)"
+	@install -m 644 types/kontext.lua "$(DESTDIR)$(TYPEDIR)/kontext.lua"
+	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(prefix)|' bin/kontext \
 	  > "$(DESTDIR)$(BINDIR)/kontext"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/kontext"
 
+# The archive of a release, the same from every clone of one commit.
+release = $(shell sed -n 's/^return "\(.*\)"/\1/p' lua/kontext/version.lua)
+archive = build/dist/kontext-$(release).tar
+dist:
+	@mkdir -p build/dist
+	@git -c safe.directory='*' -c tar.umask=0022 archive --prefix=kontext-$(release)/ HEAD > $(archive)
+	@gzip -9nf $(archive)
+	@cp kontext-$(release)-1.rockspec build/dist
+	@echo $(archive).gz
+
 uninstall:
-	rm -f $(installed:%="$(DESTDIR)%")
-	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" -type d -empty -delete
+	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
+	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(BINDIR)/kontext" \
+	  "$(DESTDIR)$(TYPEDIR)/kontext.lua"
+	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" \
+	  "$(DESTDIR)$(TYPEDIR)/.." -type d -empty -delete
 
 # Neovim looks for C modules in the lua/ folders of its runtimepath, and speaks Lua 5.1's ABI.
 nvim:
@@ -162,6 +178,11 @@ comma = ,
 environment = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/?.lua;;" \
   LUA_CPATH="$(CURDIR)/$(B)/?.so;;"
 
+# Lua 5.5 has no lua-cqueues yet: the emulator and the scripted servers of its specs run in 5.4.
+ifeq ($(LUA_VERSION),5.5)
+environment += LUA_CPATH_5_4="$(CURDIR)/build/5.4/?.so;;" KONTEXT_EMULATOR_LUA=lua5.4
+endif
+
 run_asan = LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) \
   ASAN_OPTIONS=detect_leaks=1:exitcode=97 UBSAN_OPTIONS=print_stacktrace=1
 run_valgrind = valgrind -q --error-exitcode=99 --leak-check=full \
@@ -173,6 +194,7 @@ spec: all
 	  $(LUA) spec/support/busted.lua -o plainTerminal $(busted_$(VARIANT)) $(SPECS)
 
 spec-%: ; @$(MAKE) spec LUA_VERSION=$*
+spec-5.5: ; @$(MAKE) all && $(MAKE) spec LUA_VERSION=5.5
 spec-5.4: ; @$(MAKE) spec SPECS="$(wildcard spec/*_spec.lua)"
 spec-folders: ; @$(MAKE) spec SPECS="$(wildcard spec/*/*_spec.lua)"
 test-portable: ; @$(MAKE) spec VARIANT=portable
@@ -270,7 +292,7 @@ $(B)/fuzz/%: fuzz/%.lua fuzz/support/host.c fuzz/support/wire.c $(objects)
 module-%: ; @$(MAKE) all LUA_VERSION=$*
 variant-%: ; @$(MAKE) all VARIANT=$*
 
-luas = 5.4 jit 5.1 5.2 5.3
+luas = 5.4 jit 5.1 5.2 5.3 $(if $(call pkg,--libs,lua5.5),5.5)
 matrix = spec-folders $(luas:%=spec-%)
 
 # The longest first. Three at a time: for more than half of it the specs wait.
@@ -296,6 +318,32 @@ deps-%: deps
 demo: $(if $(PHOTO),deps,deps-demo)
 	@$(MAKE) -j2 all
 	@$(environment) $(LUA) examples/demo.lua
+
+# Each C compiler that is here builds all of it without a warning.
+ccs = $(sort $(notdir $(wildcard $(patsubst %,/usr/bin/%,gcc-1[0-9] clang clang-[12][0-9]))))
+compilers:
+	@passed=0 failed=0; for cc in $(ccs); do \
+	  if $(MAKE) -j2 CC=$$cc B=build/cc-$$cc all >/dev/null; \
+	  then passed=$$((passed + 1)); else failed=$$((failed + 1)) broken="$$broken $$cc"; fi; done; \
+	echo "$(ccs)$${broken:+; failed:$$broken}"; echo "$$passed passed, $$failed failed"
+
+# Other Debians, each installed into a folder from this machine's mirror (docs/systems.md): make world
+# [SUITES="trixie forky"] [FULL=1] [WORLD=folder] [AGAIN=1]. Alone, a suite runs what CI has time for.
+SUITES = trixie forky
+steps_trixie = demo test
+steps_forky = demo spec-5.4 spec-5.5
+# Seconds.
+world_limit = $(or $(LIMIT),$(if $(WHOLE),4700,$(limit_$*)))
+limit_trixie = 1800
+limit_forky = 900
+world_steps = $(if $(WHOLE),demo test compilers $(if $(FULL),test-hosts),$(steps_$*))
+
+world:
+	@status=0; WHOLE=1 lua5.4 spec/run -j1 $(SUITES:%=world-%) || status=1; \
+	lua5.4 spec/support/systems.lua $(SUITES); exit $$status
+
+world-%:
+	@WORLD="$(WORLD)" AGAIN="$(AGAIN)" LIMIT=$(world_limit) spec/support/world.sh $* $(world_steps)
 
 # The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
 # last figures become the page's table.
@@ -344,6 +392,6 @@ clean:
 .PHONY: all drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
-  test-hosts bench bench-smoke bench-programs clean
+  test-hosts world compilers dist bench bench-smoke bench-programs clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

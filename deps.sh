@@ -4,14 +4,19 @@
 
 lua=lua${LUA_VERSION:-5.4} package=$lua headers=lib$lua-dev
 case $lua in
-  luajit) package=luajit2 headers=libluajit2-5.1-dev ;;
+  luajit) package=luajit2/luajit headers=libluajit2-5.1-dev/libluajit-5.1-dev ;;
   lua5.1) headers=liblua5.1-0-dev ;;
 esac
+json=cjson emulator=$lua
+# What Debian builds for no Lua 5.5: another Lua then runs the emulator.
+[ "$lua" != lua5.5 ] || json=dkjson emulator=lua5.4
 posix=/usr/share/lua/5.1/posix/init.lua # Debian has luaposix for other Luas than 5.4
 python=/usr/lib/python3/dist-packages # the guide's own Python script runs in the tests
 photo=/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg # CC0
 
-# What is needed is told by a check, not by a package: any way of having it will do.
+# What is needed is told by a check, not by a package: any way of having it will do. Debian's column
+# names one package for each release that calls it differently: a/b is the first that this release
+# has, and a/ is left out where there is no a.
 table="
 # for|check              |Debian              |Fedora       |Arch   |Alpine     |Homebrew|LuaRocks
 build|command cc         |gcc libc6-dev       |gcc          |gcc    |build-base
@@ -22,10 +27,10 @@ build|pkg zlib           |zlib1g-dev          |zlib-devel   |zlib   |zlib-dev   
 build|inc stb/stb_image.h|libstb-dev          |stb-devel    |stb    |stb
 build|pkg $lua           |$headers            |lua-devel    |lua    |lua5.4-dev |lua
 run  |command $lua       |$package            |lua          |lua    |lua5.4     |lua
-run  |module cjson       |lua-cjson           |             |       |           |        |lua-cjson
+run  |module $json      |lua-$json           |             |       |           |        |$json
 run  |module argparse    |lua-argparse        |             |       |           |        |argparse
 run  |module mime        |lua-socket          |             |       |           |        |luasocket
-run  |module http.server |lua-http            |             |       |           |        |http
+run  |server http.server |lua-http            |             |       |           |        |http
 demo |file $photo        |lomiri-wallpapers-16.04
 test |pkg libjpeg        |libjpeg62-turbo-dev |libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo
 test |module busted      |lua-busted          |             |       |           |        |busted
@@ -42,6 +47,7 @@ test |file $python/PIL   |python3-pil
 test |command curl       |curl
 test |command ip         |iproute2
 test |command file       |file
+test |command man        |man-db
 test |command compare    |imagemagick
 test |file $posix        |lua-posix
 test |command readelf    |binutils
@@ -49,11 +55,13 @@ test |command strace     |strace
 test |command lua5.3     |lua5.3
 test |command lua5.2     |lua5.2
 test |command lua5.1     |lua5.1
-test |command luajit     |luajit2
+test |command luajit     |luajit2/luajit
+test |command lua5.5     |lua5.5/
+test |pkg lua5.5         |liblua5.5-dev/
 test |pkg lua5.3         |liblua5.3-dev
 test |pkg lua5.2         |liblua5.2-dev
 test |pkg lua5.1         |liblua5.1-0-dev
-test |pkg luajit         |libluajit2-5.1-dev
+test |pkg luajit         |libluajit2-5.1-dev/libluajit-5.1-dev
 hosts|module luv         |lua-luv
 hosts|file /usr/share/lua/5.1/copas.lua|lua-copas
 hosts|file /usr/share/lua/5.3/lgi.lua|lua-lgi
@@ -70,10 +78,18 @@ hosts|command Xvfb       |xvfb xauth
 hosts|command tmux       |tmux
 hosts|command curl       |curl
 hosts|command npm        |npm nodejs
+world|command debootstrap|debootstrap
+world|command git        |git
+world|command unshare    |util-linux
+compilers|command gcc-12 |gcc-12/
+compilers|command gcc-13 |gcc-13/
+compilers|command gcc-14 |gcc-14/
+compilers|command gcc-15 |gcc-15/
+compilers|command clang  |clang
 lint |command clang-tidy |clang-tidy
 lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg
-check|command clang      |clang libclang-rt-14-dev
+check|command clang      |clang libclang-rt-14-dev/libclang-rt-dev
 check|command gcovr      |gcovr
 bench|file $photo        |lomiri-wallpapers-16.04
 bench|command gnuplot    |gnuplot-nox
@@ -100,6 +116,7 @@ have() {
     # Debian 12 has lua-http for 5.1 to 5.3 only, but its files for 5.1 serve every Lua.
     python) /usr/bin/python3 -c "import $2" ;;
     module51) lua5.1 -e "require '$2'" ;;
+    server) LUA_PATH=";;/usr/share/lua/5.1/?.lua" "$emulator" -e "require '$2'" ;;
     module) LUA_PATH=";;/usr/share/lua/5.1/?.lua" "$lua" -e "require '$2'" ;;
   esac >/dev/null 2>&1
 }
@@ -116,12 +133,26 @@ EOF
 DEBIAN=$(echo $DEBIAN)
 [ "$DEBIAN" ] || exit 0
 
+# The packages of a list by the names that this release has.
+known() {
+  for package; do
+    for name in $(echo "$package" | tr / ' '); do
+      [ "$name" = "$package" ] || apt-cache policy "$name" | grep -q 'Candidate: [^(]' && break
+      name=
+    done
+    case $package in */) ;; *) name=${name:-${package%%/*}} ;; esac
+    [ -z "$name" ] || echo "$name"
+  done
+}
+
 if command -v apt-get >/dev/null; then
+  [ "$(known $DEBIAN)" ] || exit 0
   [ "$(id -u)" = 0 ] && sudo= || sudo=$(command -v sudo) || sudo=none
   if [ "$sudo" != none ]; then
-    echo "installing $DEBIAN"
     apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 "$@"; }
     apt update >/dev/null 2>&1 # what fails here may be a source that is not needed
+    DEBIAN=$(echo $(known $DEBIAN))
+    echo "installing $DEBIAN"
     said=$(apt install -y --no-install-recommends $DEBIAN 2>&1) && exit 0
     echo "$said" >&2
   fi

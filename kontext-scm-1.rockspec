@@ -6,7 +6,7 @@ description = {
   summary = "Edits images with words: a client for BFL's FLUX.1 Kontext API",
   detailed = [[
     Never pays twice, never stalls its host, uploads in constant memory. A C module over libcurl
-    with a Lua layer, for Lua 5.1 to 5.4 and LuaJIT. Its emulator needs the
+    with a Lua layer, for Lua 5.1 to 5.5 and LuaJIT. Its emulator needs the
     rocks "http" and "luasocket" too.]],
   license = "MIT",
 }

@@ -38,7 +38,7 @@ describe("an installed kontext #once", function()
     local here = io.popen("pwd"):read "*l"
     tree = alone({ HERE = here }, [[
       tree=$(mktemp -d); echo "$tree"; cd "$HERE"
-      cp -a Makefile kontext-scm-1.rockspec LICENSE bin lua spec src "$tree"
+      cp -a Makefile kontext-*.rockspec LICENSE bin lua spec src types "$tree"
       mkdir "$tree/build"; cp -a build/5.4 "$tree/build"]])[1]
   end)
 
@@ -59,11 +59,42 @@ describe("an installed kontext #once", function()
       alone(variables, [[
         cd "$TREE"
         echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1", argparse = "0.7.1-1" }' > provided.lua
-        LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V make --tree "$ROCKS"]])
+        LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V make --tree "$ROCKS" kontext-scm-1.rockspec]])
       assert_loads(variables.ROCKS, version)
       assert.truthy(alone(variables, '"$ROCKS/bin/kontext" --version')[1]:match "%d")
     end)
   end
+
+  -- From an archive and its rockspec side by side, as `make dist` leaves them; the archive holds what
+  -- this tree is, committed or not.
+  for _, version in ipairs { "5.4", "5.1" } do
+    it("is installed by LuaRocks from a release's archive, its types too: " .. version, function()
+      local rocks = tree .. "/rocks with a space " .. version
+      local variables = { V = version, ROCKS = rocks }
+      local types = alone(variables, [[
+        mkdir -p "$TREE/dist" && cd "$TREE/dist"
+        cp "$TREE"/kontext-0.*.rockspec .
+        release=$(sed -n 's/^return "\(.*\)"/\1/p' "$TREE/lua/kontext/version.lua")
+        tar -C "$TREE" --transform "s,^,kontext-$release/," -czf "kontext-$release.tar.gz" \
+          Makefile LICENSE bin lua src types
+        echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1", argparse = "0.7.1-1" }' > provided.lua
+        LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V install --tree "$ROCKS" \
+          "kontext-$release-1.rockspec" >&2
+        find "$ROCKS" -path "*/types/kontext.lua" | wc -l]])
+      assert.equal("1", types[#types]:match "%d+")
+      assert_loads(rocks, version)
+      assert.truthy(alone(variables, '"$ROCKS/bin/kontext" --version')[1]:match "0%.%d+%.%d")
+    end)
+  end
+
+  it("is whole under a prefix with a space, and uninstalls without a rest", function()
+    local variables = { P = tree .. "/a prefix" }
+    alone(variables, 'make -C "$TREE" install PREFIX="$P"')
+    assert_loads(variables.P, "5.4")
+    assert.truthy(alone(variables, '"$P/bin/kontext" --version')[1]:match "%d")
+    alone(variables, 'make -C "$TREE" uninstall PREFIX="$P"')
+    assert.same({}, alone(variables, 'find "$P" -type f'))
+  end)
 
   it("finds its own files through a relative PATH and through a link", function()
     local versions = alone({}, [[

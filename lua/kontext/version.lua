@@ -1,2 +1,2 @@
 --- The module's version, as rocks and packages count it.
-return "0.1.0"
+return "0.9.0"

@@ -1,6 +1,7 @@
 -- The emulator as a server: its ledger, TLS, webhooks, and clients that misbehave.
 
 local cjson = require "cjson"
+local need = require "kontext.emulator.need"
 local socket = require "socket"
 local support = require "spec.support.emulator"
 
@@ -117,6 +118,51 @@ describe("the emulator over TLS", function()
       assert.equal(#body, seen.body)
     end)
   end
+
+  -- Begins an upload of `size` bytes by HTTP/2; returns the connection and the request's stream.
+  local function upload(size)
+    local context = need("openssl.ssl.context").new("TLS", false)
+    need("http.tls")
+    context:setAlpnProtos { "h2" }
+    local connection = assert(need("http.client").connect({
+      host = "127.0.0.1", port = tonumber(server.url:match "%d+$"), tls = true, ctx = context,
+      version = 2,
+    }, 10))
+    local headers = need("http.headers").new()
+    for _, field in ipairs {
+      { ":method", "POST" }, { ":scheme", "https" }, { ":path", "/v1/flux-kontext-pro" },
+      { ":authority", "127.0.0.1" }, { "x-key", "k" }, { "content-type", "application/json" },
+      { "content-length", tostring(size) },
+    } do headers:append(field[1], field[2]) end
+    local stream = connection:new_stream()
+    assert(stream:write_headers(headers, false, 10))
+    return connection, stream
+  end
+
+  -- A frame of a request's body; `flags` 1 ends the request.
+  local function data_frame(stream, payload, flags)
+    local high, low = math.floor(#payload / 256), #payload % 256
+    return string.char(0, high, low, 0, flags, 0, 0, 0, stream.id) .. payload
+  end
+
+  it("reads an HTTP/2 upload whole, however it is cut into frames and pieces", function()
+    server:forget()
+    local body = cjson.encode { prompt = "A castle", seed = 1, filler = ("x"):rep(60000) }
+    local connection, stream = upload(#body)
+    local frames = {}
+    for at = 1, #body, 500 do
+      frames[#frames + 1] = data_frame(stream, body:sub(at, at + 499), at + 499 >= #body and 1 or 0)
+    end
+    local bytes = table.concat(frames)
+    for at = 1, #bytes, 3001 do
+      assert(connection.socket:xwrite(bytes:sub(at, at + 3000), "n", 10))
+      need("cqueues").sleep(0.02)
+    end
+    local answer = assert(stream:get_headers(10))
+    connection:close()
+    assert.equal("200", answer:get ":status")
+    assert.equal(#body, server:requests("POST")[1].body)
+  end)
 
   it("answers as localhost too, and nobody who does not trust it", function()
     local port = server.url:match "%d+$"

@@ -57,12 +57,11 @@ local function flat_headers(headers)
   return flat
 end
 
--- How a connection of HTTP/1 reads bodies. In turns: lua-http would read as long as there is
--- something to read, and the others wait. And with an error where the client has gone: lua-http
--- would try again for ever.
-local function mend_reading(connection)
+-- Corrects how lua-http reads a connection of HTTP/1. It reads bodies in turns: lua-http would read
+-- as long as there is something to read, and the others wait. And it ends with an error where the
+-- client has gone: lua-http would try again for ever.
+local function correct_http1(connection)
   local read = connection.read_body_by_length
-  if not read or rawget(connection, "read_body_by_length") then return end
   function connection.read_body_by_length(self, length, timeout)
     local bytes, why, code = read(self, math.max(length, -TURN), timeout)
     if not bytes and not why then return nil, errno.strerror(errno.EPIPE), errno.EPIPE end
@@ -70,11 +69,28 @@ local function mend_reading(connection)
   end
 end
 
+-- Corrects how lua-http waits for a connection of HTTP/2, which all its streams and the server read
+-- in turns. A write makes the socket forget that a read waits for more: whoever polls it after that
+-- would wait for nothing, and the rest of an upload would never be read.
+local function correct_http2(connection)
+  local events = connection.events
+  function connection.events(self)
+    local waiting = events(self) or ""
+    return waiting:find("r", 1, true) and waiting or waiting .. "r"
+  end
+end
+
+-- Corrects a connection at its first request.
+local function correct(connection)
+  if rawget(connection, "is_corrected") then return end
+  connection.is_corrected = true
+  if connection.version == 2 then correct_http2(connection) else correct_http1(connection) end
+end
+
 -- Reads a body of a length that may be unknown into one string. Returns it and its size; or nil,
 -- how many bytes came, and true where it is too large rather than cut.
 local function read_body(stream, expected)
   local parts, size = {}, 0
-  mend_reading(stream.connection)
   while math.max(size, expected or 0) <= BODY_LIMIT do
     local chunk, why = stream:get_next_chunk(PATIENCE)
     if not chunk then
@@ -163,6 +179,7 @@ function server:answer(request)
 end
 
 function server:exchange(stream)
+  correct(stream.connection)
   local headers = read_headers(stream)
   if not headers then return end
   local request = self:begin(stream, headers)
