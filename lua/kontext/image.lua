@@ -55,7 +55,7 @@ function Image:save(path)
   else
     done, message, code = core.save(path, bytes)
     if done then
-      self._job:saved(path, core.md5(bytes), #bytes)
+      self._job:saved(path, core.base64(core.md5(bytes)), #bytes)
       return path
     end
     message = "cannot save the picture as " .. wording.file_advice(message, code)
