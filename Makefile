@@ -122,7 +122,7 @@ $(B)/lua/binding.o: extra_flags += $(stb_version:%=-DKX_STB_VERSION='"%"')
 $(B)/net/base64.o: hardened := $(filter-out -D_FORTIFY_SOURCE=%,$(hardened))
 $(B)/picture/stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
 
-$(B)/picture/picture.o $(B)/picture/jpeg_turbo.o: $(jpeg) # made anew where that has come or gone
+$(B)/picture/picture.o $(B)/picture/jpeg_turbo.o $(B)/region/jpeg_region.o: $(jpeg) # made anew where that has come or gone
 $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
 -include $(objects:.o=.d)

@@ -316,6 +316,30 @@ function kontext.output_size(ratio_or_width_or_image, height) end
 ---@return kontext.Error? err
 function kontext.estimate(edit_params) end
 
+---@class kontext.Rectangle
+---@field x integer
+---@field y integer
+---@field width integer
+---@field height integer
+
+---@class kontext.RegionPlan
+---@field window kontext.Rectangle what is sent, in pixels of the upright picture
+---@field region kontext.Rectangle what may change
+---@field scale number pixels of the answer for one of the picture's; 1: nothing is resampled
+---@field stretch number by which one side is scaled more than the other
+---@field upload table width, height and bytes (an estimate) of the picture that is sent
+---@field output table width and height of the answer
+---@field memory integer bytes that it takes
+
+---Tells which window of a photograph an edit of a region sends; nothing is sent.
+---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
+---@param region string|table in pixels or per cent of the upright picture; or {mask = path}
+---@param options? table margin: pixels of context
+---@return kontext.RegionPlan? plan
+---@return string? message
+---@return kontext.Error? err
+function kontext.region(image, region, options) end
+
 ---Begins an edit that removes what is white in a mask.
 ---@param edit_params table image, mask and more
 ---@return kontext.Job

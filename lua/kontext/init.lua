@@ -62,6 +62,7 @@ local later = {
   models = { "models" },
   webhook = { "webhook" },
   output_size = { "size", "output_size" },
+  region = { "job.region", "region" },
   replace_text = { "prompt", "replace_text" },
   run = { "loop.run", "all" },
 }

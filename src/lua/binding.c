@@ -431,6 +431,8 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"md5_file", core_md5_file},
                                        {"inflate", core_inflate},
                                        {"log", kx_lua_log},
+                                       {"region_look", kx_lua_region_look},
+                                       {"region_mask", kx_lua_region_mask},
                                        {"info", core_info},
                                        {"watch_signals", kx_lua_watch_signals},
                                        {"signal", kx_lua_signal},
@@ -448,6 +450,7 @@ int luaopen_kontext_core(lua_State *L) {
   kx_lua_guard_type(L);
   kx_lua_log_type(L);
   kx_lua_engine_type(L);
+  kx_lua_region_methods(L);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -5,6 +5,7 @@
 #include "lua/compat.h"
 
 #include "file/sink.h"
+#include "net/engine.h"
 
 /* Sets a field of the table on top; a string that is NULL is left out. */
 void kx_lua_set_string(lua_State *L, const char *name, const char *value);
@@ -66,6 +67,20 @@ int kx_lua_modified(lua_State *L);
 
 /* Makes the metatable of a kind of userdata. */
 void kx_lua_type(lua_State *L, const char *name, const luaL_Reg *methods);
+
+/* Returns the engine that is the first argument; raises where it is closed or the parent's. */
+kx_engine *kx_lua_to_engine(lua_State *L);
+
+/* Reads what a task of the worker reads, {path=, stamp=} or {bytes=}, from the argument behind the
+   engine; its strings stay the table's. */
+void kx_lua_input(lua_State *L, kx_work_input *input, kx_stamp *stamp);
+
+/* The functions core.region_look and core.region_mask; the engine's methods for regions, which are
+   added to its kind; and what a region's event says besides. */
+int kx_lua_region_look(lua_State *L);
+int kx_lua_region_mask(lua_State *L);
+void kx_lua_region_methods(lua_State *L);
+void kx_lua_region_event(lua_State *L, const kx_region *region);
 
 /* The function core.engine, and what makes its kind. */
 int kx_lua_engine(lua_State *L);

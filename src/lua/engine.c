@@ -37,6 +37,8 @@ static kx_engine *to_engine(lua_State *L) {
   return box->engine;
 }
 
+kx_engine *kx_lua_to_engine(lua_State *L) { return to_engine(L); }
+
 /* Chooses what a TLS connection trusts: the caller's file; else a hashed directory; else libcurl's
    bundle, without the directory that would switch its cache off. */
 static void choose_trust(kx_settings *settings, const curl_version_info_data *curl,
@@ -128,7 +130,7 @@ static const kx_stamp *read_stamp(lua_State *L, kx_stamp *stamp) {
 
 /* Reads what a task of the worker reads, {path=, stamp=} or {bytes=}, from the argument behind the
    engine; its strings stay the table's. */
-static void read_input(lua_State *L, kx_work_input *input, kx_stamp *stamp) {
+void kx_lua_input(lua_State *L, kx_work_input *input, kx_stamp *stamp) {
   const char *text;
 
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -252,7 +254,7 @@ static int engine_fit(lua_State *L) {
   kx_fit fit;
   uint64_t id;
 
-  read_input(L, &picture, &stamp);
+  kx_lua_input(L, &picture, &stamp);
   fit.width = (int)kx_lua_number(L, 2, "width", 0);
   fit.height = (int)kx_lua_number(L, 2, "height", 0);
   fit.quality = (int)kx_lua_number(L, 2, "quality", 0);
@@ -271,7 +273,7 @@ static int engine_digest(lua_State *L) {
   kx_stamp stamp;
   uint64_t id;
 
-  read_input(L, &file, &stamp);
+  kx_lua_input(L, &file, &stamp);
   id = kx_engine_digest(engine, &file);
   if (!id) return kx_lua_failed(L, errno, file.path ? file.path : "the bytes");
   lua_pushinteger(L, (lua_Integer)id);
@@ -304,6 +306,13 @@ static void push_work(lua_State *L, const kx_work *work) {
       if (good) {
         lua_pushlstring(L, (const char *)work->digest, sizeof work->digest);
         lua_setfield(L, -2, "digest");
+      }
+      break;
+    case KX_WORK_REGION:
+      if (good) {
+        push_sink(L, work->out);
+        lua_setfield(L, -2, "body");
+        kx_lua_region_event(L, work->region);
       }
       break;
   }

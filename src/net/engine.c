@@ -274,6 +274,10 @@ uint64_t kx_engine_fit(kx_engine *e, const kx_fit *fit, const kx_work_input *pic
   return queue_work(e, kx_work_fit(e->last_id + 1, fit, picture));
 }
 
+uint64_t kx_engine_region(kx_engine *e, kx_region *region, const kx_work_input *picture) {
+  return queue_work(e, kx_work_region(e->last_id + 1, region, picture));
+}
+
 uint64_t kx_engine_digest(kx_engine *e, const kx_work_input *file) {
   return queue_work(e, kx_work_digest(e->last_id + 1, file));
 }

@@ -32,6 +32,9 @@ uint64_t kx_engine_start(kx_engine *engine, const kx_request *request, int hold)
 uint64_t kx_engine_fit(kx_engine *engine, const kx_fit *fit, const kx_work_input *picture);
 uint64_t kx_engine_digest(kx_engine *engine, const kx_work_input *file);
 
+/* The same for a job on a region, which becomes the engine's, also on failure. */
+uint64_t kx_engine_region(kx_engine *engine, kx_region *region, const kx_work_input *picture);
+
 /* Returns a held transfer that has ended, or NULL. */
 kx_transfer *kx_engine_held(kx_engine *engine, uint64_t id);
 

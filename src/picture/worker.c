@@ -57,8 +57,23 @@ kx_work *kx_work_digest(uint64_t id, const kx_work_input *file) {
   return new_work(id, KX_WORK_DIGEST, file);
 }
 
+kx_work *kx_work_region(uint64_t id, kx_region *region, const kx_work_input *picture) {
+  kx_work *work = new_work(id, KX_WORK_REGION, picture);
+
+  if (!work) {
+    kx_region_free(region);
+    return NULL;
+  }
+  work->region = region;
+  work->out = kx_sink_memory(RESULT_MAX);
+  if (work->out) return work;
+  kx_work_free(work);
+  return NULL;
+}
+
 void kx_work_free(kx_work *work) {
   if (!work) return;
+  kx_region_free(work->region);
   free(work->path);
   free(work->bytes);
   kx_sink_free(work->out);
@@ -116,6 +131,16 @@ static int run_fit(kx_worker *worker, kx_work *work, const kx_source *source) {
   return 0;
 }
 
+/* Asks for a region's job whether it is still wanted. */
+static int region_wanted(void *context) { return wanted((kx_worker *)context); }
+
+static int run_region(kx_worker *worker, kx_work *work, const kx_source *source) {
+  work->region->wanted.ask = region_wanted;
+  work->region->wanted.context = worker;
+  (void)kx_region_run(work->region, source, work->out, &work->error);
+  return 0;
+}
+
 static int run_digest(kx_worker *worker, kx_work *work, const kx_source *source) {
   kx_digest *digest = kx_digest_new(KX_SHA256);
   unsigned char *buffer = (unsigned char *)malloc(DIGEST_BUFFER);
@@ -137,13 +162,15 @@ static int run_digest(kx_worker *worker, kx_work *work, const kx_source *source)
 
 /* Does the task; the result is in it, or its error. */
 static void run(kx_worker *worker, kx_work *work) {
-  static int (*const runs[])(kx_worker *, kx_work *, const kx_source *) = {run_fit, run_digest};
+  static int (*const runs[])(kx_worker *, kx_work *, const kx_source *) = {run_fit, run_digest,
+                                                                          run_region};
   kx_source source;
   int error = open_input(work, &source);
 
   if (!error) {
     error = runs[work->kind](worker, work, &source);
-    if (kx_source_changed(&source)) error = ESTALE; /* whatever the result is */
+    /* Whatever the result is; a file in its place was looked at before, and may be the source. */
+    if (!(work->region && work->region->to) && kx_source_changed(&source)) error = ESTALE;
     kx_source_close(&source);
   }
   if (error) kx_error_file(&work->error, error, work->path ? work->path : "the picture");

@@ -5,8 +5,9 @@
 
 #include "file/digest.h"
 #include "picture/fit.h"
+#include "region/region.h"
 
-typedef enum kx_work_kind { KX_WORK_FIT, KX_WORK_DIGEST } kx_work_kind;
+typedef enum kx_work_kind { KX_WORK_FIT, KX_WORK_DIGEST, KX_WORK_REGION } kx_work_kind;
 
 /* What a task reads: a file, or bytes. */
 typedef struct kx_work_input {
@@ -25,7 +26,8 @@ typedef struct kx_work {
   kx_stamp stamp;     /* of the file when it was checked */
   int stamped;        /* `stamp` is set */
   kx_fit fit;         /* FIT */
-  kx_sink *out;       /* FIT: the encoded picture */
+  kx_sink *out;       /* FIT: the encoded picture; REGION: see there */
+  kx_region *region;  /* REGION: the job and what came of it, the task's own */
   unsigned char digest[KX_DIGEST_MAX]; /* DIGEST: SHA-256 */
   kx_error error;
   struct kx_work *next;
@@ -36,6 +38,9 @@ typedef struct kx_worker kx_worker;
 /* Return a task with copies of what it is given, or NULL without memory. */
 kx_work *kx_work_fit(uint64_t id, const kx_fit *fit, const kx_work_input *picture);
 kx_work *kx_work_digest(uint64_t id, const kx_work_input *file);
+
+/* The same for a job on a region, which becomes the task's, also where there is none. */
+kx_work *kx_work_region(uint64_t id, kx_region *region, const kx_work_input *picture);
 
 void kx_work_free(kx_work *work);
 
