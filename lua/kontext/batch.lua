@@ -2,6 +2,7 @@
 --- again: what is saved is skipped, what was accepted is fetched, what nobody knows of is reported.
 local check = require "kontext.job.check"
 local core = require "kontext.core"
+local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
 local loop = require "kontext.loop"
@@ -156,19 +157,10 @@ local function begin_anew(self, item, key)
   local given = {}
   for name, value in pairs(item) do given[name] = value end
   given.key = key
-  return self._client:begin_edit(given, 1)
+  return self._client:begin_edit(given, 1, true)
 end
 
--- Returns whether the file that an earlier run saved is still there, and whether any file is.
-local function is_saved(self, entry)
-  local system = self._client.system
-  local info = entry.path and system.file_info(entry.path)
-  if not info then return false, false end
-  if entry.size and ("%.0f"):format(info.bytes) ~= entry.size then return false, true end
-  if entry.md5 and system.md5_file(entry.path) ~= entry.md5 then return false, true end
-  return true, true
-end
-
+local burst = 0.002 -- seconds of beginning items in a row
 local links_live = 600 -- seconds: what is older is seldom at the service
 
 -- Returns a job that gets a picture again whose file is gone, how the result is marked, and what to
@@ -203,7 +195,7 @@ local function begin(self, item, key, id)
     if id and known.identity and known.identity ~= id then
       return nil, refusal("invalid", "other", key)
     elseif state == "saved" then
-      local there, occupied = is_saved(self, known)
+      local there, occupied = earlier.is_saved(client.system, known)
       if there then return nil, { saved = known.path, skipped = true } end
       return get_again(self, item, key, known, occupied)
     elseif resume.can_be_asked(known) then
@@ -295,14 +287,24 @@ end
 -- Keeps as many items under way as may be. An item that ends at once does not start the next one
 -- from inside of this.
 function start(self)
-  if self._starting then return end
+  if self._starting or self._later then return end
   self._starting = true
-  local active = 0
+  local active, stop = 0, self._client:clock()() + burst
   for _ in pairs(self._under_way) do active = active + 1 end
   while self._begun < self.total and (active < self._max_active or self._stopped) do
     self._begun = self._begun + 1
     start_item(self, self._begun)
-    if self._under_way[self._begun] then active = active + 1 end
+    if self._under_way[self._begun] then
+      active = active + 1
+    elseif self._client:clock()() > stop and not self._client:is_closed() then
+      self._later = true -- thousands of saved ones would hold up the host
+      self._client:soon(function()
+        self._later = nil
+        start(self)
+        tell(self)
+      end)
+      break
+    end
   end
   self._starting = false
 end

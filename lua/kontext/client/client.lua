@@ -5,6 +5,7 @@ local batch = require "kontext.batch"
 local check = require "kontext.job.check"
 local credits = require "kontext.job.credits"
 local digests = require "kontext.journal.digests"
+local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
 local fit = require "kontext.job.fit"
 local job = require "kontext.job.job"
@@ -165,8 +166,9 @@ end
 --- Begins an edit. What is misused is blamed on the caller `level` calls above.
 ---@param given table
 ---@param level integer
+---@param anew? boolean whatever the journal has of an edit with that key
 ---@return kontext.Job
-function Client:begin_edit(given, level)
+function Client:begin_edit(given, level, anew)
   alive(self, level)
   local checked, message = params.check(given, level + 1, self._options.model)
   if not checked then
@@ -179,6 +181,7 @@ function Client:begin_edit(given, level)
   if not known then return self:refuse(checked, errors.copy(plans)) end
   checked.model = checked.model or self._options.model
   local same = under_way(self, checked)
+    or checked.key and not anew and earlier.job(self, checked)
   if same then return same end
   local begun = job.new(self, plans and fit.begin or submit.begin, checked)
   begun:set_plans(plans)
@@ -268,6 +271,17 @@ function Client:begin_resumed(checked, known)
   return self:enqueue(begun, checked.model, true)
 end
 
+--- Returns a job that has ended long ago: an earlier run has saved its picture.
+---@param checked table
+---@param entry kontext.JournalEntry
+---@return kontext.Job
+function Client:begin_saved(checked, entry)
+  local begun = job.new(self, submit.begin, checked)
+  self._open = self._open + 1
+  begun:find_saved(entry)
+  return begun
+end
+
 --- Opens the journal of that path for `resume`, unless it is the client's own. Returns it; or nil
 --- and an error's fields.
 ---@param path string
@@ -336,6 +350,24 @@ function Client:digest(paths, done)
     self._open = self._open - 1
     done(...)
   end)
+end
+
+--- Calls `fn` in one of the next steps: what has much to do does it in pieces.
+---@param fn fun()
+function Client:soon(fn)
+  local task = { ended = function() return false end, due = function() return 0 end }
+  self._open = self._open + 1
+  local function leave()
+    self._open = self._open - 1
+    self._queue:remove(task)
+  end
+  function task.run_due()
+    leave()
+    fn()
+  end
+  task.stop, task.crash = task.run_due, leave
+  self._queue:activate(task)
+  self:schedule(0)
 end
 
 --- Returns the model of edits that name none.

@@ -4,6 +4,7 @@
 --- transfer's event. Nobody outside of this folder reads the fields that begin with "_".
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
+local image = require "kontext.image"
 local loop = require "kontext.loop"
 local params = require "kontext.job.params"
 local save = require "kontext.job.save"
@@ -161,6 +162,16 @@ end
 function Job:adopt(known)
   self.id, self.polling_url, self._own_url = known.id, known.polling_url, known.own_url
   self._accepted_wall, self._entry, self._identity = known.at, known.entry, known.identity
+end
+
+--- Ends the job with the picture that an earlier run has saved.
+---@param entry kontext.JournalEntry
+function Job:find_saved(entry)
+  local known = self._client.system.check { path = entry.path } or {}
+  self.id = entry.id
+  self.image = image.new({ id = entry.id, path = entry.path, prompt = self._params.prompt,
+    format = known.format, width = known.width, height = known.height }, self)
+  self:finish "ready"
 end
 
 --- Returns whether another edit asks for the same, to the same place.

@@ -1,0 +1,51 @@
+--- What an earlier run has left of an edit, by its key in the journal: a second run goes on with it
+--- and pays for nothing twice.
+local identity = require "kontext.journal.identity"
+local resume = require "kontext.journal.resume"
+
+local earlier = {}
+
+--- Returns whether the file that an earlier run saved is still there, and whether any file is.
+---@param system kontext.System
+---@param entry kontext.JournalEntry
+---@return boolean there
+---@return boolean occupied
+function earlier.is_saved(system, entry)
+  local info = entry.path and system.file_info(entry.path)
+  if not info then return false, false end
+  if entry.size and ("%.0f"):format(info.bytes) ~= entry.size then return false, true end
+  if entry.md5 and system.md5_file(entry.path) ~= entry.md5 then return false, true end
+  return true, true
+end
+
+local refusals = {
+  ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
+    .. "been paid for, so it is not sent again; look at your account, then give it another key",
+  lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
+    .. "been paid for, so it is not sent again; look at your account, then give it another key",
+}
+
+--- Returns the job that goes on with an edit of that key which an earlier run began; nil where
+--- there is none, or where it asked for something else.
+---@param client kontext.Client
+---@param checked table
+---@return kontext.Job?
+function earlier.job(client, checked)
+  local journal = client:journal()
+  local entry = journal and journal:find(checked.key)
+  if not entry or entry.state == "failed" or entry.state == "unsent" or journal:is_open(entry)
+    or entry.identity ~= identity.of(checked) then
+    return nil
+  elseif entry.state == "saved" then
+    local there, occupied = earlier.is_saved(client.system, entry)
+    if there then return client:begin_saved(checked, entry) end
+    return resume.entry(client, entry, { save_as = checked.save_as or entry.path,
+      no_replace = occupied or checked.no_replace, on_progress = checked.on_progress })
+  elseif resume.can_be_asked(entry) then
+    return resume.entry(client, entry, checked)
+  end
+  return client:refuse(checked, { kind = entry.state, stage = "submit",
+    message = refusals[entry.state]:format(checked.key) })
+end
+
+return earlier
