@@ -87,6 +87,7 @@ compilers|command gcc-14 |gcc-14/
 compilers|command gcc-15 |gcc-15/
 compilers|command clang  |clang
 lint |command clang-tidy |clang-tidy
+lint |command clang-format|clang-format
 lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg
 check|command clang      |clang libclang-rt-14-dev/libclang-rt-dev

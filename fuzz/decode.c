@@ -1,5 +1,5 @@
-/* Decoding of any bytes within half a MiB, then all that is done to pictures; what is written as PNG must
-   be read again as it was. */
+/* Decoding of any bytes within half a MiB, then all that is done to pictures; what is written as
+   PNG must be read again as it was. */
 #include "config.h"
 
 #include "picture/picture.h"

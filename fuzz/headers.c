@@ -1,6 +1,6 @@
-/* Any bytes as the answer to a download, through libcurl into the callbacks: what is kept stays under
-   its caps, a header is one that was sent, and what an earlier answer brought is gone on with only
-   where the new one says that it does. The first byte chooses what is asked. */
+/* Any bytes as the answer to a download, through libcurl into the callbacks: what is kept stays
+   under its caps, a header is one that was sent, and what an earlier answer brought is gone on with
+   only where the new one says that it does. The first byte chooses what is asked. */
 #include "config.h"
 
 #include "wire.h"

@@ -88,7 +88,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if ((uint64_t)info.width * info.height > 1u << 18) return 0;
   memset(&job, 0, sizeof job);
   job.kind = KX_REGION_STRIP;
-  if (run(&job, &source, &made) && (made.width != info.width || made.height != info.height)) abort();
+  if (run(&job, &source, &made) && (made.width != info.width || made.height != info.height)) {
+    abort();
+  }
   job.kind = KX_REGION_MASK;
   run(&job, &source, &made);
   edit(&source, &info, size > 0 ? data[size - 1] + (int)size : 0);

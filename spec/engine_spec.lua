@@ -29,9 +29,10 @@ local function fetch(answer, options)
   local limit = core.now() + 10
   while core.now() < limit do
     engine:wait(core.now() + 0.1)
-    for _, event in ipairs(engine:step(0.001) or {}) do
-      assert.equal(id, event.id)
-      return event
+    local events = engine:step(0.001)
+    if events then
+      assert.equal(id, events[1].id)
+      return events[1]
     end
   end
   error "the transfer does not end"

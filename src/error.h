@@ -4,8 +4,8 @@
 
 #define KX_ERROR_DETAIL 256 /* libcurl's messages fit into it */
 
-/* How something ended: a kind of the errors' closed list, libcurl's or the system's name for it, and
-   a sentence of one line. All three are NULL or empty after success. */
+/* How something ended: a kind of the errors' closed list, libcurl's or the system's name for it,
+   and a sentence of one line. All three are NULL or empty after success. */
 typedef struct kx_error {
   const char *kind, *code;
   char detail[KX_ERROR_DETAIL];

@@ -24,7 +24,8 @@ __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t ways[WAYS]
 
 static lua_State *state;
 
-/* Which file the lines are of is not asked: it takes longer than all else, and pairs tell enough. */
+/* Which file the lines are of is not asked: it takes longer than all else, and pairs tell
+   enough. */
 static void on_line(lua_State *L, lua_Debug *at) {
   static unsigned before;
   unsigned here = (unsigned)at->currentline;
@@ -61,8 +62,8 @@ static int hex(lua_State *L) {
   return 1;
 }
 
-/* host.asked(url) → the first line that a proxy hears when the engine asks for that URL, which tells
-   the host and the port that libcurl would connect to; nil when it asks nobody. */
+/* host.asked(url) → the first line that a proxy hears when the engine asks for that URL, which
+   tells the host and the port that libcurl would connect to; nil when it asks nobody. */
 static int asked(lua_State *L) {
   char heard[16384];
   kx_transfer *t = wire_new(luaL_checkstring(L, 1), "http://127.0.0.1:1", kx_sink_memory(64));

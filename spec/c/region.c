@@ -1,5 +1,5 @@
-/* Edits of a region, asked about pictures of every kind: what is outside of the window is compared by
-   libjpeg and stb_image, which know nothing of how it was written. */
+/* Edits of a region, asked about pictures of every kind: what is outside of the window is compared
+   by libjpeg and stb_image, which know nothing of how it was written. */
 #include "config.h"
 
 #include "check.h"
@@ -70,7 +70,8 @@ static int repaint(const made *cut, int all, kx_buffer *out) {
   for (y = part * picture.height / 4; y < picture.height * (4 - part) / 4; y++) {
     for (x = part * picture.width / 4; x < picture.width * (4 - part) / 4; x++) {
       unsigned char *p =
-          picture.pixels + ((size_t)y * (size_t)picture.width + (size_t)x) * (size_t)picture.channels;
+          picture.pixels +
+          ((size_t)y * (size_t)picture.width + (size_t)x) * (size_t)picture.channels;
       p[0] = 250, p[1] = (unsigned char)(x * 3), p[2] = 20;
     }
   }
@@ -399,7 +400,9 @@ static void make_png(kx_buffer *out, int colour, int depth, int interlaced, int 
   if (colour == KX_PNG_PALETTE) add_chunk(out, "PLTE", palette, 3u << depth);
   if (colour == KX_PNG_PALETTE && clear) add_chunk(out, "tRNS", palette, 2);
   if (colour == KX_PNG_GREY && clear) add_chunk(out, "tRNS", (const unsigned char *)"\0\1", 2);
-  if (colour == KX_PNG_RGB && clear) add_chunk(out, "tRNS", (const unsigned char *)"\0\0\0\0\0\0", 6);
+  if (colour == KX_PNG_RGB && clear) {
+    add_chunk(out, "tRNS", (const unsigned char *)"\0\0\0\0\0\0", 6);
+  }
   add_chunk(out, "IDAT", packed, packed_size / 2);
   add_chunk(out, "IDAT", packed + packed_size / 2, packed_size - packed_size / 2);
   add_chunk(out, "zTXt", (const unsigned char *)"Behind\0\0nothing", 15);

@@ -289,7 +289,8 @@ static void test_trust(void) {
     file = fopen(path, "w");
     if (!file) abort();
     fclose(file);
-    CHECK("a directory is hashed when a name in it is a hash", kx_ca_store_hashed(folder) == (i == 0));
+    CHECK("a directory is hashed when a name in it is a hash",
+          kx_ca_store_hashed(folder) == (i == 0));
     unlink(path);
   }
   CHECK("no directory is none that is hashed", !kx_ca_store_hashed(NULL) &&

@@ -5,7 +5,8 @@
                                       sources are descriptors of Lua files, which Lua opens
 
    The script gets n and the arguments, and returns two functions: the scenario, which alone
-   suffers and returns true when all went well, and what is to be done when memory is there again. */
+   suffers and returns true when all went well, and what is to be done when memory is there
+   again. */
 #include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>

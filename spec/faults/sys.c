@@ -1,5 +1,6 @@
 /* What the campaigns need of the system and Lua does not give: processes with a pipe to talk
-   through, a reset in place of an orderly close, small receive buffers, file descriptors counted. */
+   through, a reset in place of an orderly close, small receive buffers, file descriptors
+   counted. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>

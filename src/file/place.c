@@ -152,8 +152,8 @@ int kx_place_reserve(const char *path, mode_t mode) {
 
   if (!error) {
     do {
-      fd = openat(place.directory, place.name,
-                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+      fd = openat(place.directory, place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                  mode);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) error = errno;
     else close(fd);

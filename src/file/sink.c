@@ -62,8 +62,7 @@ static int check_place(const kx_sink *sink) {
   }
   if (sink->way == KX_NO_REPLACE && (!S_ISREG(st.st_mode) || st.st_size > 0)) return EEXIST;
   if (check_sticky(sink, &st) != 0) return EPERM;
-  if (S_ISLNK(st.st_mode) &&
-      fstatat(sink->place.directory, sink->place.name, &st, 0) != 0) {
+  if (S_ISLNK(st.st_mode) && fstatat(sink->place.directory, sink->place.name, &st, 0) != 0) {
     return errno == ENOENT ? 0 : errno;
   }
   if (S_ISDIR(st.st_mode)) return EISDIR;
@@ -138,8 +137,9 @@ static void sweep(const kx_sink *sink) {
     if (strncmp(entry->d_name, HIDDEN, sizeof HIDDEN - 1) != 0) continue;
     place.directory = sink->place.directory;
     place.name = strdup(entry->d_name);
-    fd = !place.name ? -1 : openat(place.directory, place.name,
-                                   O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    fd = !place.name ? -1
+                     : openat(place.directory, place.name,
+                              O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && kx_lock(fd) == 0 &&
         kx_place_holds(&place, fd)) {
       (void)unlinkat(place.directory, place.name, 0);
@@ -334,8 +334,8 @@ static int put_over(kx_sink *sink) {
   int error = take_over_mode(sink);
 
   if (!error && !sink->hidden[0]) error = give_hidden_name(sink);
-  if (!error && renameat(sink->place.directory, sink->hidden, sink->place.directory,
-                         sink->place.name) != 0) {
+  if (!error &&
+      renameat(sink->place.directory, sink->hidden, sink->place.directory, sink->place.name) != 0) {
     error = errno;
   }
   if (!error) sink->hidden[0] = '\0';
@@ -349,8 +349,8 @@ static int put_over_reserved(kx_sink *sink, int error) {
   int fd;
 
   if (error != EEXIST) { /* a file system without links: first the name, then the bytes */
-    fd = openat(place->directory, place->name,
-                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = openat(place->directory, place->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                0600);
     if (fd < 0 && errno != EEXIST) return error;
     if (fd >= 0) close(fd);
   }

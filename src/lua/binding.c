@@ -67,7 +67,6 @@ static int push_check(lua_State *L, const kx_source *source, kx_image_status sta
   return 3;
 }
 
-
 /* core.check({path=} or {bytes=}, into) → {format, width, height, bytes, orientation, stamp}, which
    is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read)
    and a table of what is known. */
@@ -320,8 +319,8 @@ static int core_inflate(lua_State *L) {
   return 1;
 }
 
-/* core.repaint{bytes=, mask=, left=, top=, width=, height=, format=, seed=, label=} → bytes, or nil,
-   message: the emulator's edit. */
+/* core.repaint{bytes=, mask=, left=, top=, width=, height=, format=, seed=, label=} → bytes, or
+   nil, message: the emulator's edit. */
 static int core_repaint(lua_State *L) {
   static const char *const formats[] = {"jpeg", "png", "webp", NULL};
   kx_repaint_options options;

@@ -1,5 +1,5 @@
-/* What the command needs of its process and plain Lua lacks: signals, terminals, folders. Hosts never
-   call these: a module must not touch signals or descriptors that are its host's. */
+/* What the command needs of its process and plain Lua lacks: signals, terminals, folders. Hosts
+   never call these: a module must not touch signals or descriptors that are its host's. */
 #include "lua/binding.h"
 
 #include "file/buffer.h"
@@ -30,8 +30,8 @@ static volatile sig_atomic_t seen;
 static void note(int number) { seen = number; }
 
 /* core.watch_signals(): from now on the first ending signal of each kind is only noted; the second
-   one ends the process as it always did. What was ignored stays ignored (nohup, a shell's background
-   job). A write to a closed pipe becomes an error. */
+   one ends the process as it always did. What was ignored stays ignored (nohup, a shell's
+   background job). A write to a closed pipe becomes an error. */
 int kx_lua_watch_signals(lua_State *L) {
   struct sigaction action, old;
   size_t i;
@@ -67,9 +67,9 @@ int kx_lua_signal(lua_State *L) {
   return 2;
 }
 
-/* core.hold_streams(): gives the standard descriptors that the process began without a file on which
-   each use fails. Else the next file that is opened, such as a journal, would get standard output's
-   number, and the command's words. */
+/* core.hold_streams(): gives the standard descriptors that the process began without a file on
+   which each use fails. Else the next file that is opened, such as a journal, would get standard
+   output's number, and the command's words. */
 int kx_lua_hold_streams(lua_State *L) {
   int fd;
 

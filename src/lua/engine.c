@@ -235,8 +235,8 @@ static int engine_fetch(lua_State *L) {
 
   if (earlier > 0) request.sink = kx_engine_take(engine, (uint64_t)earlier);
   if (!request.sink) {
-    request.sink = path ? kx_sink_file(path, (uint64_t)cap, 0666, way)
-                        : kx_sink_memory((size_t)cap);
+    request.sink =
+        path ? kx_sink_file(path, (uint64_t)cap, 0666, way) : kx_sink_memory((size_t)cap);
     if (!request.sink) return kx_lua_failed(L, errno, path ? path : "the answer");
   }
   id = kx_engine_start(engine, &request, hold);
@@ -288,8 +288,8 @@ static void push_sink(lua_State *L, const kx_sink *sink) {
   lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
 }
 
-/* Sets what came of a task of the worker in the event on top, beside id, kind, code and detail: of a
-   picture that was made to fit `fitted` and `body`, of a digest `digest`. */
+/* Sets what came of a task of the worker in the event on top, beside id, kind, code and detail: of
+   a picture that was made to fit `fitted` and `body`, of a digest `digest`. */
 static void push_work(lua_State *L, const kx_work *work) {
   int good = work->error.kind == NULL;
 
@@ -536,13 +536,25 @@ static int engine_close(lua_State *L) {
 }
 
 void kx_lua_engine_type(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"edit", engine_edit},         {"fetch", engine_fetch},   {"fit", engine_fit},         {"digest", engine_digest},
-      {"step", engine_step},         {"save", engine_save},   {"settle", engine_settle},
-      {"progress", engine_progress}, {"cancel", engine_cancel}, {"check", engine_check},
-      {"finish", engine_finish},     {"pollfd", engine_pollfd}, {"timeout", engine_timeout},
-      {"alarm", engine_alarm},       {"wait", engine_wait},     {"forked", engine_forked},
-      {"close", engine_close},       {"__gc", engine_close},    {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"edit", engine_edit},
+                                     {"fetch", engine_fetch},
+                                     {"fit", engine_fit},
+                                     {"digest", engine_digest},
+                                     {"step", engine_step},
+                                     {"save", engine_save},
+                                     {"settle", engine_settle},
+                                     {"progress", engine_progress},
+                                     {"cancel", engine_cancel},
+                                     {"check", engine_check},
+                                     {"finish", engine_finish},
+                                     {"pollfd", engine_pollfd},
+                                     {"timeout", engine_timeout},
+                                     {"alarm", engine_alarm},
+                                     {"wait", engine_wait},
+                                     {"forked", engine_forked},
+                                     {"close", engine_close},
+                                     {"__gc", engine_close},
+                                     {NULL, NULL}};
 
   kx_lua_type(L, TYPE, methods);
 }

@@ -9,8 +9,8 @@
 #define TYPE "kontext.log"
 
 typedef struct log_box {
-  kx_journal_file *log;      /* NULL before it is opened and after close */
-  kx_sink *content; /* of a read that is under way, or was when memory ran out */
+  kx_journal_file *log; /* NULL before it is opened and after close */
+  kx_sink *content;     /* of a read that is under way, or was when memory ran out */
 } log_box;
 
 static kx_journal_file *to_log(lua_State *L, int index) {
@@ -47,8 +47,10 @@ int kx_lua_log(lua_State *L) {
   error = errno;
   kx_lua_failed(L, error, path);
   if (error != ENOLCK) return 3;
-  lua_pushfstring(L, "%s: its file system has no locks, so two processes could send one edit "
-                  "twice: keep the journal on a local disk", lua_tostring(L, -2));
+  lua_pushfstring(L,
+                  "%s: its file system has no locks, so two processes could send one edit "
+                  "twice: keep the journal on a local disk",
+                  lua_tostring(L, -2));
   lua_replace(L, -3);
   return 3;
 }
@@ -117,9 +119,12 @@ static int log_close(lua_State *L) {
 }
 
 void kx_lua_log_type(lua_State *L) {
-  static const luaL_Reg methods[] = {{"read", log_read},       {"append", log_append},
-                                     {"replace", log_replace}, {"in_place", log_in_place},
-                                     {"close", log_close},     {"__gc", log_close},
+  static const luaL_Reg methods[] = {{"read", log_read},
+                                     {"append", log_append},
+                                     {"replace", log_replace},
+                                     {"in_place", log_in_place},
+                                     {"close", log_close},
+                                     {"__gc", log_close},
                                      {NULL, NULL}};
 
   kx_lua_type(L, TYPE, methods);

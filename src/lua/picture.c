@@ -15,7 +15,8 @@
 #define DECODER_MEMORY (512u << 20) /* 20 MP take some 180 MiB */
 #define SIDE_MAX 4096
 #define JPEG_QUALITY 90
-#define ARRIVED_READS 4096 /* for a stranger's file, within a step: some three milliseconds at most */
+#define ARRIVED_READS \
+  4096 /* for a stranger's file, within a step: some three milliseconds at most */
 
 enum { RGB, JPEG, PNG };
 
@@ -47,8 +48,8 @@ static kx_image_status thumbnail(const kx_source *source, int width, int height,
   memset(&large, 0, sizeof large);
   memset(&small, 0, sizeof small);
   status = kx_picture_read(&large, source, DECODER_MEMORY, NULL, &info);
-  if (status == KX_IMAGE_OK && !(make_small(&small, &large, info.orientation, width, height) &&
-                                 put(out, &small, format))) {
+  if (status == KX_IMAGE_OK &&
+      !(make_small(&small, &large, info.orientation, width, height) && put(out, &small, format))) {
     status = KX_IMAGE_NO_MEMORY;
   }
   kx_picture_free(&large);

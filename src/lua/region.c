@@ -21,8 +21,8 @@ static int open_source(lua_State *L, int index, kx_source *source, const char **
   return 0;
 }
 
-/* core.region_look({path=} or {bytes=}, width, height) → what keeps a window of that size from being
-   edited, or nil; and the bytes of memory that it takes. Reads the header only. */
+/* core.region_look({path=} or {bytes=}, width, height) → what keeps a window of that size from
+   being edited, or nil; and the bytes of memory that it takes. Reads the header only. */
 int kx_lua_region_look(lua_State *L) {
   lua_Number width = luaL_checknumber(L, 2), height = luaL_checknumber(L, 3);
   kx_source source;
@@ -59,8 +59,8 @@ static void set_rect(lua_State *L, const char *name, const kx_rect *rect) {
   lua_setfield(L, -2, name);
 }
 
-/* core.region_mask({path=} or {bytes=}) → {width, height, box = {x, y, width, height}} of a mask, or
-   nil, message. Decodes all of it, a row at a time. */
+/* core.region_mask({path=} or {bytes=}) → {width, height, box = {x, y, width, height}} of a mask,
+   or nil, message. Decodes all of it, a row at a time. */
 int kx_lua_region_mask(lua_State *L) {
   kx_region job;
   kx_source source;
@@ -127,8 +127,9 @@ static int copy_text(const char *from, char **to) {
 }
 
 /* Makes the job of what was read and queues it → id, or nil, message, code. */
-static int start(lua_State *L, const kx_region *read, kx_region_kind kind, const kx_work_input *input,
-                 const char *const texts[3], const char *answer, size_t answer_size) {
+static int start(lua_State *L, const kx_region *read, kx_region_kind kind,
+                 const kx_work_input *input, const char *const texts[3], const char *answer,
+                 size_t answer_size) {
   kx_engine *engine = kx_lua_to_engine(L);
   kx_region *job = kx_region_new(kind);
   uint64_t id;
@@ -158,7 +159,8 @@ static int start(lua_State *L, const kx_region *read, kx_region_kind kind, const
 static const char *const no_texts[3] = {NULL, NULL, NULL};
 
 /* engine:region_cut{path=, stamp= or bytes=, window=, width=, height=, quality=, memory=} → id, or
-   nil, message, code; its event's body is the window, upright, as JPEG of that quality or (0) PNG. */
+   nil, message, code; its event's body is the window, upright, as JPEG of that quality or (0)
+   PNG. */
 static int region_cut(lua_State *L) {
   kx_region job;
   kx_work_input input;
@@ -169,10 +171,10 @@ static int region_cut(lua_State *L) {
 }
 
 /* engine:region_compose{path=, stamp= or bytes=, window=, region=, answer= or answer_path=,
-   mask_path=, to=, no_replace=, metadata=, memory=} → id, or nil, message, code. `metadata` is "keep"
-   (the default), "strip" or "none". Without `to` the event's body is the file; `match`, `shift_x`,
-   `shift_y`, `zoom_x`, `zoom_y` say how the answer lay, `warning` what else is to be known; `size`
-   and `md5` (base64) are the result's. */
+   mask_path=, to=, no_replace=, metadata=, memory=} → id, or nil, message, code. `metadata` is
+   "keep" (the default), "strip" or "none". Without `to` the event's body is the file; `match`,
+   `shift_x`, `shift_y`, `zoom_x`, `zoom_y` say how the answer lay, `warning` what else is to be
+   known; `size` and `md5` (base64) are the result's. */
 static int region_compose(lua_State *L) {
   static const char *const ways[] = {"keep", "strip", "none", NULL};
   const char *texts[3], *answer;

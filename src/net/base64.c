@@ -7,23 +7,25 @@
 #include <string.h>
 
 /* Two characters for each of the 4096 values of 12 bits: half the look-ups of the usual table. */
-#define ROW(a)                                                                                    \
-  a, 'A', a, 'B', a, 'C', a, 'D', a, 'E', a, 'F', a, 'G', a, 'H', a, 'I', a, 'J', a, 'K', a, 'L', \
-  a, 'M', a, 'N', a, 'O', a, 'P', a, 'Q', a, 'R', a, 'S', a, 'T', a, 'U', a, 'V', a, 'W', a, 'X', \
-  a, 'Y', a, 'Z', a, 'a', a, 'b', a, 'c', a, 'd', a, 'e', a, 'f', a, 'g', a, 'h', a, 'i', a, 'j', \
-  a, 'k', a, 'l', a, 'm', a, 'n', a, 'o', a, 'p', a, 'q', a, 'r', a, 's', a, 't', a, 'u', a, 'v', \
-  a, 'w', a, 'x', a, 'y', a, 'z', a, '0', a, '1', a, '2', a, '3', a, '4', a, '5', a, '6', a, '7', \
-  a, '8', a, '9', a, '+', a, '/'
+#define ROW(a)                                                                                     \
+  a, 'A', a, 'B', a, 'C', a, 'D', a, 'E', a, 'F', a, 'G', a, 'H', a, 'I', a, 'J', a, 'K', a, 'L',  \
+      a, 'M', a, 'N', a, 'O', a, 'P', a, 'Q', a, 'R', a, 'S', a, 'T', a, 'U', a, 'V', a, 'W', a,   \
+      'X', a, 'Y', a, 'Z', a, 'a', a, 'b', a, 'c', a, 'd', a, 'e', a, 'f', a, 'g', a, 'h', a, 'i', \
+      a, 'j', a, 'k', a, 'l', a, 'm', a, 'n', a, 'o', a, 'p', a, 'q', a, 'r', a, 's', a, 't', a,   \
+      'u', a, 'v', a, 'w', a, 'x', a, 'y', a, 'z', a, '0', a, '1', a, '2', a, '3', a, '4', a, '5', \
+      a, '6', a, '7', a, '8', a, '9', a, '+', a, '/'
 
-static const char pairs[4096 * 2] = {
-    ROW('A'), ROW('B'), ROW('C'), ROW('D'), ROW('E'), ROW('F'), ROW('G'), ROW('H'), ROW('I'),
-    ROW('J'), ROW('K'), ROW('L'), ROW('M'), ROW('N'), ROW('O'), ROW('P'), ROW('Q'), ROW('R'),
-    ROW('S'), ROW('T'), ROW('U'), ROW('V'), ROW('W'), ROW('X'), ROW('Y'), ROW('Z'), ROW('a'),
-    ROW('b'), ROW('c'), ROW('d'), ROW('e'), ROW('f'), ROW('g'), ROW('h'), ROW('i'), ROW('j'),
-    ROW('k'), ROW('l'), ROW('m'), ROW('n'), ROW('o'), ROW('p'), ROW('q'), ROW('r'), ROW('s'),
-    ROW('t'), ROW('u'), ROW('v'), ROW('w'), ROW('x'), ROW('y'), ROW('z'), ROW('0'), ROW('1'),
-    ROW('2'), ROW('3'), ROW('4'), ROW('5'), ROW('6'), ROW('7'), ROW('8'), ROW('9'), ROW('+'),
-    ROW('/')};
+static const char pairs[4096 * 2] = {ROW('A'), ROW('B'), ROW('C'), ROW('D'), ROW('E'), ROW('F'),
+                                     ROW('G'), ROW('H'), ROW('I'), ROW('J'), ROW('K'), ROW('L'),
+                                     ROW('M'), ROW('N'), ROW('O'), ROW('P'), ROW('Q'), ROW('R'),
+                                     ROW('S'), ROW('T'), ROW('U'), ROW('V'), ROW('W'), ROW('X'),
+                                     ROW('Y'), ROW('Z'), ROW('a'), ROW('b'), ROW('c'), ROW('d'),
+                                     ROW('e'), ROW('f'), ROW('g'), ROW('h'), ROW('i'), ROW('j'),
+                                     ROW('k'), ROW('l'), ROW('m'), ROW('n'), ROW('o'), ROW('p'),
+                                     ROW('q'), ROW('r'), ROW('s'), ROW('t'), ROW('u'), ROW('v'),
+                                     ROW('w'), ROW('x'), ROW('y'), ROW('z'), ROW('0'), ROW('1'),
+                                     ROW('2'), ROW('3'), ROW('4'), ROW('5'), ROW('6'), ROW('7'),
+                                     ROW('8'), ROW('9'), ROW('+'), ROW('/')};
 
 /* Writes the four characters of 24 bits. */
 static void put_quad(char *to, unsigned bits) {

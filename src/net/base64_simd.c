@@ -18,12 +18,12 @@
 /* What is to be added to a value for its character, by the value's kind: 0 for a … z, 1 to 10 for
    the digits, 11 for +, 12 for /, 13 for A … Z. */
 #define DIGIT ('0' - 52)
-#define OFFSETS                                                                               \
-  'a' - 26, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, '+' - 62,   \
+#define OFFSETS                                                                             \
+  'a' - 26, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, '+' - 62, \
       '/' - 63, 'A', 0, 0
 
-__attribute__((target("ssse3")))
-size_t kx_base64_ssse3(char *to, const unsigned char *from, size_t size) {
+__attribute__((target("ssse3"))) size_t kx_base64_ssse3(char *to, const unsigned char *from,
+                                                        size_t size) {
   const __m128i offsets = _mm_setr_epi8(OFFSETS);
   size_t done = 0;
 
@@ -45,8 +45,8 @@ size_t kx_base64_ssse3(char *to, const unsigned char *from, size_t size) {
   return done;
 }
 
-__attribute__((target("avx2")))
-size_t kx_base64_avx2(char *to, const unsigned char *from, size_t size) {
+__attribute__((target("avx2"))) size_t kx_base64_avx2(char *to, const unsigned char *from,
+                                                      size_t size) {
   const __m256i offsets = _mm256_setr_epi8(OFFSETS, OFFSETS);
   size_t done = 0;
 

@@ -14,9 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TICK INT64_C(10000000) /* 10 ms: how often a host without a descriptor ticks */
+#define TICK INT64_C(10000000)     /* 10 ms: how often a host without a descriptor ticks */
 #define PATIENCE INT64_C(10000000) /* 10 ms: how long what is begun may keep the next waiting */
-#define CONNECTIONS 32L        /* over that, 24 uploads included, none is kept for the next poll */
+#define CONNECTIONS 32L /* over that, 24 uploads included, none is kept for the next poll */
 
 /* Ready sockets that are served before what seems late is judged: what already lies in them, some
    megabytes, has arrived in time. Bounded, for an answer may be endless: libcurl takes up to 100

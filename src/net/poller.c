@@ -20,8 +20,8 @@
 
 struct kx_poller {
   int epoll, timer;
-  int shown;             /* somebody may watch the descriptor */
-  int64_t alarm, armed;  /* when something is due; when the timer fires */
+  int shown;              /* somebody may watch the descriptor */
+  int64_t alarm, armed;   /* when something is due; when the timer fires */
   unsigned char *watched; /* by descriptor: for what, as far as is known */
   int room;
 };

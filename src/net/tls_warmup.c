@@ -74,8 +74,6 @@ void kx_tls_warmup(CURLM *multi, const kx_settings *settings) {
 
 #else
 
-void kx_tls_warmup(CURLM *multi, const kx_settings *settings) {
-  (void)multi, (void)settings;
-}
+void kx_tls_warmup(CURLM *multi, const kx_settings *settings) { (void)multi, (void)settings; }
 
 #endif

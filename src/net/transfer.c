@@ -16,7 +16,7 @@
 #define UPLOAD_BUFFER 65536L            /* one call of step stays under 0.1 ms */
 #define DOWNLOAD_BUFFER 32768L          /* a picture comes in half as many pieces as by default */
 #define HEADERS_MAX ((size_t)64 * 1024) /* of one answer, 1xx and trailers included */
-#define ERROR_BODY_MAX ((size_t)256 * 1024)   /* of an answer that is an error */
+#define ERROR_BODY_MAX ((size_t)256 * 1024) /* of an answer that is an error */
 
 #ifndef KX_LIBCURL /* a build may ask for what an older libcurl gets */
 #define KX_LIBCURL LIBCURL_VERSION_NUM
@@ -28,11 +28,16 @@ static const struct header_row {
   const char *name;
   size_t most;
   int whole;
-} header_rows[KX_HEADERS] = {
-    {"content-encoding", 64, 0}, {"content-length", 32, 0}, {"content-md5", 128, 0},
-    {"content-range", 64, 0},    {"content-type", 128, 0},  {"date", 64, 0},
-    {"etag", 256, 1},            {"location", 8192, 1},     {"retry-after", 64, 0},
-    {"transfer-encoding", 64, 0}};
+} header_rows[KX_HEADERS] = {{"content-encoding", 64, 0},
+                             {"content-length", 32, 0},
+                             {"content-md5", 128, 0},
+                             {"content-range", 64, 0},
+                             {"content-type", 128, 0},
+                             {"date", 64, 0},
+                             {"etag", 256, 1},
+                             {"location", 8192, 1},
+                             {"retry-after", 64, 0},
+                             {"transfer-encoding", 64, 0}};
 
 const char *kx_header_name(kx_header header) { return header_rows[header].name; }
 
@@ -115,7 +120,8 @@ static size_t on_write(char *bytes, size_t size, size_t count, void *data) {
   error = kx_sink_write(sink, bytes, size);
   if (error == 0) return size;
   if (error == EFBIG) {
-    fail(t, "protocol", "CURLE_FILESIZE_EXCEEDED", "the answer is larger than any that is expected");
+    fail(t, "protocol", "CURLE_FILESIZE_EXCEEDED",
+         "the answer is larger than any that is expected");
   } else if (error == ENOMEM) {
     fail(t, "internal", "ENOMEM", "there is not enough memory for the answer");
   } else {

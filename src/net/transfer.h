@@ -30,7 +30,7 @@ typedef struct kx_settings {
   const char *user_agent, *proxy;
   const char *ca_file, *ca_path; /* neither: libcurl's own */
   int quick_exit, no_signal;
-  int tls; /* transfers will need it */
+  int tls;       /* transfers will need it */
   void *sockets; /* for the callbacks of sockets */
   curl_opensocket_callback open_socket;
   curl_closesocket_callback close_socket;
@@ -58,16 +58,16 @@ typedef struct kx_transfer {
   kx_sink *sink, *error_body; /* a good answer's bytes; any other's, for what they say */
   int64_t deadline, active;
   uint64_t resumed_at; /* bytes that the sink had from an earlier transfer */
-  uint64_t announced; /* bytes that the sink will have, as a good answer's headers tell; or 0 */
+  uint64_t announced;  /* bytes that the sink will have, as a good answer's headers tell; or 0 */
   uint64_t body_read, moved;
   size_t header_bytes;
   char *values[KX_HEADERS];
-  long status; /* HTTP; 0 before the answer */
+  long status;      /* HTTP; 0 before the answer */
   int length_known; /* the answer said where it ends: a part of it is not taken for the whole */
   kx_error error;
   struct kx_work *work; /* no HTTP at all: a task of the worker, once it has ended */
-  int unwatched;    /* the poller could not take its socket */
-  int failed_by_us; /* `error` says why a callback ended the transfer */
+  int unwatched;        /* the poller could not take its socket */
+  int failed_by_us;     /* `error` says why a callback ended the transfer */
   int allow_http, no_proxy, digest, hold;
   char curl_message[CURL_ERROR_SIZE];
   struct kx_transfer *next;

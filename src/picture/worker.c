@@ -163,7 +163,7 @@ static int run_digest(kx_worker *worker, kx_work *work, const kx_source *source)
 /* Does the task; the result is in it, or its error. */
 static void run(kx_worker *worker, kx_work *work) {
   static int (*const runs[])(kx_worker *, kx_work *, const kx_source *) = {run_fit, run_digest,
-                                                                          run_region};
+                                                                           run_region};
   kx_source source;
   int error = open_input(work, &source);
 

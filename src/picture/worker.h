@@ -1,5 +1,5 @@
-/* One thread for work on files that takes longer than a host may wait: pictures that are made to fit,
-   digests. It knows neither Lua nor the network. */
+/* One thread for work on files that takes longer than a host may wait: pictures that are made to
+   fit, digests. It knows neither Lua nor the network. */
 #ifndef KX_WORKER_H
 #define KX_WORKER_H
 
@@ -21,13 +21,13 @@ typedef struct kx_work_input {
 typedef struct kx_work {
   uint64_t id;
   kx_work_kind kind;
-  char *path, *bytes; /* one of them, the task's own */
-  size_t size;        /* of the bytes */
-  kx_stamp stamp;     /* of the file when it was checked */
-  int stamped;        /* `stamp` is set */
-  kx_fit fit;         /* FIT */
-  kx_sink *out;       /* FIT: the encoded picture; REGION: see there */
-  kx_region *region;  /* REGION: the job and what came of it, the task's own */
+  char *path, *bytes;                  /* one of them, the task's own */
+  size_t size;                         /* of the bytes */
+  kx_stamp stamp;                      /* of the file when it was checked */
+  int stamped;                         /* `stamp` is set */
+  kx_fit fit;                          /* FIT */
+  kx_sink *out;                        /* FIT: the encoded picture; REGION: see there */
+  kx_region *region;                   /* REGION: the job and what came of it, the task's own */
   unsigned char digest[KX_DIGEST_MAX]; /* DIGEST: SHA-256 */
   kx_error error;
   struct kx_work *next;

@@ -102,7 +102,8 @@ static int inside(int at, int size) {
   return at < 0 ? 0 : at >= size ? size - 1 : at;
 }
 
-/* Finds the pixels and weights of the answer, on an axis of `size`, for the window's `at` of `of`. */
+/* Finds the pixels and weights of the answer, on an axis of `size`, for the window's `at` of
+   `of`. */
 static void find_taps(kx_taps *taps, int at, int of, int size, double shift, double zoom) {
   double position = (at + 0.5) * size / of - 0.5;
   int first, i;

@@ -265,7 +265,8 @@ static void to_coefficients(const waves *w, const float *from, float *to) {
   }
 }
 
-/* Blends the answer's samples into one block, where a weight is above 0; else leaves it as it is. */
+/* Blends the answer's samples into one block, where a weight is above 0; else leaves it as it
+   is. */
 static void blend_block(const waves *w, JCOEF *block, const UINT16 *steps, const float *weights,
                         const float *samples) {
   float values[64], coefficients[64];

@@ -29,8 +29,8 @@ typedef struct kx_png {
   int animated;
 } kx_png;
 
-/* Moves to the next chunk, which `*at` names; returns 1, 0 at the end of the file or behind IEND, or
-   -1 where the file is damaged or cannot be read. Begin with `*at` 0. */
+/* Moves to the next chunk, which `*at` names; returns 1, 0 at the end of the file or behind IEND,
+   or -1 where the file is damaged or cannot be read. Begin with `*at` 0. */
 int kx_png_next_chunk(const kx_source *source, uint64_t *at, kx_png_chunk *chunk);
 
 /* Reads what describes the pixels; returns NULL, or what is wrong. */
