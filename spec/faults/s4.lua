@@ -12,7 +12,7 @@ local ROOM = 8 * MIB
 local SOON = 2 -- seconds of processor time
 local LATE = 20 -- seconds, on a machine that others use
 
-local run = campaign.new { id = "S4", title = "bombs go off outside", at_once = 1, limit = 30 }
+local run = campaign.new { id = "S4", title = "bombs go off outside", at_once = 3, limit = 30 }
 
 local image = run.temporary .. "/small.png"
 
@@ -236,7 +236,7 @@ run:run(function()
     local names = {}
     for name in pairs(patterns) do names[#names + 1] = name end
     table.sort(names)
-    for i = 1, #names, campaign.size(7, 1, 1) do
+    for i = 1, #names, campaign.size(15, 3, 1) do
       local name = names[i]
       local limited = name:find "^%u" and not name:find "^Location"
       cases[#cases + 1] = { name = route .. ": " .. name, route = route, bomb = patterns[name],
