@@ -39,7 +39,7 @@ function Ledger:upload(edit, engine, transfer, request)
   edit.attempts = edit.attempts + 1
   transfer.host = host
   edit.answer = nil
-  if host.hopeless and host.hopeless < world.now and edit.begun < host.hopeless then
+  if host.hopeless and edit.begun < host.hopeless and not edit.exempt then
     world:broken("after a refused key nothing more of the queue is sent", edit.prompt)
   end
   local room = host.most
@@ -50,7 +50,8 @@ function Ledger:upload(edit, engine, transfer, request)
   if used + host:accepted() >= room then
     world:broken("no more than max_active edits are under way", edit.prompt)
   end
-  if edit.wait_until and world.now < edit.wait_until and host.task_ended < edit.limited_at then
+  if edit.wait_until and world.now < edit.wait_until and engine.told_at ~= world.now and host.task_ended < edit.limited_at
+    and (host.accepted_at or 0) < edit.limited_at then
     world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
   end
   edit.wait_until = nil
@@ -110,6 +111,7 @@ function Ledger:answering(edit, answer, transfer)
   answer.told_at = math.huge
   transfer.answered = function()
     answer.told_at = world.now
+    if answer.task then host.accepted_at = world.now end
     if answer.limited then
       local after = answer.headers["retry-after"]
       local seconds = after and tonumber(after)
@@ -277,9 +279,8 @@ end
 function Ledger:written(path, bytes, before)
   local world = self.world
   world:note("written", #bytes)
-  local id = bytes:match "^\255\216JPEG (%S+) "
-  local task = id and world.service.tasks[id]
-  if not task or task.picture ~= bytes then
+  local task = world.service.pictures[bytes]
+  if not task then
     if bytes:sub(1, 1) == "\255" or bytes:sub(1, 1) == "<" then
       world:broken("what is saved is a whole picture", path)
     end
@@ -382,7 +383,9 @@ function needs.ambiguous(_, edit, _, _, ended)
 end
 
 function needs.file() return true end
-function needs.cancelled(_, _, _, _, ended) return ended.cancelled end
+function needs.cancelled(_, _, _, _, ended)
+  return ended.cancelled or ended.batch and ended.host.closing
+end
 function needs.closed(_, _, _, _, ended) return ended.host.closing end
 
 --- A job, or an item of a batch, has ended with an error.
@@ -428,7 +431,7 @@ function Ledger:check_told(edit, task, err, ended)
       world:broken("what is paid for can be resumed", edit.prompt .. " " .. err.kind)
     end
   end
-  if err.token then edit.token = err.token end
+  if err.token then edit.token, task.resumable = err.token, true end
   if err.kind == "ambiguous" or not readable then task.told = err.kind end
 end
 
@@ -465,7 +468,11 @@ function Ledger:close()
   local world = self.world
   for _, edit in ipairs(self.edits) do
     for _, task in ipairs(edit.tasks) do
-      if not task.delivered and not is_settled(task) and not task.told and not edit.tampered
+      local row = task.row
+      if row and row.fact == "SAVED" and row.path and world.disk:content(row.path) == task.picture then
+        task.delivered = true -- nobody was told, but it is there
+      end
+      if not task.delivered and not is_settled(task) and not task.told and not task.resumable and not edit.tampered
         and not task.excused and not edit.excused then
         world:broken("what is charged is delivered, resumable, or told with its id",
           ("%s, task %s, class %s"):format(edit.prompt, task.id, tostring(task.class)))

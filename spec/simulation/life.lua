@@ -194,15 +194,22 @@ function Host:accepted_now(entry)
   end
 end
 
+--- The key is refused: what waits is not sent any more. What is under way may come back once.
+function Host:lose_hope()
+  if self.hopeless then return end
+  self.hopeless = self.life.world.now
+  for _, transfer in ipairs(self.engine.active) do
+    if transfer.edit then transfer.edit.exempt = true end
+  end
+end
+
 -- A job has ended.
 function Host:ended(entry, books)
   local job, edit = entry.job, entry.edit
   edit.saved_id = job.id
   if job.error then
     local err = job.error
-    if err.kind == "auth" or err.kind == "credits" then
-      self.hopeless = self.hopeless or self.life.world.now
-    end
+    if err.kind == "auth" or err.kind == "credits" then self:lose_hope() end
     if err.kind == "file" and err.stage == "save" then
       -- The picture is in the image, and there for good where the sentence says so.
       local bytes = rawget(job.image, "bytes")
@@ -357,9 +364,7 @@ function Life:batch_result(host, edit, result)
   host.task_ended = self.world.now
   if result.error then
     local err = result.error
-    if err.kind == "auth" or err.kind == "credits" then
-      host.hopeless = host.hopeless or self.world.now
-    end
+    if err.kind == "auth" or err.kind == "credits" then host:lose_hope() end
     if err.kind == "file" and err.stage == "save" then
       edit.token = err.token or edit.token
       return
@@ -467,9 +472,9 @@ function Life:close_host(host)
 end
 
 local shapes = {
-  timeout = { 300, 60, 900, 20, 2000 },
+  timeout = { 300, 60, 900, 20 },
   edits = { 2, 1, 3, 5, 9 },
-  interval = { 0.5, false, 5, 2 },
+  interval = { false, 5, 2, 30 },
   most = { false, 1, 2 },
   base = { "https://api.bfl.ai", "https://api.eu.bfl.ai" },
   yes = { true, false },
@@ -660,7 +665,10 @@ function Life:reckon()
     end
   end
   if open then
-    self.plan.timeout = 5000
+    local last = 0
+    for _, task in ipairs(self.service.list) do last = math.max(last, task.ready, task.lag) end
+    the_world:move(math.max(the_world.now, last) + 5)
+    self.plan.timeout, self.plan.interval = 300, 5
     local host = self:new_host(new_process(self))
     self:begin_resume(host, self.plan.journal)
     self:drive()

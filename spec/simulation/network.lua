@@ -340,13 +340,18 @@ end
 function Engine:step()
   self.process:alive()
   if self.due_alarm <= self.world.now then self.due_alarm = NEVER end
+  self.more = nil
   local events = end_late(self, take_arrived(self))
-  if events then self.world:note("events", #events) end
+  if events then
+    self.world:note("events", #events)
+    self.told_at = self.world.now
+  end
   return events, events ~= nil
 end
 
 function Engine:settle()
   self.process:alive()
+  self.more = true -- the engine looks again after a settle, at once
   return take_arrived(self), false
 end
 
@@ -405,7 +410,7 @@ end
 
 --- Returns when a step is due.
 function Engine:due()
-  if self.arrived[1] then return self.world.now end
+  if self.arrived[1] or self.more then return self.world.now end
   local due = self.due_alarm
   for _, transfer in ipairs(self.active) do
     local own = due_of(transfer)

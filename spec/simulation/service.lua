@@ -12,7 +12,7 @@ Service.__index = Service
 ---@param world simulation.World
 ---@return simulation.Service
 function service.new(world)
-  return setmetatable({ world = world, tasks = {}, list = {}, links = {} }, Service)
+  return setmetatable({ world = world, tasks = {}, list = {}, links = {}, pictures = {} }, Service)
 end
 
 -- Answers ------------------------------------------------------------------------------------------
@@ -196,12 +196,13 @@ local function accept(self, edit)
   local task = setmetatable({ service = self, number = number, id = id, json_id = '"' .. id .. '"',
     host = host, url = "https://" .. host .. "/v1/get_result?id=" .. id, edit = edit,
     accepted = world.now, told_cost = world:choose("task.cost", { "4", "null", "7.000000000000001" }),
-    ready = world.now + world:choose("speed.task", { 3, 0.4, 8, 30, 120, 250, 1000 }),
+    ready = world.now + world:choose("speed.task", { 3, 0.4, 8, 30, 120, 400 }),
     final = world:choose("task.final", endings),
     lag = world.now + world:choose("task.lag", { 0, 1.5, 6, 30 }),
     forgotten = world.now + world:choose("task.forgotten", { 1e9, 20, 200 }),
     troubled = world.now, links = 0 }, Task)
   task.picture = "\255\216JPEG " .. id .. " " .. ("x"):rep(40) .. "END"
+  self.pictures[task.picture] = task
   self.list[number], self.tasks[id] = task, task
   world:note("charged", number)
   world.ledger:charged(edit, task)
@@ -361,6 +362,7 @@ function Service:poll(url)
   local task = self.tasks[id or ""]
   if not task then return answer(404, '{"detail":"Not Found"}') end
   if host == "api.bfl.ai" and task.host ~= host or host == "api.eu.bfl.ai" and task.host == hosts[2] then
+    task.unpollable = true
     return poll_answers.not_found(self, task), task -- another region's
   elseif world.now < task.lag or world.now > task.forgotten then
     return poll_answers.missing(self, task), task
