@@ -338,3 +338,17 @@ describe("the time between", function()
     assert.is_number(math.random())
   end)
 end)
+
+describe("the further tries of a client", function()
+  it("draw on one quota, which accepted submits fill again", function()
+    local quota, taken = retry.quota(), 0
+    while quota:take() do
+      taken = taken + 1
+      assert.is_true(taken <= 100)
+    end
+    assert.equal(100, taken)
+    for _ = 1, 5 do quota:succeed() end
+    assert.is_true(quota:take())
+    assert.is_false(quota:take())
+  end)
+end)

@@ -99,7 +99,8 @@ local hangs = {
   { name = "slow upload", kind = "timeout", picture = "large", start = with_service {
     receive_buffer = 4096, pace = function() cqueues.sleep(0.05) end } },
   { name = "no answer", kind = "ambiguous", start = with_service(answer_hang("submit", 0)) },
-  { name = "an answer's head", kind = "ambiguous", start = with_service(answer_hang("submit", 0.2)) },
+  { name = "an answer's head", kind = "ambiguous",
+    start = with_service(answer_hang("submit", 0.2)) },
   { name = "half an answer", kind = "timeout", accepted = true,
     start = with_service(answer_hang("submit", 0.8)) },
   { name = "half an answer, TLS", kind = "timeout", accepted = true,

@@ -212,7 +212,8 @@ local function try(case)
   run:latency("error's processor time", cpu)
   if outcome.status == "ready" then
     -- What arrived whole is kept whatever it is, and said to be odd; an id is an id.
-    return not case.accepted and not (case.fine and outcome.warnings > 0) and "it is called ready" or nil
+    local fine = case.accepted or case.fine and outcome.warnings > 0
+    return not fine and "it is called ready" or nil
   end
   if case.route == "submit" then
     local kind = outcome.error and outcome.error.kind

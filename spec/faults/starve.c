@@ -4,7 +4,7 @@
    system call fails, or moves half of its bytes.
 
    luaopen_kontext_starve → {begin(n, onwards, errno's name or "short", of system calls),
-   stop() → calls, failed; held() → blocks} */
+   stop() → calls, failed; failures() → so far; held() → blocks} */
 #include "config.h"
 
 #include "lua/compat.h"
@@ -241,6 +241,11 @@ static int stop(lua_State *L) {
   return 2;
 }
 
+static int count_failures(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)__atomic_load_n(&failed, __ATOMIC_SEQ_CST));
+  return 1;
+}
+
 static int count_held(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)__atomic_load_n(&held, __ATOMIC_SEQ_CST));
   return 1;
@@ -248,7 +253,8 @@ static int count_held(lua_State *L) {
 
 int luaopen_kontext_starve(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"begin", begin}, {"stop", stop}, {"held", count_held}, {NULL, NULL}};
+      {"begin", begin}, {"stop", stop}, {"failures", count_failures}, {"held", count_held},
+      {NULL, NULL}};
 
   luaL_newlib(L, functions);
   return 1;

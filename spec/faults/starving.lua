@@ -17,7 +17,9 @@ local tls = base:find "^https" ~= nil
 local starve = assert(package.loadlib(package.searchpath("kontext.core", package.cpath),
   "luaopen_kontext_starve"))()
 
-function retry.backoff() return 0.001 end -- memory is not back sooner for waiting
+-- Memory is not back sooner for waiting.
+function retry.backoff() return 0.001 end
+function retry.trouble_gap() return 0.001 end
 
 local n -- the try under way
 local held = {} -- what it made
@@ -75,10 +77,28 @@ local function params(more)
   return all
 end
 
+-- Waits for the end of a job or a batch. What is paid for is tried until its deadline, however
+-- long memory is short: the host gives up sooner, and has to get something to resume it with.
+local function wait(awaited, has_id)
+  local since
+  while not awaited:ended() do
+    held.client:poll(0.01)
+    if mode == "onwards" and starve.failures() > 0 then
+      since = since or core.now()
+      if core.now() - since > (has_id(awaited) and 0.2 or 10) then awaited:cancel() end
+    end
+  end
+  return awaited:wait()
+end
+
+local function wait_for(job)
+  return wait(job, function() return job.id ~= nil end)
+end
+
 -- The outcome of an edit; remembers the job.
 local function edit(more, options)
   held.job = new(options):edit(params(more))
-  return held.job:wait()
+  return wait_for(held.job)
 end
 
 local scenarios = {} -- name → function; what it returns first is false or nil where it failed
@@ -116,9 +136,10 @@ function scenarios.journal()
 end
 
 local function batch(journal)
-  local results = new { journal = journal }:batch({
+  local results = wait(new { journal = journal }:batch {
     params(), params { prompt = prompt() .. " b", input_image = { bytes = bytes } },
-    params { prompt = prompt() .. " c", input_image = { bytes = jpeg } } }):wait()
+    params { prompt = prompt() .. " c", input_image = { bytes = jpeg } } },
+    function(all) return all.done > 0 or starve.failures() > 1000 end)
   for _, result in ipairs(results) do
     if result.error then return nil, result.error.message, result.error end
   end
@@ -156,19 +177,19 @@ end
 
 function scenarios.resume()
   held.job = new():resume(held.token)
-  return held.job:wait()
+  return wait_for(held.job)
 end
 
 function scenarios.credits()
   held.job = new():credits()
-  return held.job:wait()
+  return wait_for(held.job)
 end
 
 function scenarios.notify()
   held.job = new():edit(params())
   while held.job.status ~= "pending" and not held.job:ended() do held.client:poll(0.01) end
   if held.job.id then held.client:notify { id = held.job.id } end
-  return held.job:wait()
+  return wait_for(held.job)
 end
 
 function scenarios.new()

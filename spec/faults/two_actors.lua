@@ -85,7 +85,8 @@ end
 
 local function act_with_calls(place, name, acts, journal)
   local printed, words, code = perform(place, name, { "lua5.4",
-    home .. "/spec/faults/actor.lua", cjson.encode { base = place.base, key = campaign.key, journal = journal, acts = acts } })
+    home .. "/spec/faults/actor.lua", cjson.encode { base = place.base, key = campaign.key,
+      journal = journal, acts = acts } })
   local told = {}
   for line in printed:gmatch "[^\n]+" do told[#told + 1] = cjson.decode(line) end
   return told, code ~= 0 and ("%s ended with %s: %s"):format(name, tostring(code), words) or nil
@@ -150,7 +151,7 @@ local function paid_of(back)
   return paid
 end
 
--- What is wrong with the folder: every file is an input or a whole picture of an edit that was paid.
+-- What is wrong with the folder: each file is an input or a whole picture of a paid edit.
 local function look_around(place, paid, share)
   local found = {}
   for _, name in ipairs(sys.list(place.folder) or {}) do
