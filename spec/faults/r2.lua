@@ -35,13 +35,36 @@ local function roll(n)
   return (random >> 8) % n
 end
 
+-- What may come in place of a poll's or a download's answer, before a kill and after a resume: a
+-- replica that lags, a gateway, a web filter, a link that storage does not know yet.
+local strays = {
+  { "404 Not Found", '{"detail":"Task not found"}' },
+  { "404 Not Found", "<html>Not Found</html>" },
+  { "502 Bad Gateway", "<html>Bad Gateway</html>" },
+  { "403 Forbidden", "<html>Blocked</html>" },
+  { "200 OK", "" },
+  { "200 OK", '{"id":"00000000-0000-4000-8000-999999999999","status":"Error"}' },
+}
+
+-- Sends a stray answer, one in four times; returns whether it did.
+local function stray(conn, entry, route)
+  if route ~= "poll" and route ~= "sample" or roll(4) > 0 then return false end
+  local one = strays[1 + roll(route == "poll" and #strays or 4)]
+  conn:answer(one[1], {}, one[2])
+  entry.stray = true
+  return true
+end
+
 -- A service that takes its time, as long as a kill takes to come.
 local function start_service(log)
   local polls = {}
   local script, state = service.script {
     keep = true,
-    spoil = function(_, entry, route)
-      if route == "submit" then
+    spoil = function(conn, entry, route)
+      if stray(conn, entry, route) then
+        run.strays = run.strays + 1
+        return true
+      elseif route == "submit" then
         local item = tonumber(entry.body:match '"edit (%d+)"')
         local one = log[item] or { posts = 0 }
         log[item], one.posts = one, one.posts + 1
@@ -250,7 +273,7 @@ end
 
 run:run(function()
   run.undoubted = 0
-  run.kills, run.doubts, run.unsent = 0, 0, 0
+  run.kills, run.doubts, run.unsent, run.strays = 0, 0, 0, 0
   local file = assert(io.open(image, "wb"))
   file:write(picture.png(24, 16))
   file:close()
@@ -270,7 +293,7 @@ run:run(function()
   end
   for round = 1, campaign.size(0, 2, 10) do forty(round) end
   while running > 0 do cqueues.sleep(0.05) end
-  run.notes = { ("%d kills, %d edits in doubt (%d of them never sent); %d kills of %d-picture "
-    .. "batches with none in doubt"):format(run.kills, run.doubts, run.unsent, run.undoubted, ITEMS)
-  }
+  run.notes = { ("%d kills, %d edits in doubt (%d of them never sent), %d stray answers; %d kills "
+    .. "of %d-picture batches with none in doubt"):format(run.kills, run.doubts, run.unsent,
+    run.strays, run.undoubted, ITEMS) }
 end)

@@ -1,6 +1,7 @@
 -- R8: whatever hangs, the host does not. A resolver that never answers, a SYN that nobody answers,
 -- a stall in each phase, bytes that dribble: `step` returns at once, so do `cancel`, `close` and
--- the end of the Lua state, and a deadline's error comes when the deadline does.
+-- the end of the Lua state, and a deadline's error comes when the deadline does. And a host that
+-- was stopped loses no answer that came meanwhile.
 
 local namespace = require "faults.namespace"
 namespace.enter("R8", 30)
@@ -19,6 +20,7 @@ local LIMITS = { step = 0.020, edit = 0.020, cancel = 0.005, close = 0.050 }
 local CLOSING = 0.050
 local LATE = 0.200
 local TIMEOUT = 1.0
+local STOPPED = campaign.size(3, 4, 40) -- seconds
 local TRIES = 5 -- a machine that others use may pause a process; a call that blocks does so again
 
 local run = campaign.new { id = "R8", title = "what hangs does not hang its host", at_once = 6,
@@ -175,6 +177,36 @@ local function once(case, client)
   end
 end
 
+-- A host that is stopped when an answer comes, for longer than its stall limit, or its deadline,
+-- allows: the answer lies in the socket, and counts.
+local function try_stopped(case)
+  local client, paid = run:client(), 0
+  local done
+  local script, state = service.script { spoil = function(conn, _, route, bytes)
+    if route == "submit" then paid = paid + 1 end
+    if route ~= case.route or done then return nil end
+    done = true
+    sys.kill(client.pid, 19) -- SIGSTOP
+    conn:send(bytes)
+    cqueues.sleep(STOPPED)
+    sys.kill(client.pid, 18) -- SIGCONT
+    return true
+  end }
+  local back = server.start(run.loop, script)
+  state.base = "http://127.0.0.1:" .. back.port
+  local outcome = client:run {
+    new = { base_url = state.base, api_key = campaign.key, poll_interval = 0.02,
+            stall_timeout = 1, timeout = case.timeout },
+    edit = { prompt = "case", input_image = small, output_format = "png" },
+  }
+  client:stop()
+  back:close(true)
+  if not outcome then return "no outcome" end
+  if outcome.raised then return "it raised: " .. outcome.raised end
+  if paid ~= 1 then return ("%d submits; told %s"):format(paid, campaign.told(outcome)) end
+  if outcome.status ~= "ready" then return "told " .. campaign.told(outcome) end
+end
+
 local function try(case, client)
   local wrong, slow, took
   for _ = 1, TRIES do
@@ -206,4 +238,12 @@ run:run(function()
     end
   end
   run:each(cases, try)
+  cases = {}
+  for _, route in ipairs { "submit", "poll", "sample" } do
+    for limit, timeout in pairs { ["stall limit"] = 60, deadline = 2.5 } do
+      cases[#cases + 1] = { route = route, timeout = timeout,
+        name = ("stopped at the answer of a %s for longer than its %s"):format(route, limit) }
+    end
+  end
+  run:each(cases, try_stopped)
 end)
