@@ -95,7 +95,7 @@ $(B)/%.o: src/%.c
 	@echo "  CC $@"
 	@$(compile) -MMD -MP -c -o $@ $<
 
-# The module once more, for spec/faults/r5.lua: what our own objects call may fail.
+# The module once more, for spec/faults/c_out_of_memory.lua: what our own objects call may fail.
 starved = malloc calloc realloc free strdup strndup opendir closedir pthread_create deflateInit_ inflateInit_ \
   HMAC curl_easy_init curl_easy_cleanup curl_easy_setopt curl_multi_init curl_multi_cleanup \
   curl_multi_setopt curl_multi_add_handle curl_slist_append curl_url curl_url_cleanup \
@@ -358,7 +358,7 @@ world-%:
 
 # The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
 # last figures become the page's table.
-campaigns = Q1 Q2 S6 R5 R9 R7 R1 R2 R4 R6 R8 S1 S3 S4 S5 S9
+campaigns = Q1 Q2 S6 R5 R9 R7 R1 R2 R4 R6 R8 S1 S3 S4 S5 S9 A1
 
 torture: deps-test deps-check
 	@$(MAKE) -j2 all variant-asan

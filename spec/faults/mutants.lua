@@ -244,14 +244,17 @@ of("lua/kontext/job/answer.lua", {
     old = 'text:gsub("^\\239\\187\\191", "")', new = "text", by = "spec/submit_spec.lua" },
 })
 
+of("lua/kontext/models.lua", {
+  { name = "max has as many places as pro",
+    old = 'kontext("flux-kontext-max", 8, 6)', new = 'kontext("flux-kontext-max", 8, 24)',
+    by = "spec/client_spec.lua" },
+})
+
 of("lua/kontext/api.lua", {
   { name = "a picture may have 40 megapixels",
     old = "image_pixels = 20e6,", new = "image_pixels = 40e6,", by = "spec/check_spec.lua" },
   { name = "a picture may have 40 MB",
     old = "image_bytes = 20e6,", new = "image_bytes = 40e6,", by = "spec/check_spec.lua" },
-  { name = "max has as many places as pro",
-    old = '["flux-kontext-max"] = 6 }', new = '["flux-kontext-max"] = 24 }',
-    by = "spec/client_spec.lua" },
   { name = "what was moderated is polled for ever",
     old = '["Request Moderated"] = { class = "moderated"',
     new = '["Request Moderated"] = { class = "progress"', by = "spec/poll_spec.lua" },
@@ -504,13 +507,16 @@ of("lua/kontext/journal/identity.lua", {
     by = "spec/batch_spec.lua" },
 })
 
+of("lua/kontext/journal/earlier.lua", {
+  { name = "SAVED is believed without a look at the file",
+    old = "if not info then return false, false end", new = "if true then return true, true end",
+    by = "spec/regress/14-promises_spec.lua" },
+})
+
 of("lua/kontext/batch.lua", {
   { name = "what is saved is paid for again",
     old = "if there then return nil, { saved = known.path, skipped = true } end",
     new = "if there then return begin_anew(self, item, key) end", by = "spec/batch_spec.lua" },
-  { name = "SAVED is believed without a look at the file",
-    old = "if not info then return false, false end", new = "if true then return true, true end",
-    by = "spec/regress/14-promises_spec.lua" },
   { name = "what was accepted is paid for again",
     old = "elseif resume.can_be_asked(known) then", new = "elseif false then",
     by = "spec/batch_spec.lua" },

@@ -16,7 +16,7 @@ end
 
 local out = {
   BEGIN, "",
-  "| id | what is shown | size | cases | violations | longest call | told besides |",
+  "| campaign | what is shown | size | cases | violations | longest call | told besides |",
   "|---|---|---|---|---|---|---|",
 }
 local passed, failed, leaks, swept = 0, 0, 0, 0
@@ -28,8 +28,8 @@ for _, id in ipairs(arg) do
     leaks, swept = leaks + one.leaks, swept + one.swept
     if one.violations == 0 then passed = passed + 1 else failed = failed + 1 end
     print(one.line)
-    out[#out + 1] = ("| %s | %s | %s | %d | %d | %s | %s |"):format(one.id, one.title, one.size,
-      one.cases, one.violations, one.worst ~= "" and one.worst or "–", one.notes)
+    out[#out + 1] = ("| %s (%s) | %s | %s | %d | %d | %s | %s |"):format(one.name, one.id,
+      one.title, one.size, one.cases, one.violations, one.worst ~= "" and one.worst or "–", one.notes)
   else
     failed = failed + 1
     print(("%-3s left no figures"):format(id))

@@ -64,7 +64,7 @@ run:run(function()
   part("build", "make -s -j2 VARIANT=coverage all starved")
   os.execute(("rm -f %s/*.gcda %s/units/*.gcda"):format(OBJECTS, OBJECTS))
   part("units", "make -s VARIANT=coverage run-units")
-  part("R5", "SCENARIOS=all KX_STARVED=" .. OBJECTS .. " lua5.4 spec/faults/r5.lua")
+  part("R5", "SCENARIOS=all KX_STARVED=" .. OBJECTS .. " lua5.4 spec/faults/c_out_of_memory.lua")
   part("specs", "make -s VARIANT=coverage SPECS='--exclude-tags=once,plain spec/"
     .. table.concat(specs, "_spec.lua spec/") .. "_spec.lua' spec")
   local fine, text = shell("gcovr --root . --filter src/ --exclude src/picture/stb.c "
