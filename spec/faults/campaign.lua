@@ -40,7 +40,8 @@ Campaign.__index = Campaign
 function campaign.new(options)
   os.execute("mkdir -p " .. campaign.folder)
   return setmetatable({
-    id = options.id, name = arg[0]:match "([%w_]+)%.lua$", title = options.title, at_once = options.at_once or 32,
+    id = options.id, name = arg[0]:match "([%w_]+)%.lua$", title = options.title,
+    at_once = options.at_once or 32,
     limit = options.limit or 30, env = options.env, script = options.script,
     interpreter = options.interpreter or { "lua5.4" },
     loop = cqueues.new(), cases = 0, violations = {}, leaks = 0, swept = 0, worst = {}, notes = {},
@@ -306,7 +307,8 @@ function Campaign:finish()
     self.cases, #self.violations, longest ~= "" and "; longest: " .. longest or "",
     #self.notes > 0 and "; " .. table.concat(self.notes, ", ") or "", seconds)
   local report = assert(io.open(campaign.folder .. "/" .. self.id .. ".json", "w"))
-  report:write(cjson.encode { id = self.id, name = self.name, title = self.title, cases = self.cases, line = line,
+  report:write(cjson.encode { id = self.id, name = self.name, title = self.title,
+    cases = self.cases, line = line,
     violations = #self.violations, leaks = self.leaks, swept = self.swept, worst = longest,
     seconds = seconds, notes = table.concat(self.notes, "; "),
     size = campaign.size("quick", "CI", "full") }, "\n")

@@ -29,7 +29,8 @@ for _, id in ipairs(arg) do
     if one.violations == 0 then passed = passed + 1 else failed = failed + 1 end
     print(one.line)
     out[#out + 1] = ("| %s (%s) | %s | %s | %d | %d | %s | %s |"):format(one.name, one.id,
-      one.title, one.size, one.cases, one.violations, one.worst ~= "" and one.worst or "–", one.notes)
+      one.title, one.size, one.cases, one.violations, one.worst ~= "" and one.worst or "–",
+      one.notes)
   else
     failed = failed + 1
     print(("%-3s left no figures"):format(id))
