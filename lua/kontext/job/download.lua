@@ -121,7 +121,7 @@ local function downloaded(self, event)
     return download.fetch(self, event.headers.location)
   elseif event.kind == "file" then
     drop(self)
-    save.put_off(self, event.detail, event.code)
+    save.begin_elsewhere(self, event.detail, event.code)
     return download.fetch(self)
   end
   if verdict == "redirect" or event.status == 416 then drop(self) end
@@ -139,7 +139,7 @@ function download.fetch(self, location)
   if id then
     self._held = id
   elseif code and save.destination(self) then
-    save.put_off(self, message, code)
+    save.begin_elsewhere(self, message, code)
     download.fetch(self)
   elseif not code and not location and self._sample ~= self._sample_asked then
     self._sample_asked = self._sample -- a link that nobody can ask for: a new poll may give another

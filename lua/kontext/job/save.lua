@@ -119,6 +119,16 @@ function save.put_off(self, message, code)
     message = cannot_save(self._params.save_as, message, code) }
 end
 
+--- Takes note that the destination cannot be begun: another process has filled the name that was
+--- reserved, so the next one is taken; else the picture goes into memory.
+---@param self kontext.Job
+---@param message string
+---@param code string?
+function save.begin_elsewhere(self, message, code)
+  if code == "EEXIST" and self._reserved and not reserve(self, self._reserved) then return end
+  save.put_off(self, message, code)
+end
+
 -- Calls `put` with paths where a picture can be put aside that cannot be saved where it belongs,
 -- until one succeeds; returns that path.
 local function put_aside(self, put)
