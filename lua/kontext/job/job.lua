@@ -479,8 +479,8 @@ function Job:take_transfers()
   return transfer, held
 end
 
--- Returns the fact that ends an accepted edit for good: the service's own word, or that it no longer
--- knows the edit.
+-- Returns the fact that ends an accepted edit for good: the service's own word, or that it no
+-- longer knows the edit.
 local function last_fact(kind)
   return kinds[kind] and kinds[kind].fact
 end
