@@ -141,6 +141,18 @@ install: all
 	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(prefix)|' bin/kontext \
 	  > "$(DESTDIR)$(BINDIR)/kontext"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/kontext"
+	@$(foreach page,$(pages),$(call install_page,$(subst :, ,$(page)))) :
+
+# The man page and the shells' completions, which the command makes from its parser: where they go,
+# and of which option. Without argparse there is no command to make them.
+pages = man/man1/kontext.1:--man bash-completion/completions/kontext:--completion=bash \
+  zsh/site-functions/_kontext:--completion=zsh fish/vendor_completions.d/kontext.fish:--completion=fish
+page_files = $(foreach page,$(pages),"$(DESTDIR)$(prefix)/share/$(firstword $(subst :, ,$(page)))")
+install_page = install -d "$(DESTDIR)$(prefix)/share/$(dir $(word 1,$(1)))" && \
+  { $(environment) $(LUA) bin/kontext help $(word 2,$(1)) \
+    > "$(DESTDIR)$(prefix)/share/$(word 1,$(1))" 2>/dev/null || \
+    { rm -f "$(DESTDIR)$(prefix)/share/$(word 1,$(1))"; \
+      echo "not installed, for want of argparse: share/$(word 1,$(1))"; }; };
 
 # The archive of a release, the same from every clone of one commit.
 release = $(shell sed -n 's/^return "\(.*\)"/\1/p' lua/kontext/version.lua)
@@ -155,7 +167,7 @@ dist:
 uninstall:
 	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
 	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(BINDIR)/kontext" \
-	  "$(DESTDIR)$(TYPEDIR)/kontext.lua"
+	  "$(DESTDIR)$(TYPEDIR)/kontext.lua" $(page_files)
 	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" \
 	  "$(DESTDIR)$(TYPEDIR)/.." -type d -empty -delete
 

@@ -10,7 +10,7 @@ local function read(path)
   return text
 end
 
-local reference, readme = read "docs/reference.md", read "README.md"
+local reference = read "docs/reference.md"
 local types = read "types/kontext.lua"
 
 -- The names of an object's public functions.
@@ -35,6 +35,14 @@ local function first_cells(text, heading)
   return cells
 end
 
+-- Returns those of a class's functions that are for everybody; all others are for kontext's own
+-- rooms.
+local function only(class, names)
+  local chosen = {}
+  for name in names:gmatch "%S+" do chosen[name] = assert(class[name], name) end
+  return chosen
+end
+
 -- The public objects: what they are called in the types and in the reference.
 local function objects()
   local client = kontext.new { base_url = sandbox.url() }
@@ -45,8 +53,9 @@ local function objects()
   return {
     { "kontext", ".", kontext, "kontext" },
     { "webhook", ".", kontext.webhook, "kontext.webhook" },
-    { "Client", ":", getmetatable(client).__index, "client" },
-    { "Job", ":", getmetatable(job).__index, "job" },
+    { "Client", ":", only(getmetatable(client).__index, "edit resume credits batch "
+      .. "notify step poll pollfd getfd events timeout close"), "client" },
+    { "Job", ":", only(getmetatable(job).__index, "wait poll cancel ended token"), "job" },
     { "Batch", ":", getmetatable(batch).__index, "batch" },
     { "Image", ":", { save = image.save, edit = image.edit }, "image" },
   }
@@ -133,11 +142,12 @@ describe("the tables #once", function()
       typed[kind] = true
       assert.is_truthy(listed[kind], "the reference lacks " .. kind)
     end
-    local sources = assert(io.popen "cat lua/kontext/*.lua lua/kontext/*/*.lua src/net/error.c")
+    local sources = assert(io.popen "cat lua/kontext/*.lua lua/kontext/*/*.lua src/error.c")
     local text, made = sources:read "*a", 0
     sources:close()
     for kind in text:gmatch '[%s{]kind = "([%w_]+)"' do
-      if kind ~= "interrupted" and kind ~= "output" then -- the command's own
+      -- The command's own, and what becomes one of job.warnings.
+      if kind ~= "interrupted" and kind ~= "output" and kind ~= "warning" then
         assert.is_truthy(typed[kind], "unknown kind " .. kind)
         made = made + 1
       end
@@ -165,24 +175,58 @@ describe("the tables #once", function()
   end)
 end)
 
+-- Returns the blocks of a language in a page, as {line, code}.
+local function blocks(text, language)
+  local list = {}
+  for at, code in text:gmatch("\n()```" .. language .. "\n(.-)\n```") do
+    list[#list + 1] = { line = select(2, text:sub(1, at):gsub("\n", "")) + 1, code = code }
+  end
+  return list
+end
+
+-- Asserts that a program's output has what its comments say it prints.
+local function assert_prints(code, output)
+  for line, shown in code:gmatch "\n([^\n]*) %-%->([^\n]*)" do
+    local first = shown:gsub("^%s+", ""):gsub("%s*:.*$", "")
+    assert.is_truthy(output:gsub("%s+", " "):find(first:gsub("%s+", " "), 1, true),
+      line .. " printed " .. output)
+  end
+end
+
+-- What a page's shell blocks need around them: this checkout's command, the photographs that the
+-- pages speak of, and no installation.
+local shell = [[
+set -e
+cat > kontext-bin <<END
+#!/bin/sh
+exec %s "$KONTEXT"/bin/kontext "\$@"
+END
+chmod +x kontext-bin; mkdir -p bin photos; mv kontext-bin bin/kontext; export PATH="$PWD/bin:$PATH"
+for name in cat.jpg sign.jpg photos/1.jpg photos/2.jpg; do [ -e $name ] || cp car.jpg $name; done
+]]
+
 describe("every example #once", function()
-  for page, text in pairs { ["docs/reference.md"] = reference, ["README.md"] = readme } do
-    local _, before = text:gsub("\n```lua\n", "")
-    it(("of %s runs (%d)"):format(page, before), function()
-      local ran = 0
-      for at, code in text:gmatch "\n()```lua\n(.-)\n```" do
-        local line = select(2, text:sub(1, at):gsub("\n", "")) + 1
-        local output, code_of_exit = sandbox.run(code)
-        assert.equal(0, code_of_exit, ("%s:%d: %s"):format(page, line, output))
-        for line_of_code, shown in code:gmatch "\n([^\n]*) %-%->([^\n]*)" do
-          local first = shown:gsub("^%s+", ""):gsub("%s*:.*$", "")
-          assert.is_truthy(output:gsub("%s+", " "):find(first:gsub("%s+", " "), 1, true),
-            line_of_code .. " printed " .. output)
-        end
-        ran = ran + 1
+  for _, page in ipairs { "docs/reference.md", "README.md", "docs/errors.md", "docs/cookbook.md",
+    "docs/privacy.md", "docs/prompting.md" } do
+    local text = read(page)
+    local programs, scripts = blocks(text, "lua"), blocks(text, "sh")
+    it(("of %s runs in Lua (%d)"):format(page, #programs), function()
+      for _, block in ipairs(programs) do
+        local output, code = sandbox.run(block.code)
+        assert.equal(0, code, ("%s:%d: %s"):format(page, block.line, output))
+        assert_prints(block.code, output)
       end
-      assert.equal(before, ran)
-      assert.is_true(ran > 0)
+    end)
+
+    -- What installs or tests has `make` in it and is not run here; spec/install_spec.lua installs.
+    -- What serves until Ctrl-C, or needs a key, is marked ```console.
+    it(("of %s runs in a shell (%d)"):format(page, #scripts), function()
+      for _, block in ipairs(page == "docs/reference.md" and {} or scripts) do
+        if not block.code:find "make %l" then
+          local output, code = sandbox.shell(shell:format("lua5.4") .. block.code .. "\n:")
+          assert.equal(0, code, ("%s:%d: %s"):format(page, block.line, output))
+        end
+      end
     end)
   end
 end)

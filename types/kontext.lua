@@ -23,6 +23,8 @@ local kontext = {}
 ---| "http" an HTTP answer of no use
 ---| "protocol" an answer that cannot be understood
 ---| "ambiguous" sent whole, answer lost: it may have been paid for
+---| "lost" accepted, and the service no longer knows it: it may have been paid for
+---| "budget" it would cost more than the budget
 ---| "cancelled" by job:cancel()
 ---| "closed" by client:close()
 ---| "fork" the client belongs to the parent process
@@ -38,6 +40,7 @@ local kontext = {}
 ---@field charged boolean? nil where it is not known
 ---@field job_id string?
 ---@field polling_url string?
+---@field token string? what `resume` takes, where the service has accepted the edit
 ---@field reasons string[]? of moderation
 ---@field body string? the beginning of the server's answer
 
@@ -89,6 +92,8 @@ local kontext = {}
 ---@field model? string one of kontext.models()
 ---@field timeout? number seconds
 ---@field save_as? string path; .png or .jpg chooses output_format
+---@field no_replace? boolean never replace a file: save_as gets -2, -3 … where it is taken
+---@field reserved? boolean save_as is an empty file that the caller has made for this edit
 ---@field fit? boolean scale or convert before the upload
 ---@field on_progress? fun(job: kontext.Job)
 ---@field key? string names the edit in a journal or a batch
@@ -156,6 +161,7 @@ function Image:edit(params) end
 ---@field total integer? bytes of the one that is under way
 ---@field polling_url string?
 ---@field cost number? credits
+---@field warnings string[]? what went wrong without ending the edit
 ---@field image kontext.Image?
 ---@field error kontext.Error?
 local Job = {}
@@ -189,6 +195,7 @@ function Job:token() end
 ---@field on_progress? fun(result: kontext.BatchResult, batch: kontext.Batch)
 ---@field stop_on_error? boolean begin nothing more after the first error
 ---@field retry_ambiguous? boolean send again what may have been paid for in an earlier run
+---@field remake? boolean pay again for a picture that is gone, here and at the service
 
 ---@class kontext.BatchResult
 ---@field key string
@@ -196,6 +203,9 @@ function Job:token() end
 ---@field image kontext.Image? where the item has no save_as
 ---@field saved string? where it was saved
 ---@field skipped boolean? an earlier run had saved it
+---@field fetched_again boolean? an earlier run had saved it, its file was gone, and the service had it
+---@field remade boolean? the same, and the service had it no more: it was paid for again
+---@field warnings string[]? of the job
 ---@field error kontext.Error?
 
 ---@class kontext.Batch
@@ -232,8 +242,9 @@ function Client:edit(params) end
 
 ---Goes on with an edit of another process, or with the unfinished ones of a journal.
 ---@param from string|{journal: string}
+---@param overrides? {save_as?: string, no_replace?: boolean, on_progress?: fun(job: kontext.Job)}
 ---@return kontext.Job|kontext.Job[]
-function Client:resume(from) end
+function Client:resume(from, overrides) end
 
 ---Begins many edits with a few in flight.
 ---@param list kontext.Params[]

@@ -170,7 +170,7 @@ of("src/file/place.c", {
 
 of("lua/kontext/job/retry.lua", {
   { name = "a refused key is tried again and again",
-    old = "err.status ~= nil and strict[err.kind] == true", new = "false",
+    old = "kinds[err.kind].stops_queue == true", new = "false",
     by = "spec/client_spec.lua" },
   { name = "a web filter's 403 is taken for a refused key",
     old = 'return answer.is_own(object) and kind or "http"', new = "return kind",

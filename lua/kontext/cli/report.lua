@@ -1,39 +1,23 @@
 --- What the command says: results on standard output, errors on standard error, an exit code.
 local core = require "kontext.core"
 local json = require "kontext.json"
+local kinds = require "kontext.kinds"
 local screen = require "kontext.cli.screen"
 
 local report = {}
 
---- The exit codes: { code, kind of the error, what it means }.
+--- The exit codes: { code, kind of the error, what it means }. Those without a kind of the library
+--- are the command's own.
 report.codes = {
   { 0, "", "done" },
-  { 1, "internal", "a fault in kontext itself" },
   { 2, "", "the command line was not understood" },
-  { 3, "invalid", "a parameter is wrong" },
-  { 4, "image", "the picture cannot be sent as it is" },
-  { 5, "file", "a file cannot be read or written" },
-  { 6, "auth", "the API key is missing or wrong" },
-  { 7, "credits", "no credits left" },
-  { 8, "rate_limited", "too many active tasks" },
-  { 9, "moderated", "moderated by the service; not charged" },
-  { 10, "failed", "the service could not make the picture" },
-  { 11, "not_found", "no such task or endpoint" },
-  { 12, "expired", "the picture is no longer there" },
-  { 13, "network", "no connection, or it broke" },
-  { 14, "tls", "the server did not prove who it is" },
-  { 15, "timeout", "not ended in time: `resume` goes on with it" },
-  { 16, "http", "an HTTP answer of no use" },
-  { 17, "protocol", "an answer that cannot be understood" },
-  { 18, "ambiguous", "sent, and the answer was lost: it may have been paid for" },
-  { 19, "cancelled", "cancelled" },
-  { 20, "closed", "the client was closed" },
-  { 21, "fork", "used in a forked process" },
-  { 22, "budget", "it would cost more than the budget" },
   { 23, "output", "standard output is full or closed" },
-  { 24, "lost", "accepted, and the service no longer knows it" },
   { 130, "interrupted", "by a signal: 128 + its number, 130 for Ctrl-C" },
 }
+for _, kind in ipairs(kinds.rows) do
+  report.codes[#report.codes + 1] = { kind.code, kind.name, kind.what }
+end
+table.sort(report.codes, function(a, b) return a[1] < b[1] end)
 
 local code_of = {}
 for _, row in ipairs(report.codes) do code_of[row[2]] = row[1] end
@@ -44,14 +28,16 @@ report.usage = 2
 local sigpipe = 13
 local epipe = 32 -- Linux, macOS and the BSDs agree on this number
 
--- After these there is nothing to go on with.
-local final = { moderated = true, failed = true }
-
---- Tells whether there is nothing to go on with after an error of this kind.
+--- Returns whether the service itself has said that there is no picture.
 ---@param kind string
 ---@return boolean
 function report.is_final(kind)
-  return final[kind] == true
+  return kinds[kind] ~= nil and kinds[kind].fact == "FAILED"
+end
+
+-- Returns whether an accepted edit that ended so can be resumed.
+local function is_resumable(kind)
+  return not kinds[kind] or kinds[kind].fact == nil
 end
 
 -- Returns the JSON of a value or a list of values.
@@ -170,7 +156,7 @@ end
 ---@return integer code
 function report.fail(options, err, job, subject, silent)
   local token = err.token
-  if not token and job and job.id and not final[err.kind] then token = job:token() end
+  if not token and job and job.id and is_resumable(err.kind) then token = job:token() end
   local message = in_options(options, err.message)
   if not silent then report.warn((subject and subject .. ": " or "") .. message) end
   if token then complain("To go on with it: kontext resume '" .. token .. "'") end

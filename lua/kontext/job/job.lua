@@ -5,6 +5,7 @@
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
 local image = require "kontext.image"
+local kinds = require "kontext.kinds"
 local loop = require "kontext.loop"
 local params = require "kontext.job.params"
 local save = require "kontext.job.save"
@@ -478,8 +479,11 @@ function Job:take_transfers()
   return transfer, held
 end
 
--- The facts that end a task for good: the service's own word, and what it no longer knows.
-local facts = { moderated = "FAILED", failed = "FAILED", lost = "LOST", expired = "LOST" }
+-- Returns the fact that ends an accepted edit for good: the service's own word, or that it no
+-- longer knows the edit.
+local function last_fact(kind)
+  return kinds[kind] and kinds[kind].fact
+end
 
 -- Returns whether the whole upload that is under way may have gone out.
 local function may_have_sent(self)
@@ -491,7 +495,7 @@ end
 -- so, whatever ends this job.
 local function fact(self, kind, sent)
   if kind == "ambiguous" or sent then return "AMBIGUOUS" end
-  if self.id then return facts[kind] end
+  if self.id then return last_fact(kind) end
   return self._intended and "FAILED" or nil
 end
 
@@ -502,7 +506,7 @@ function Job:fail(fields)
   local sent = may_have_sent(self)
   fields.job_id = fields.job_id or self.id
   fields.polling_url = fields.polling_url or self.polling_url
-  if fields.job_id and not facts[fields.kind] then
+  if fields.job_id and not last_fact(fields.kind) then
     local known = self:known()
     known.id, known.polling_url = fields.job_id, fields.polling_url
     fields.token = token.write(known)

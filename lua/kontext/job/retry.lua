@@ -3,6 +3,7 @@
 --- began, is sent again. Nothing here knows a clock, a file or a socket.
 local answer = require "kontext.job.answer"
 local api = require "kontext.api"
+local kinds = require "kontext.kinds"
 
 local retry = {
   submit_tries = 2, -- further submits when one was not sent, or refused with a 503
@@ -48,9 +49,6 @@ end
 local own_kinds = { [400] = "invalid", [401] = "auth", [402] = "credits", [403] = "auth",
   [404] = "not_found", [413] = "invalid", [422] = "invalid", [429] = "rate_limited" }
 
--- Kinds that end every further submit. A gateway's page must not be taken for one.
-local strict = { auth = true, credits = true }
-
 -- Returns whether an answer says that something is wrong, in any shape that JSON APIs use.
 local function complains(object)
   return object ~= nil
@@ -68,7 +66,7 @@ function retry.refusal_kind(status, object)
     return "auth"
   elseif kind == "rate_limited" or status == 413 then
     return kind
-  elseif strict[kind] then
+  elseif kind and kinds[kind].stops_queue then -- a gateway's page must not be taken for one
     return answer.is_own(object) and kind or "http"
   end
   return kind and complains(object) and kind or "http"
@@ -79,7 +77,8 @@ end
 ---@param err kontext.Error? of a job
 ---@return boolean
 function retry.is_hopeless(err)
-  return err ~= nil and err.stage == "submit" and err.status ~= nil and strict[err.kind] == true
+  return err ~= nil and err.stage == "submit" and err.status ~= nil
+    and kinds[err.kind] ~= nil and kinds[err.kind].stops_queue == true
 end
 
 -- Returns whether a text is a UUID, which the service's own ids are.
