@@ -4,7 +4,8 @@ local picture = require "spec.faults.picture"
 
 describe("a refusal", function()
   it("is told as one though its answer breaks off", function()
-    local base, drive = answer "HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 999\r\n\r\n{"
+    local base, drive = answer("HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 999\r\n\r\n"
+      .. '{"detail": [{"loc":')
     local client = kontext.new { base_url = base, api_key = "key-of-a-test" }
     local job = client:edit { prompt = "x", input_image = picture.png(24, 16) }
     assert.equal(1, drive(client, job, 10))

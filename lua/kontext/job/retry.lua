@@ -55,12 +55,19 @@ local function complains(object)
     and (object.detail or object.message or object.error or object.errors) ~= nil
 end
 
+-- An answer that broke off shows its shape by how it begins.
+local function read_beginning(body)
+  return body and body:find '^%s*{%s*"detail"%s*:' and { detail = "" } or nil
+end
+
 --- Names the error of a submit that was refused with an HTTP status.
 ---@param status integer
 ---@param object table? of answer.read
+---@param body? string
 ---@return string kind
-function retry.refusal_kind(status, object)
+function retry.refusal_kind(status, object, body)
   local kind = own_kinds[status]
+  object = object or read_beginning(body)
   if status == 422 and object and type(object.detail) == "string"
     and object.detail:sub(1, 300):lower():find("api key", 1, true) then
     return "auth"

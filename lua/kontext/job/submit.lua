@@ -18,7 +18,7 @@ local refusals = {
 
 -- The service, or what stands before it, refused before any work began.
 local function refused(self, event, object)
-  local kind = retry.refusal_kind(event.status, object)
+  local kind = retry.refusal_kind(event.status, object, event.body)
   self:fail { kind = kind, stage = "submit", status = event.status, body = event.body,
     retryable = event.status == 503,
     message = refusals[kind]:format(event.status, wording.server_detail(object, event.body)) }

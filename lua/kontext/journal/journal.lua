@@ -9,6 +9,7 @@
 ---   FAILED     the service said that there is no picture, or it was never sent
 ---   AMBIGUOUS  it was sent whole, and what came of it is not known
 ---   LOST       it was accepted, and the service no longer has it
+local system = require "kontext.system"
 local token = require "kontext.token"
 local wording = require "kontext.wording"
 
@@ -94,18 +95,18 @@ end
 
 --- Opens a journal. It is held against other processes.
 ---@param path string
----@param system kontext.System
----@param create boolean make it where there is none
+---@param on? kontext.System default: the machine
+---@param create? boolean make it where there is none; default true
 ---@return kontext.Journal? journal
 ---@return string? message
 ---@return string? code
-function journal.open(path, system, create)
+function journal.open(path, on, create)
   if path:find "%z" then return nil, "the journal's path contains a NUL byte: choose another" end
-  local log, message, code = system.log(path, { create = create })
+  local log, message, code = (on or system).log(path, { create = create ~= false })
   if not log then
     if code == "EAGAIN" then
       message = path .. " is held by another process that runs edits"
-    elseif code == "ENOENT" and not create then
+    elseif code == "ENOENT" and create == false then
       return nil, ("there is no journal %s: check its name"):format(path), code
     end
     return nil, "cannot open the journal: " .. wording.file_advice(message, code), code
