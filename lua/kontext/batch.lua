@@ -83,8 +83,8 @@ local function identity_of(self, item, digests)
   return identity.of(checked or item, digests)
 end
 
--- Returns the paths of the item's pictures whose content is part of its key: those that the service
--- takes. Of others the edit will say what is wrong.
+-- Returns the paths of the item's pictures, whose content is part of its key; or nil and an error
+-- where one is not what the service takes.
 local function paths_of(item)
   local paths = {}
   item = params.flatten(item)
@@ -92,7 +92,8 @@ local function paths_of(item)
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)
     if source and source.path then
-      if not check.source(source, item.fit) then return nil end
+      local known, err = check.source(source, item.fit)
+      if not known then return nil, err end
       paths[#paths + 1] = source.path
     end
   end
@@ -259,10 +260,13 @@ local function start_item(self, index)
   local item = self._list[index]
   self._under_way[index] = true
   if item.key then return start_keyed(self, index, item.key, identity_of(self, item)) end
-  local paths = not self._stopped and self._client:journal() and paths_of(item)
-  if not paths or #paths == 0 then
-    local id = identity_of(self, item)
-    return start_keyed(self, index, numbered(self, id))
+  local paths, err = {}, nil
+  if not self._stopped and self._client:journal() then paths, err = paths_of(item) end
+  if not paths then -- another run, which can read the picture, would know the edit by another key
+    self._under_way[index] = nil
+    return ended(self, index, identity_of(self, item), { error = err })
+  elseif #paths == 0 then
+    return start_keyed(self, index, numbered(self, identity_of(self, item)))
   end
   self._client:digest(paths, function(digests, message, code)
     if digests then
