@@ -181,7 +181,7 @@ function Job:poll() end
 ---Ends the job here, at once; the service knows no cancel.
 function Job:cancel() end
 
----Tells whether nothing more will happen to the job.
+---Returns whether nothing more will happen to the job.
 ---@return boolean
 function Job:ended() end
 
@@ -228,7 +228,7 @@ function Batch:results() end
 ---Cancels what is under way and begins nothing more.
 function Batch:cancel() end
 
----Tells whether there is a result for every item.
+---Returns whether there is a result for every item.
 ---@return boolean
 function Batch:ended() end
 
@@ -294,14 +294,14 @@ function Client:close() end
 ---@return kontext.Client
 function kontext.new(options) end
 
----Tells what an image is by its header; nothing is sent.
+---Returns what an image is by its header; nothing is sent.
 ---@param image string|kontext.Image|{path: string}|{bytes: string}
 ---@return kontext.Info? info
 ---@return string? message
 ---@return kontext.Error? err
 function kontext.check(image) end
 
----Tells the size that the service will answer with.
+---Returns the size that the service will answer with.
 ---@param ratio_or_width_or_image string|number|kontext.Image|{path: string}|{bytes: string}
 ---@param height? number
 ---@return integer? width
@@ -320,7 +320,7 @@ function kontext.output_size(ratio_or_width_or_image, height) end
 ---@field as_of string? the month of the price
 ---@field warnings string[]?
 
----Tells what an edit will cost and how large its answer will be; nothing is sent.
+---Returns what an edit will cost and how large its answer will be; nothing is sent.
 ---@param edit_params kontext.Params the prompt may be missing
 ---@return kontext.Estimate? estimate
 ---@return string? message
@@ -342,7 +342,7 @@ function kontext.estimate(edit_params) end
 ---@field output table width and height of the answer
 ---@field memory integer bytes that it takes
 
----Tells which window of a photograph an edit of a region sends; nothing is sent.
+---Returns which window of a photograph an edit of a region sends; nothing is sent.
 ---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
 ---@param region string|table in pixels or per cent of the upright picture; or {mask = path}
 ---@param options? table margin: pixels of context
@@ -428,7 +428,7 @@ function kontext.close() end
 ---@class kontext.webhook
 local webhook = {}
 
----Tells whether a call is the service's, and what it tells.
+---Verifies that a call is the service's, and returns what it reports.
 ---@param headers table|userdata|function the request's headers as the host has them
 ---@param body string the request's body, byte for byte
 ---@param secret string

@@ -76,7 +76,7 @@ local function numbered(self, key)
   return times == 1 and key or key .. "#" .. times
 end
 
--- Returns what tells the item from others: of what the edit will have, the defaults included.
+-- Returns what distinguishes the item from others: all that the edit will have, defaults included.
 local function identity_of(self, item, digests)
   local checked = params.check(item, 1)
   if checked then checked.model = checked.model or self._client:default_model() end
@@ -340,7 +340,7 @@ function Batch:__tostring()
   return ("kontext.batch: %d of %d, %d failed"):format(self.done, self.total, self.failed)
 end
 
---- Tells whether there is a result for every item.
+--- Returns whether there is a result for every item.
 ---@return boolean
 function Batch:ended()
   return self.done == self.total

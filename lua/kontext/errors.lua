@@ -84,7 +84,7 @@ function errors.copy(err)
   return fields
 end
 
---- Tells whether a value is an error object of ours.
+--- Returns whether a value is an error object of ours.
 ---@param value any
 ---@return boolean
 function errors.is(value)

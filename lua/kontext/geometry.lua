@@ -150,7 +150,7 @@ function rules.exact(_, params)
   return params.width, params.height, true
 end
 
---- Tells the size of the answer.
+--- Returns the size of the answer.
 ---@param row table the model's
 ---@param params table the edit's parameters by the names of the request
 ---@param picture? { width: integer?, height: integer? } the first input picture
@@ -164,7 +164,7 @@ function geometry.output_size(row, params, picture)
     (confirmed and not row.sizes.doubts.size and row.confirmed ~= false) == true
 end
 
---- Tells the size to which `fit = true` scales a picture: more of it the service would not use.
+--- Returns the size to which `fit = true` scales a picture: more of it the service would not use.
 ---@param row table
 ---@param params table
 ---@param width integer
@@ -184,7 +184,7 @@ function geometry.fitted_size(row, params, width, height)
   return integer(math.floor(w)), integer(math.floor(h))
 end
 
---- Tells where the picture lies in the answer of a model that paints around it.
+--- Returns where the picture lies in the answer of a model that paints around it.
 ---@param row table
 ---@param params table
 ---@param picture { width: integer, height: integer }

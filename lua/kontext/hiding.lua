@@ -126,7 +126,7 @@ local function is_word(text, at)
   return text:find("^[%w_]", at) ~= nil
 end
 
--- Tells whether a short secret stands there as a word of its own.
+-- Returns whether a short secret stands there as a word of its own.
 local function stands_alone(text, first, last)
   local left = is_word(text, first) and first > 1 and is_word(text, first - 1)
   local right = is_word(text, last) and is_word(text, last + 1)

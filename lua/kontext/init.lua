@@ -46,7 +46,7 @@ function kontext.close()
   if closing then closing:close() end
 end
 
---- Tells the versions of the module and of what it stands on.
+--- Returns the versions of the module and of what it stands on.
 ---@return table info {module, lua, libcurl, tls, resolver, poller, json, stb, jpeg}
 function kontext.info()
   local info = core.info()

@@ -133,7 +133,7 @@ local function tidy(value, mark)
   return value
 end
 
--- Tells whether arrays and objects are nested deeper than is read: not every library has a limit.
+-- Returns whether arrays and objects are nested deeper than is read: not every library has a limit.
 local function too_deep(text)
   local depth, at = 0, 0
   while true do

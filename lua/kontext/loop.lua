@@ -16,7 +16,7 @@ local function adapter(name)
   return adapters[name]
 end
 
---- Tells whether a client may have this name for its `loop`.
+--- Returns whether a client may have this name for its `loop`.
 ---@param name string
 ---@return boolean
 function loop.is_known(name)
@@ -25,7 +25,7 @@ function loop.is_known(name)
   return found and type(one) == "table"
 end
 
--- Tells whether the caller runs in a coroutine that may be yielded.
+-- Returns whether the caller runs in a coroutine that may be yielded.
 local function in_coroutine()
   local co, main = coroutine.running()
   return co ~= nil and not main

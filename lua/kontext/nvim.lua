@@ -40,7 +40,7 @@ local function running(edit) return edit.image == nil and edit.failure == nil en
 local function is_picture(path) return path ~= "" and kontext.check { path = path } ~= nil end
 
 -- The picture that is meant when none is named: under the cursor, of a Markdown link in its line,
--- or the buffer's own. Also tells whether the cursor's line names it.
+-- or the buffer's own. Also returns whether the cursor's line names it.
 local function default_file()
   local own = vim.api.nvim_buf_get_name(0)
   local named = { vim.fn.expand "<cfile>" } -- as it stands there: nothing in it is expanded

@@ -61,7 +61,7 @@ function rules.mode(rule, params, output)
   return credits, not rule.doubts[mode]
 end
 
---- Tells what an edit costs. A sum of tenths is rounded to what the service writes.
+--- Returns what an edit costs. A sum of tenths is rounded to what the service writes.
 ---@param row table the model's
 ---@param params table the edit's parameters by the names of the request
 ---@param output { width: integer?, height: integer? } the answer's size

@@ -98,7 +98,7 @@ local function distrust(headers, body, secret)
   return nil
 end
 
--- Returns the event that a body tells of, or nil and a sentence.
+-- Returns the event that a body reports, or nil and a sentence.
 local function read(body)
   if #body > api.limits.answer then
     return nil, ("the webhook's body has %d bytes, more than the %d that are read"):format(#body,

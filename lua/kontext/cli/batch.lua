@@ -135,7 +135,7 @@ local function release(run, index)
   run.kept[index] = nil
 end
 
--- Tells failures, of those with the same reason the first and, at the end, how many more.
+-- Reports failures, of those with the same reason the first and, at the end, how many more.
 local function failures(options)
   local counts, order = {}, {}
   local self = {}
@@ -157,7 +157,7 @@ local function failures(options)
   return self
 end
 
--- Tells each result as it comes; returns the exit code.
+-- Reports each result as it comes; returns the exit code.
 local function tell_results(options, run)
   local code, failed = 0, failures(options)
   for result in run.batch:results() do
@@ -193,7 +193,7 @@ local function tell_results(options, run)
   return code
 end
 
--- Tells the whole in one line.
+-- Reports the whole in one line.
 local function summarise(options, run)
   if options.json or not (options.progress or run.failed > 0 or run.skipped > 0) then return end
   local parts = { ("%d made"):format(run.made) }
@@ -269,7 +269,7 @@ local function begin(options, run)
   return code
 end
 
--- Tells why the batch was given up, and how it goes on; returns the exit code.
+-- Reports why the batch was given up, and how it goes on; returns the exit code.
 local function give_up(options, run, err)
   if not run.batch or not (err.signal or err.kind == "output") then
     return report.fail(options, err)

@@ -78,7 +78,7 @@ local function put_aside(image)
   return path and image:save(path) and path
 end
 
---- Tells of an image whose place is `path`; "-" sends it to standard output. Returns the exit code
+--- Reports an image whose place is `path`; "-" sends it to standard output. Returns the exit code
 --- and whether the picture is in somebody's hands.
 ---@param options table
 ---@param image kontext.Image
@@ -211,7 +211,7 @@ local function release(run)
   end
 end
 
--- Tells why an edit was given up, and what goes on with it; returns the exit code.
+-- Reports why an edit was given up, and what goes on with it; returns the exit code.
 local function give_up(options, run, err)
   if not run.client or not err.signal then
     return report.fail(options, err, run.jobs[#run.jobs])

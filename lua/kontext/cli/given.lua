@@ -22,7 +22,7 @@ function given.parameters(options)
   }
 end
 
---- Tells whether there is a file of that name.
+--- Returns whether there is a file of that name.
 ---@param name string
 ---@return boolean
 function given.is_file(name)
@@ -36,7 +36,7 @@ local function word(text)
 end
 given.word = word
 
--- Tells whether a prompt is one word in Latin letters: part of a sentence without quotation marks.
+-- Returns whether a prompt is one word in Latin letters: part of a sentence that lacks quotes.
 -- In Chinese or Japanese a whole sentence has no spaces.
 local function is_one_word(prompt)
   return not prompt:find "%s" and not prompt:find "[\128-\255]"

@@ -166,7 +166,7 @@ local function read_csv(text, path, defaults)
   return edits, called
 end
 
--- Tells whether a text's first line is a header of columns that we know.
+-- Returns whether a text's first line is a header of columns that we know.
 local function is_csv(text)
   local columns = read_row(text, 1)
   for _, column in ipairs(columns or {}) do

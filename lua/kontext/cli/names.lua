@@ -119,7 +119,7 @@ function names.check(path)
   return nil, names.unusable(message, code)
 end
 
--- Returns what tells a picture's file from others, or nil.
+-- Returns what distinguishes a picture's file from others, or nil.
 local function identity(path)
   local known, _, more = core.check { path = path }
   return (known or more or {}).stamp

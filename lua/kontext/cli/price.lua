@@ -24,7 +24,7 @@ local function account(options)
   return asked and credit or nil
 end
 
---- Tells what edits would cost and what is wrong with their pictures; sends no edit.
+--- Returns what edits would cost and what is wrong with their pictures; sends no edit.
 ---@param options table
 ---@param pictures string[] as of the command line
 ---@param edits integer how many

@@ -86,7 +86,7 @@ function progress.of_batch(batch, jobs, spent)
   end
 end
 
---- Returns what is told of an image at the end: size, seed, price, time.
+--- Returns what is shown about an image at the end: size, seed, price, time.
 ---@param image kontext.Image
 ---@param seconds number
 ---@return string

@@ -147,7 +147,7 @@ function report.code(err)
   return code_of[err.kind] or 1
 end
 
---- Tells an error, and how to go on with a task that lives.
+--- Reports an error, and how to go on with a task that lives.
 ---@param options table
 ---@param err table
 ---@param job kontext.Job? that it ended

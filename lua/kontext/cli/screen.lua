@@ -36,7 +36,7 @@ end
 local shown -- the live line that stands on the terminal now
 local drawn_at = -math.huge
 
---- Tells whether a live line makes sense: standard error is a terminal that can go back in a line.
+--- Returns whether a live line makes sense: standard error is a terminal that can rewrite a line.
 ---@return boolean
 function screen.is_live()
   return core.terminal(2) ~= nil and os.getenv "TERM" ~= "dumb"

@@ -103,7 +103,7 @@ function service.wait(job)
   return value, err
 end
 
--- Tells whether a job was sent whole and its answer is awaited.
+-- Returns whether a job was sent whole and its answer is awaited.
 local function is_unanswered(job)
   return not job:ended() and not job.id and job.status == "uploading" and (job.sent or 0) > 0
     and job.sent == job.total
@@ -133,7 +133,7 @@ function service.abandon(options, client, jobs)
   pcall(client.close, client)
 end
 
---- Tells what became of the edits that a signal has cut off, and how to go on with each.
+--- Reports what became of the edits that a signal has cut off, and how to go on with each.
 ---@param options table
 ---@param err table the error that was raised for the signal
 ---@param jobs table<any, kontext.Job>

@@ -72,7 +72,7 @@ function state.journals()
   return list
 end
 
---- Tells whether a journal is of the kind that is removed when nothing in it is unfinished.
+--- Returns whether a journal is of the kind that is removed when nothing in it is unfinished.
 ---@param path string
 ---@return boolean
 function state.is_passing(path)
@@ -80,14 +80,14 @@ function state.is_passing(path)
   return base ~= nil and path:sub(1, #base + 6) == base .. "/edit-"
 end
 
---- Tells whether there is a file of that name.
+--- Returns whether there is a file of that name.
 ---@param path string
 ---@return boolean
 function state.is_there(path)
   return core.modified(path) ~= nil
 end
 
---- Tells whether a living process holds the journal.
+--- Returns whether a living process holds the journal.
 ---@param path string
 ---@return boolean
 function state.is_held(path)
@@ -110,7 +110,7 @@ function state.entries(path)
   return entries
 end
 
---- Tells whether an entry is of an edit whose picture is not there yet.
+--- Returns whether an entry is of an edit whose picture is not there yet.
 ---@param entry table
 ---@return boolean
 function state.is_unfinished(entry)

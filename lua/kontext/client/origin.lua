@@ -12,7 +12,7 @@ local origin = {}
 ---@field url string the whole URL
 ---@field loopback boolean
 
--- Tells whether a host is this machine: by number, or by the name that libcurl never looks up.
+-- Returns whether a host is this machine: by number, or by the name that libcurl never looks up.
 local function is_loopback(host)
   local a, b, c = host:match("^127%.(%d+)%.(%d+)%.(%d+)$")
   if a then return tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 end
@@ -45,7 +45,7 @@ function origin.read(url, plain, base)
   return nil, "is neither https nor http on loopback"
 end
 
---- Tells whether the key may be sent there: to the base's own origin, or to the service's hosts.
+--- Returns whether the key may be sent there: to the base's own origin, or to the service's hosts.
 ---@param target kontext.Origin
 ---@param base kontext.Origin
 ---@return boolean

@@ -3,7 +3,7 @@
 --
 -- A row may hold
 --   refuse(n, nth)          an answer in place of the nth submit of this prompt: nothing begins
---   reply(n)                an answer in place of the one that tells of the task, which goes on
+--   reply(n)                an answer in place of the one that names the task, which goes on
 --   delay(n)                the seconds until the task has ended
 --   ends                    how the task ends, if not with a picture
 --   poll(n, nth, ended)     an answer in place of the nth poll's, or a status that it then has

@@ -41,7 +41,7 @@ local function parse_target(target)
   return path, query
 end
 
--- Tells whether an address is this machine's.
+-- Returns whether an address is this machine's.
 local function is_loopback(address)
   return address ~= nil and (address:find "^127%." or address == "::1"
     or address:find "^::ffff:127%.") ~= nil
@@ -274,7 +274,7 @@ function server:fault(what, why)
   end
 end
 
--- The number of the process that started this one, where /proc tells.
+-- The number of the process that started this one, where /proc shows it.
 local function parent()
   local file = io.open "/proc/self/stat"
   local text = file and file:read "*a"

@@ -196,7 +196,7 @@ local function told_at_submit(task)
     shows and megapixels(task) or nil
 end
 
--- The answer that tells of a task. With a webhook it has no polling_url.
+-- The answer that names a task. With a webhook it has no polling_url.
 local function accepted(task)
   local params = task.params
   local cost, input_mp, output_mp = told_at_submit(task)

@@ -44,7 +44,7 @@ function webhooks:try(task, text, headers)
   end
 end
 
---- Tells a task's webhook how it ended; returns at once.
+--- Calls a task's webhook with how it ended; returns at once.
 ---@param task table
 ---@param result table? the result, as a poll would give it
 function webhooks:deliver(task, result)

@@ -55,7 +55,7 @@ function answer.task(event, object)
     nested = found.nested } or nil
 end
 
---- Tells whether an answer is an error in the service's own shape, {"detail": …}.
+--- Returns whether an answer is an error in the service's own shape, {"detail": …}.
 ---@param object table? of answer.read
 ---@return boolean
 function answer.is_own(object)

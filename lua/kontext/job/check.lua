@@ -14,7 +14,7 @@ local function grouped(number)
   return (text:gsub("^,", ""))
 end
 
--- What `fit = true` can decode. Of BMP it is those whose size the core tells.
+-- What `fit = true` can decode. Of BMP it is those whose size the core can read.
 local decoded = { jpeg = true, png = true, bmp = true }
 
 -- Returns whether `fit = true` would do.

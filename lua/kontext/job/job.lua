@@ -45,7 +45,7 @@ Job.__index = Job
 ---@field _value? any what `wait` returns in place of an image
 ---@field _entry? integer the edit's number in the journal
 ---@field _intended? boolean the journal has its INTENT
----@field _identity? string what tells this edit from others of the same key
+---@field _identity? string what distinguishes this edit from others of the same key
 ---@field _destination? string the destination that the client holds for the job
 ---@field _reserved? string the name that was reserved for the result
 ---@field _plans? table<string, table> pictures that are to be made to fit
@@ -182,7 +182,7 @@ function Job:same_edit(checked)
   return self._params.save_as == checked.save_as and self:identity() == identity.of(checked)
 end
 
---- Returns what tells the edit from others of the same key.
+--- Returns what distinguishes the edit from others of the same key.
 ---@return string
 function Job:identity()
   self._identity = self._identity or identity.of(self._params)

@@ -702,7 +702,7 @@ local sources = {
   url = url_source,
 }
 
---- Tells where an input image comes from.
+--- Returns where an input image comes from.
 ---@param value string|table a path, an image's bytes, an https:// URL; an image of an earlier edit;
 --- or exactly one of {path=}, {bytes=}, {url=}, for text that comes from strangers
 ---@return table? source {path=}, {bytes=} or {url=}

@@ -102,7 +102,7 @@ local function try(rect, width, height, size, context)
   }
 end
 
--- Tells whether a candidate is better than another: not stretched, then pixel for pixel or the
+-- Returns whether a candidate is better than another: not stretched, then pixel for pixel or the
 -- finest, then with the most context.
 local function is_better(a, b)
   if not b then return true end
@@ -220,7 +220,7 @@ local function of(source, fields)
   return fields
 end
 
---- Tells the engine what to cut: the argument of engine:region_cut, whose event's body is sent.
+--- Returns what the engine cuts: the argument of engine:region_cut, whose event's body is sent.
 ---@param plan kontext.RegionPlan
 ---@param source table {path=, stamp=} or {bytes=}
 ---@param format "jpeg"|"png" of the picture
@@ -230,7 +230,7 @@ function region.cut(plan, source, format)
     height = plan.upload.height, quality = sent_as[format] or 0 })
 end
 
---- Tells the engine how the answer goes back: the argument of engine:region_compose.
+--- Returns how the engine puts the answer back: the argument of engine:region_compose.
 ---@param plan kontext.RegionPlan
 ---@param source table {path=, stamp=} or {bytes=}
 ---@param given table {answer= or answer_path=, mask=, to=, no_replace=, keep_metadata=, strip=}
@@ -242,7 +242,7 @@ function region.compose(plan, source, given)
     to = given.to, no_replace = given.no_replace, metadata = metadata })
 end
 
---- Tells beforehand what an edit of a region sends and gets; nothing is sent.
+--- Returns beforehand what an edit of a region sends and gets; nothing is sent.
 ---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
 ---@param rect table|string {x=, y=, width=, height=} of the upright picture, in pixels or per cent;
 --- or {mask = path}

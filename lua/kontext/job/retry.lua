@@ -79,7 +79,7 @@ function retry.refusal_kind(status, object, body)
   return kind and complains(object) and kind or "http"
 end
 
---- Tells whether every further submit would end like this one: the key is refused, or the credits
+--- Returns whether every further submit would end like this one: the key is refused, or the credits
 --- are spent.
 ---@param err kontext.Error? of a job
 ---@return boolean

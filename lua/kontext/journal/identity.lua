@@ -1,5 +1,5 @@
---- What tells edits apart: all that is sent, the model and `fit` included, with the images' content
---- or names.
+--- What distinguishes edits: all that is sent, the model and `fit` included, with the images'
+--- content or names.
 local core = require "kontext.core"
 local params = require "kontext.job.params"
 

@@ -8,7 +8,7 @@ local run = {}
 -- of the others, with how many wait for a `clients`' job and which have a `deadlines`.
 local runs = setmetatable({}, { __mode = "k" })
 
---- Tells whether a kontext.run drives the running coroutine.
+--- Returns whether a kontext.run drives the running coroutine.
 ---@return boolean
 function run.running()
   local co = coroutine.running()

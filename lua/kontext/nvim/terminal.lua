@@ -16,7 +16,7 @@ local signs = { -- variable, pattern, graphics
   { "TERM", "^mlterm", "sixel" },
 }
 
---- Tells by the environment what the terminal draws: "kitty", "iterm2", "sixel" or "cells".
+--- Returns by the environment what the terminal draws: "kitty", "iterm2", "sixel" or "cells".
 ---@param getenv nil|fun(name: string): string?  `os.getenv`
 ---@return string
 function terminal.graphics(getenv)

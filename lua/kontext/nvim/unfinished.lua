@@ -29,7 +29,7 @@ function unfinished.keep(edit, client)
   uv.fs_close(file)
 end
 
--- Tells whether a file holds what `keep` writes.
+-- Returns whether a file holds what `keep` writes.
 local function is_edit(value)
   if type(value) ~= "table" then return false end
   for _, field in ipairs { "token", "file", "prompt", "path" } do
