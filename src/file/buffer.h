@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Begin with all zero but `cap`. What cannot be added is told once, at the end: after a failure
+/* Begin with all zero but `cap`. A failure to add is reported once, at the end: after a failure
    `error` is ENOMEM or EFBIG (the cap) and nothing more is added. */
 typedef struct kx_buffer {
   unsigned char *bytes;

@@ -43,7 +43,7 @@ int kx_sink_copy(kx_sink *sink, const kx_sink *from);
 /* Forgets all bytes; returns 0 or an errno. */
 int kx_sink_restart(kx_sink *sink);
 
-/* Tells how many bytes are to come: memory then need not grow. */
+/* Announces how many bytes will come, so that memory need not grow. */
 void kx_sink_expect(kx_sink *sink, uint64_t size);
 
 /* Returns how many bytes were taken. */

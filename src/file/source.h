@@ -34,7 +34,7 @@ ssize_t kx_source_read(const kx_source *source, uint64_t offset, void *buffer, s
 /* Returns 1 when the open file is no longer as it was at the open, else 0. */
 int kx_source_changed(const kx_source *source);
 
-/* Returns 1 when both stamps tell of the same state of the same file. */
+/* Returns 1 when both stamps describe the same state of the same file. */
 int kx_stamp_equal(const kx_stamp *a, const kx_stamp *b);
 
 /* Reads the state of the regular file at `path` without opening it; returns 0 or an errno as

@@ -358,7 +358,7 @@ static void push_event(lua_State *L, const kx_transfer *t) {
   }
 }
 
-/* Pushes an array of the events that are to be told, or nil, and whether bytes moved; only the
+/* Pushes an array of the events to report, or nil, and whether bytes moved; only the
    engine is on the stack. */
 static int push_events(lua_State *L, kx_engine *engine) {
   kx_transfer *t;

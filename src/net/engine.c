@@ -122,7 +122,7 @@ static int on_close(void *data, curl_socket_t fd) {
 }
 
 /* curl's CURLMOPT_SOCKETFUNCTION. A socket that cannot be watched ends its transfer, at the next
-   look at the time-outs: told of it, libcurl 7.88 ends all, and later reads what it has freed. */
+   look at the time-outs: if libcurl 7.88 learns of it here, it ends all and reads freed memory. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *of_socket) {
   static const unsigned masks[] = {0, KX_READ, KX_WRITE, KX_READ | KX_WRITE};
   kx_engine *e = (kx_engine *)data;

@@ -13,7 +13,7 @@
 #define MAX_SIDE (1u << 24) /* stb_image's own limit */
 #define MAX_PIXELS (1u << 28)
 
-/* Of what no service takes the size is told where it can be decoded, and of a GIF. */
+/* The size of formats that no service takes is reported if they can be decoded, or are GIFs. */
 static kx_image_status foreign(kx_cursor *cursor, kx_image_info *info) {
   const unsigned char *p;
 

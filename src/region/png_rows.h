@@ -73,7 +73,7 @@ void kx_png_rgba(const kx_png *png, const unsigned char *row, int i, unsigned ch
 /* Returns the bytes of a row of `count` pixels with `bits` each. */
 size_t kx_png_row_size(int count, int bits);
 
-/* Tells the pass 0 … 6 of an interlaced PNG: its pixels' place and how far they are apart. */
+/* Describes the pass 0 … 6 of an interlaced PNG: its pixels' place and how far they are apart. */
 typedef struct kx_png_pass {
   int x, y, across, down;
 } kx_png_pass;

@@ -1,5 +1,5 @@
 --- A client for the command: what the options ask for, waiting with an eye on signals and the
---- terminal, and what is told when a signal ends the command.
+--- terminal, and what is reported when a signal ends the command.
 local core = require "kontext.core"
 local kontext = require "kontext"
 local report = require "kontext.cli.report"
@@ -110,7 +110,7 @@ local function is_unanswered(job)
 end
 
 --- After a signal: waits some seconds for the answers to what was sent whole, so that their tokens
---- can be told; another signal ends that. Then closes the client.
+--- can be reported; another signal ends that. Then closes the client.
 ---@param options table
 ---@param client kontext.Client
 ---@param jobs table<any, kontext.Job>

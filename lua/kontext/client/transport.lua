@@ -299,7 +299,7 @@ function Transport:close_engine()
   if engine then engine:close() end
 end
 
---- Closes the engine, once all jobs have ended; who still waits for something else is told. A
+--- Closes the engine, once all jobs have ended; calls whoever still waits for something else. A
 --- second call does nothing.
 function Transport:close()
   self:close_engine()

@@ -190,7 +190,7 @@ function tasks:expiry(task, life)
   return expires
 end
 
---- Chance for the next to tell of a task's end: how often it was polled before does not matter.
+--- Chance for the answer that reports a task's end: earlier polls do not change it.
 ---@param task table
 ---@return fun(n?: integer): number
 function tasks.chance(task) return generator(("end %s %d"):format(task.id, task.end_polls)) end

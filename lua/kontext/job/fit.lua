@@ -6,7 +6,7 @@ local submit = require "kontext.job.submit"
 
 local fit = {}
 
-local quality = 95 -- of a JPEG: nothing to be told from the service's own scaling
+local quality = 95 -- of a JPEG: indistinguishable from the service's own scaling
 local taken = { jpeg = true, png = true } -- by the service; other formats become PNG
 local memory = 512 * 1024 * 1024 -- bytes that decoding may take; 20 megapixels take 60 to 240 MiB
 

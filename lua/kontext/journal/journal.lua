@@ -4,7 +4,7 @@
 --- A line is a checksum, the fact, the edit's number in this journal, and what is known of it:
 ---   INTENT     about to be sent; synced before anything connects
 ---   SENDING    the first byte of the body is about to go out; synced before it does
----   ACCEPTED   the task's id and URL; synced before anybody is told
+---   ACCEPTED   the task's id and URL; synced before anybody sees them
 ---   SAVED      the path, size and digest of the picture; after the file and its folder are synced
 ---   FAILED     the service said that there is no picture, or it was never sent
 ---   AMBIGUOUS  it was sent whole, and what came of it is not known
