@@ -51,10 +51,11 @@ describe("an installed kontext #once", function()
       assert_loads(variables.ROOT .. "/opt/k", version)
       assert.truthy(alone(variables, '"$ROOT/opt/k/bin/kontext" --version')[1]:match "%d")
       assert.same({}, alone(variables, [[
-        MANROFFSEQ= LC_ALL=C.UTF-8 man --warnings -l "$ROOT/opt/k/share/man/man1/kontext.1" 2>&1 >/dev/null
-        bash -n "$ROOT/opt/k/share/bash-completion/completions/kontext"
-        grep -q "^#compdef kontext" "$ROOT/opt/k/share/zsh/site-functions/_kontext"
-        grep -q "^complete -c kontext" "$ROOT/opt/k/share/fish/vendor_completions.d/kontext.fish"]]))
+        cd "$ROOT/opt/k/share"
+        MANROFFSEQ= LC_ALL=C.UTF-8 man --warnings -l man/man1/kontext.1 2>&1 >/dev/null
+        bash -n bash-completion/completions/kontext
+        grep -q "^#compdef kontext" zsh/site-functions/_kontext
+        grep -q "^complete -c kontext" fish/vendor_completions.d/kontext.fish]]))
       alone(variables, 'make -C "$TREE" uninstall LUA_VERSION=$V PREFIX=/opt/k DESTDIR="$ROOT"')
       assert.same({}, alone(variables, 'find "$ROOT" -type f'))
     end)
