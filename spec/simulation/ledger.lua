@@ -39,7 +39,8 @@ function Ledger:upload(edit, engine, transfer, request)
   edit.attempts = edit.attempts + 1
   transfer.host = host
   edit.answer = nil
-  if host.hopeless and edit.begun < host.hopeless and not edit.exempt then
+  if host.hopeless and edit.begun < host.hopeless and not edit.exempt
+    and edit.told_at ~= host.hopeless then
     world:broken("after a refused key nothing more of the queue is sent", edit.prompt)
   end
   local room = host.most
@@ -167,7 +168,7 @@ function Ledger:fact(node, bytes)
     row.path = path and path:gsub("%%(%x%x)", function(hex)
       return string.char(tonumber(hex, 16))
     end)
-    local task = self.world.service.tasks[row.edit and row.edit.saved_id or row.id or ""]
+    local task = self.world.service.tasks[row.id or ""]
     local durable = row.path and self.world.disk:durable(row.path)
     if not durable or (task and durable ~= task.picture) then
       self.world:broken("SAVED is written when the picture is on the disk", row.path)
@@ -394,6 +395,7 @@ function needs.closed(_, _, _, _, ended) return ended.host.closing end
 function Ledger:failed(edit, ended)
   local world, err = self.world, ended.error
   world:note("ended " .. err.kind, edit.number)
+  if world.trace then world.trace("              " .. err.message) end
   local task = err.job_id and world.service.tasks[err.job_id]
   local need = needs[err.kind]
   ended.status = err.status
@@ -415,6 +417,10 @@ function Ledger:failed(edit, ended)
   if err.retryable and open and ended.uploaded then
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
+  if err.token then
+    edit.token = err.token
+    if task then task.resumable = true end
+  end
   if open and open.host_of == ended.host then self:check_told(edit, open, err, ended) end
 end
 
@@ -431,7 +437,6 @@ function Ledger:check_told(edit, task, err, ended)
       world:broken("what is paid for can be resumed", edit.prompt .. " " .. err.kind)
     end
   end
-  if err.token then edit.token, task.resumable = err.token, true end
   if err.kind == "ambiguous" or not readable then task.told = err.kind end
 end
 

@@ -395,7 +395,7 @@ function Life:begin_resume(host, with_journal)
         if edit then self.ledger:failed(edit, { error = job.error, host = host, timeout = 0,
           begun = 0, resumed = true }) end
         for _, one in ipairs(edit and edit.tasks or {}) do
-          if one.row and (one.row.fact == "SENDING" or one.row.fact == "AMBIGUOUS") then
+          if one.row and one.row.fact and one.row.fact ~= "ACCEPTED" then
             one.told = "ambiguous"
           end
         end

@@ -304,6 +304,7 @@ local function take_arrived(self)
       transfer.gone = true
       remove(self, transfer)
       if transfer.hold then self.held[transfer.id] = transfer.sink end
+      if transfer.edit then transfer.edit.told_at = self.world.now end
       events[#events + 1] = transfer.event
     end
     self.arrived[i] = nil

@@ -322,7 +322,7 @@ local poll_answers = {
   end,
   swapped = function(self, task)
     local other = self.list[task.number - 1] or self.list[task.number + 1]
-    if not other then return answer(200, state(self, task)) end
+    if not other or #other.id ~= #task.id then return answer(200, state(self, task)) end
     return answer(200, state(self, other))
   end,
   moved = function(_, task)
@@ -347,7 +347,8 @@ local poll_answers = {
   stale = function(self, task)
     return answer(200, ('{"id":%s,"status":"Pending","result":null}'):format(task.json_id)), self
   end,
-  failed_elsewhere = function()
+  failed_elsewhere = function(self, task)
+    if #task.id ~= 36 then return answer(200, state(self, task)) end
     return answer(200, '{"id":"0badbad0-0000-4000-8000-00000000dead","status":"Failed"}')
   end,
 }

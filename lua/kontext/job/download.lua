@@ -84,13 +84,14 @@ local function arrived(self, event)
   save.finish(self, event.md5)
 end
 
--- Returns whether the link has ended: by its own word, else ten minutes after Ready. The server's
--- own clock is believed before ours.
+-- Returns whether the link has ended, and whether that is sure. The server's own clock is believed
+-- before ours: ours may be a day ahead, and what it says alone must not end what is paid for.
 local function has_expired(self, event)
-  local wall = retry.http_date(event.headers.date) or self._client.system.wall()
+  local date = retry.http_date(event.headers.date)
   local ends = retry.link_end(self._sample)
-  if ends then return wall >= ends end
-  return self._client:clock()() - self._ready_at >= api.limits.link_life
+  local old = self._client:clock()() - self._ready_at >= api.limits.link_life
+  if not ends then return old, old end
+  return (date or self._client.system.wall()) >= ends, date ~= nil or old
 end
 
 -- The link does not work. A fresh one may answer 403 for some seconds, because clocks differ, or
@@ -98,10 +99,12 @@ end
 local function gone(self, event)
   drop(self)
   self._flaw = wording.transfer_reason(event)
-  if not has_expired(self, event) then return again(self) end
-  if self._sample ~= self._sample_asked then
+  local expired, sure = has_expired(self, event)
+  if expired and self._sample ~= self._sample_asked then
     self._sample_asked = self._sample -- a new poll may give a fresh link
     return self:later(0, self._ask)
+  elseif not (expired and sure) then
+    return again(self)
   end
   self:fail { kind = "expired", stage = "download", status = event.status, body = event.body,
     charged = true,
