@@ -379,7 +379,8 @@ function needs.rate_limited(self, edit, _, _, ended)
 end
 
 function needs.ambiguous(_, edit, _, _, ended)
-  return edit.sent_whole ~= nil or ended.resumed or ended.batch
+  local row = best_row(edit)
+  return row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil or ended.resumed or ended.batch
     or edit.answer and edit.answer.status and edit.answer.status < 300
 end
 
@@ -460,7 +461,8 @@ function Ledger:delivered(edit, ended)
       edit.prompt, content and #content or -1))
   elseif task.edit ~= edit then
     return world:broken("an edit gets its own picture", edit.prompt)
-  elseif ended.path and not ended.skipped and edit.save_as and ended.path ~= edit.save_as then
+  elseif ended.path and not ended.skipped and edit.save_as and ended.path ~= edit.save_as
+    and ended.path:gsub("%-%d+(%.%w+)$", "%1") ~= edit.save_as then
     return world:broken("a picture is saved where the user wants it", ended.path)
   end
   edit.delivered = task
