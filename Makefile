@@ -257,7 +257,7 @@ simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=120000 SEED=11
 
 # Breaks one rule after the other in a copy, and counts the lives until the simulation sees it.
 simulate-mutants: all
-	@$(environment) $(LUA) spec/simulation/bite "$(or $(LIVES),100000)"
+	@$(environment) $(LUA) spec/simulation/bite "$(or $(LIVES),100000)" $(LUA)
 
 # Checks --------------------------------------------------------------------------------------
 
@@ -424,7 +424,7 @@ build/bench/sdk: bench/peers/sdk.mjs
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
+.PHONY: all simulate simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck format format-check columns lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
   test-hosts world compilers dist bench bench-smoke bench-programs clean

@@ -51,7 +51,7 @@ function Ledger:upload(edit, engine, transfer, request)
   if used + host:accepted() >= room then
     world:broken("no more than max_active edits are under way", edit.prompt)
   end
-  if edit.wait_until and world.now < edit.wait_until and engine.told_at ~= world.now and host.task_ended < edit.limited_at
+  if edit.wait_until and world.now < edit.wait_until and not (engine.told_at == world.now and engine.told_count > 1) and host.task_ended < edit.limited_at
     and (host.accepted_at or 0) < edit.limited_at then
     world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
   end
@@ -321,8 +321,10 @@ end
 
 function needs.lost(self, edit, err, task, ended)
   if not task then -- told of an earlier run
-    local row = best_row(edit)
-    return ended.batch or ended.resumed and row and row.fact == "LOST"
+    for _, row in ipairs(edit.rows or {}) do
+      if row.fact == "LOST" then return true end
+    end
+    return ended.batch
   end
   local missed = task.missed
   if not missed then return best_row(edit) and best_row(edit).fact == "LOST" and err.stage == "submit" end
@@ -339,6 +341,10 @@ function needs.timeout(self, edit, err, task, ended)
   if world.now < edit.begun + ended.timeout - 1e-3 then
     if not task and edit.attempts >= 3 then return true end
     return false, "too early"
+  end
+  if task and not ended.paused and task.link and task.link.refused_at
+    and world.now - math.max(task.link.refused_at, task.troubled) > 100 then
+    return false, "its link had expired for 100 s"
   end
   if task and not ended.paused then
     local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun)
@@ -379,8 +385,13 @@ function needs.rate_limited(self, edit, _, _, ended)
 end
 
 function needs.ambiguous(_, edit, _, _, ended)
-  local row = best_row(edit)
-  return row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil or ended.resumed or ended.batch
+  local row, answer = best_row(edit), edit.answer
+  if answer and answer.told_at < math.huge and (answer.limited or answer.shed or answer.final)
+    and not ended.full and not ended.resumed and not ended.batch
+    and not (row and #edit.rows > 1) then
+    return false, "it was refused"
+  end
+  return ended.full or row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil or ended.resumed or ended.batch
     or edit.answer and edit.answer.status and edit.answer.status < 300
 end
 
@@ -431,7 +442,9 @@ function Ledger:check_told(edit, task, err, ended)
   local readable = task.class and edit.answer and edit.answer.task == task
     and edit.answer.told_at <= world.now
   if readable and not is_settled(task) and err.kind ~= "lost" and err.kind ~= "expired" then
-    if err.job_id ~= task.id then
+    if err.kind == "ambiguous" and task.class == "accept" then
+      world:broken("an id that can be read is accepted", edit.prompt)
+    elseif err.job_id ~= task.id then
       world:broken("what is paid for is told with its id", ("%s %s: %s, not %s"):format(edit.prompt,
         err.kind, tostring(err.job_id), task.id))
     elseif not err.token and not ended.batch then

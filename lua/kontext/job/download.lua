@@ -158,9 +158,9 @@ end
 ---@param self kontext.Job
 ---@param sample string
 function download.begin(self, sample)
+  if sample ~= self._sample then self._ready_at = self._client:clock()() end -- each link has its time
   self._sample, self._downloads, self._hops = sample, self._downloads or 0, 0
   self._fetch = download.fetch
-  self._ready_at = self._ready_at or self._client:clock()()
   self.received, self.total = 0, nil
   self:set_status "downloading"
   download.fetch(self)
