@@ -85,7 +85,7 @@ local function arrived(self, event)
 end
 
 -- Returns whether the link has ended, and whether that is sure. The server's own clock is believed
--- before ours: ours may be a day ahead, and what it says alone must not end what is paid for.
+-- before ours: ours may be a day ahead, and what it says alone leaves the picture resumable.
 local function has_expired(self, event)
   local date = retry.http_date(event.headers.date)
   local ends = retry.link_end(self._sample)
@@ -100,12 +100,12 @@ local function gone(self, event)
   drop(self)
   self._flaw = wording.transfer_reason(event)
   local expired, sure = has_expired(self, event)
-  if expired and self._sample ~= self._sample_asked then
+  if not expired then return again(self) end
+  if self._sample ~= self._sample_asked then
     self._sample_asked = self._sample -- a new poll may give a fresh link
     return self:later(0, self._ask)
-  elseif not (expired and sure) then
-    return again(self)
   end
+  self._doubtful_end = not sure
   self:fail { kind = "expired", stage = "download", status = event.status, body = event.body,
     charged = true,
     message = "the picture's link has expired, and the service gave no new one" }
