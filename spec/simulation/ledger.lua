@@ -51,7 +51,7 @@ function Ledger:upload(edit, engine, transfer, request)
   if used + host:accepted() >= room then
     world:broken("no more than max_active edits are under way", edit.prompt)
   end
-  if edit.wait_until and world.now < edit.wait_until and not (engine.told_at == world.now and engine.told_count > 1) and host.task_ended < edit.limited_at
+  if edit.wait_until and world.now < edit.wait_until and not (engine.told_at == world.now and engine.told_edit ~= edit) and host.task_ended < edit.limited_at
     and (host.accepted_at or 0) < edit.limited_at then
     world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
   end
@@ -265,7 +265,7 @@ function Ledger:check_crash()
           self.world:broken("a crash forgets nothing that is paid for", ("%s: %s"):format(
             edit.prompt, tostring(fact)))
         elseif row and task.kept and fact ~= "ACCEPTED" and fact ~= "SAVED" and fact ~= "LOST"
-          and not is_settled(task) then
+          and not (fact == "AMBIGUOUS" and row.id) and not is_settled(task) then
           self.world:broken("what was told as accepted is so after a crash", ("%s: %s"):format(
             edit.prompt, tostring(fact)))
         end
@@ -331,7 +331,8 @@ function needs.lost(self, edit, err, task, ended)
   return missed.times >= 5 and self.world.now - missed.since >= 60
 end
 
-function needs.expired(self, _, _, task)
+function needs.expired(self, _, err, task, ended)
+  if err.token or ended.batch then return true end -- only our own clock says so: it can be resumed
   local link = task and task.link
   return link and self.world:time() >= link.ends and link.refused
 end
@@ -419,7 +420,7 @@ function Ledger:failed(edit, ended)
     return world:broken("an edit ends for a reason that there is", ("%s %s: %s (%s)"):format(
       edit.prompt, err.kind, err.message, why or "it is not so"))
   end
-  if (err.kind == "lost" or err.kind == "expired") and task then task.told_lost = true end
+  if (err.kind == "lost" or err.kind == "expired" and not err.token) and task then task.told_lost = true end
   local open = open_task(edit)
   local may_be = open and edit.consents == 1
   if may_be and (err.retryable or err.charged == false) and err.kind ~= "file" then
@@ -441,7 +442,7 @@ function Ledger:check_told(edit, task, err, ended)
   local world = self.world
   local readable = task.class and edit.answer and edit.answer.task == task
     and edit.answer.told_at <= world.now
-  if readable and not is_settled(task) and err.kind ~= "lost" and err.kind ~= "expired" then
+  if readable and not is_settled(task) and err.kind ~= "lost" and (err.kind ~= "expired" or err.token) then
     if err.kind == "ambiguous" and task.class == "accept" then
       world:broken("an id that can be read is accepted", edit.prompt)
     elseif err.job_id ~= task.id then

@@ -178,7 +178,7 @@ function Host:accepted_now(entry)
   end
   local row = task.row
   if row and self.journal and not job.warnings then
-    task.kept = true
+    task.kept = task.kept or task.host_of == self or row.fact == "ACCEPTED"
     if task.host_of == self and row.durable ~= "ACCEPTED" and row.durable ~= "SAVED" and row.durable ~= "LOST"
       and row.durable ~= "FAILED" and not (row.durable == "AMBIGUOUS" and row.id == job.id) and not entry.resumed then
       the_world:broken("ACCEPTED is on the disk before anybody is told", ("%s: %s"):format(

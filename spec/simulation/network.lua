@@ -313,6 +313,7 @@ local function take_arrived(self)
       remove(self, transfer)
       if transfer.hold then self.held[transfer.id] = transfer.sink end
       if transfer.edit then transfer.edit.told_at = self.world.now end
+      self.last_edit = transfer.edit
       events[#events + 1] = transfer.event
     end
     self.arrived[i] = nil
@@ -339,6 +340,7 @@ local function end_late(self, events)
     remove(self, transfer)
     if transfer.hold then self.held[transfer.id] = transfer.sink end
     if transfer.edit then transfer.edit.told_at = now end
+    self.last_edit = transfer.edit
     events = events or {}
     events[#events + 1] = { id = transfer.id, kind = "timeout", code = "CURLE_OPERATION_TIMEDOUT",
       detail = "the time for it ran out", sent = transfer.sent, total = transfer.total,
@@ -354,7 +356,7 @@ function Engine:step()
   local events = end_late(self, take_arrived(self))
   if events then
     self.world:note("events", #events)
-    self.told_at, self.told_count = self.world.now, #events
+    self.told_at, self.told_edit = self.world.now, #events == 1 and self.last_edit or nil
   end
   return events, events ~= nil
 end

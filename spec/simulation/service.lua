@@ -508,7 +508,7 @@ function Service:download(url, from)
   if world:time() >= link.ends then
     link.refused = true
     local found = dated(world, 403, xml)
-    if found.headers.date then link.refused_at = link.refused_at or world.now end
+    if found.headers.date and link.url:find('se=', 1, true) then link.refused_at = link.refused_at or world.now end
     return found
   elseif world.now < link.valid then
     return dated(world, 403, xml)
