@@ -348,7 +348,8 @@ function needs.timeout(self, edit, err, task, ended)
     return false, "its link had expired for 100 s"
   end
   if task and not ended.paused then
-    local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun)
+    local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun,
+      task.answered or 0)
     if task.link then healthy_from = math.max(healthy_from, task.link.valid, task.link.stored) end
     if task.finished and world.now - healthy_from > 100 and task.final ~= "Ready"
       or task.final == "Ready" and world.now - healthy_from > 100 and not err.own_url
