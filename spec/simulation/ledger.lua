@@ -39,8 +39,8 @@ function Ledger:upload(edit, engine, transfer, request)
   edit.attempts = edit.attempts + 1
   transfer.host = host
   edit.answer = nil
-  if host.hopeless and edit.begun < host.hopeless and not edit.exempt
-    and edit.told_at ~= host.hopeless then
+  if host.hopeless and edit.told_at == host.hopeless then edit.exempt = true end -- it was under way
+  if host.hopeless and edit.begun < host.hopeless and not edit.exempt then
     world:broken("after a refused key nothing more of the queue is sent", edit.prompt)
   end
   local room = host.most
