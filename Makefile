@@ -253,7 +253,7 @@ simulate: all
 	@$(environment) $(LUA) spec/simulation/run "$(or $(LIVES),0)" "$(or $(SECONDS),60)" "$(SEED)" $(LUA)
 
 # The same lives each time, and a part of the mutants: for every run of the checks.
-simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=120000 SEED=11
+simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=30000 SEED=11
 
 # Breaks one rule after the other in a copy, and counts the lives until the simulation sees it.
 simulate-mutants: all
