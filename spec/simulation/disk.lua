@@ -201,6 +201,7 @@ function Disk:log(process, path, options)
   local holder = self.locks[node]
   if holder and not holder.dead then return failed(path, "EAGAIN") end
   self.locks[node] = process
+  self.kept[path] = node -- the folder is synced whoever made the name
   self.world.ledger:opened(path, node)
   return setmetatable({ disk = self, process = process, path = path, node = node }, Log)
 end

@@ -39,6 +39,7 @@ function Ledger:upload(edit, engine, transfer, request)
   edit.attempts = edit.attempts + 1
   transfer.host = host
   edit.answer = nil
+  if host.hopeless and edit.told_at == host.hopeless then edit.exempt = true end -- it was under way
   if host.hopeless and edit.begun < host.hopeless and not edit.exempt then
     world:broken("after a refused key nothing more of the queue is sent", edit.prompt)
   end
@@ -50,7 +51,7 @@ function Ledger:upload(edit, engine, transfer, request)
   if used + host:accepted() >= room then
     world:broken("no more than max_active edits are under way", edit.prompt)
   end
-  if edit.wait_until and world.now < edit.wait_until and engine.told_at ~= world.now and host.task_ended < edit.limited_at
+  if edit.wait_until and world.now < edit.wait_until and not (engine.told_at == world.now and engine.told_edit ~= edit) and host.task_ended < edit.limited_at
     and (host.accepted_at or 0) < edit.limited_at then
     world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
   end
@@ -167,7 +168,7 @@ function Ledger:fact(node, bytes)
     row.path = path and path:gsub("%%(%x%x)", function(hex)
       return string.char(tonumber(hex, 16))
     end)
-    local task = self.world.service.tasks[row.edit and row.edit.saved_id or row.id or ""]
+    local task = self.world.service.tasks[row.id or ""]
     local durable = row.path and self.world.disk:durable(row.path)
     if not durable or (task and durable ~= task.picture) then
       self.world:broken("SAVED is written when the picture is on the disk", row.path)
@@ -264,7 +265,7 @@ function Ledger:check_crash()
           self.world:broken("a crash forgets nothing that is paid for", ("%s: %s"):format(
             edit.prompt, tostring(fact)))
         elseif row and task.kept and fact ~= "ACCEPTED" and fact ~= "SAVED" and fact ~= "LOST"
-          and not is_settled(task) then
+          and not (fact == "AMBIGUOUS" and row.id) and not is_settled(task) then
           self.world:broken("what was told as accepted is so after a crash", ("%s: %s"):format(
             edit.prompt, tostring(fact)))
         end
@@ -320,15 +321,18 @@ end
 
 function needs.lost(self, edit, err, task, ended)
   if not task then -- told of an earlier run
-    local row = best_row(edit)
-    return ended.batch or ended.resumed and row and row.fact == "LOST"
+    for _, row in ipairs(edit.rows or {}) do
+      if row.fact == "LOST" then return true end
+    end
+    return ended.batch
   end
   local missed = task.missed
   if not missed then return best_row(edit) and best_row(edit).fact == "LOST" and err.stage == "submit" end
   return missed.times >= 5 and self.world.now - missed.since >= 60
 end
 
-function needs.expired(self, _, _, task)
+function needs.expired(self, _, err, task, ended)
+  if err.token or ended.batch then return true end -- only our own clock says so: it can be resumed
   local link = task and task.link
   return link and self.world:time() >= link.ends and link.refused
 end
@@ -339,8 +343,13 @@ function needs.timeout(self, edit, err, task, ended)
     if not task and edit.attempts >= 3 then return true end
     return false, "too early"
   end
+  if task and not ended.paused and task.link and task.link.refused_at
+    and world.now - math.max(task.link.refused_at, task.troubled) > 100 then
+    return false, "its link had expired for 100 s"
+  end
   if task and not ended.paused then
-    local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun)
+    local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun,
+      task.answered or 0)
     if task.link then healthy_from = math.max(healthy_from, task.link.valid, task.link.stored) end
     if task.finished and world.now - healthy_from > 100 and task.final ~= "Ready"
       or task.final == "Ready" and world.now - healthy_from > 100 and not err.own_url
@@ -378,7 +387,13 @@ function needs.rate_limited(self, edit, _, _, ended)
 end
 
 function needs.ambiguous(_, edit, _, _, ended)
-  return edit.sent_whole ~= nil or ended.resumed or ended.batch
+  local row, answer = best_row(edit), edit.answer
+  if answer and answer.told_at < math.huge and (answer.limited or answer.shed or answer.final)
+    and not ended.full and not ended.resumed and not ended.batch
+    and not (row and #edit.rows > 1) then
+    return false, "it was refused"
+  end
+  return ended.full or row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil or ended.resumed or ended.batch
     or edit.answer and edit.answer.status and edit.answer.status < 300
 end
 
@@ -394,6 +409,7 @@ function needs.closed(_, _, _, _, ended) return ended.host.closing end
 function Ledger:failed(edit, ended)
   local world, err = self.world, ended.error
   world:note("ended " .. err.kind, edit.number)
+  if world.trace then world.trace("              " .. err.message) end
   local task = err.job_id and world.service.tasks[err.job_id]
   local need = needs[err.kind]
   ended.status = err.status
@@ -405,7 +421,7 @@ function Ledger:failed(edit, ended)
     return world:broken("an edit ends for a reason that there is", ("%s %s: %s (%s)"):format(
       edit.prompt, err.kind, err.message, why or "it is not so"))
   end
-  if (err.kind == "lost" or err.kind == "expired") and task then task.told_lost = true end
+  if (err.kind == "lost" or err.kind == "expired" and not err.token) and task then task.told_lost = true end
   local open = open_task(edit)
   local may_be = open and edit.consents == 1
   if may_be and (err.retryable or err.charged == false) and err.kind ~= "file" then
@@ -415,6 +431,10 @@ function Ledger:failed(edit, ended)
   if err.retryable and open and ended.uploaded then
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
+  if err.token then
+    edit.token = err.token
+    if task then task.resumable = true end
+  end
   if open and open.host_of == ended.host then self:check_told(edit, open, err, ended) end
 end
 
@@ -423,15 +443,16 @@ function Ledger:check_told(edit, task, err, ended)
   local world = self.world
   local readable = task.class and edit.answer and edit.answer.task == task
     and edit.answer.told_at <= world.now
-  if readable and not is_settled(task) and err.kind ~= "lost" and err.kind ~= "expired" then
-    if err.job_id ~= task.id then
+  if readable and not is_settled(task) and err.kind ~= "lost" and (err.kind ~= "expired" or err.token) then
+    if err.kind == "ambiguous" and task.class == "accept" then
+      world:broken("an id that can be read is accepted", edit.prompt)
+    elseif err.job_id ~= task.id then
       world:broken("what is paid for is told with its id", ("%s %s: %s, not %s"):format(edit.prompt,
         err.kind, tostring(err.job_id), task.id))
     elseif not err.token and not ended.batch then
       world:broken("what is paid for can be resumed", edit.prompt .. " " .. err.kind)
     end
   end
-  if err.token then edit.token, task.resumable = err.token, true end
   if err.kind == "ambiguous" or not readable then task.told = err.kind end
 end
 
@@ -455,7 +476,8 @@ function Ledger:delivered(edit, ended)
       edit.prompt, content and #content or -1))
   elseif task.edit ~= edit then
     return world:broken("an edit gets its own picture", edit.prompt)
-  elseif ended.path and not ended.skipped and edit.save_as and ended.path ~= edit.save_as then
+  elseif ended.path and not ended.skipped and edit.save_as and ended.path ~= edit.save_as
+    and ended.path:gsub("%-%d+(%.%w+)$", "%1") ~= edit.save_as then
     return world:broken("a picture is saved where the user wants it", ended.path)
   end
   edit.delivered = task

@@ -178,9 +178,9 @@ function Host:accepted_now(entry)
   end
   local row = task.row
   if row and self.journal and not job.warnings then
-    task.kept = true
-    if row.durable ~= "ACCEPTED" and row.durable ~= "SAVED" and row.durable ~= "LOST"
-      and row.durable ~= "FAILED" and not entry.resumed then
+    task.kept = task.kept or task.host_of == self or row.fact == "ACCEPTED"
+    if task.host_of == self and row.durable ~= "ACCEPTED" and row.durable ~= "SAVED" and row.durable ~= "LOST"
+      and row.durable ~= "FAILED" and not (row.durable == "AMBIGUOUS" and row.id == job.id) and not entry.resumed then
       the_world:broken("ACCEPTED is on the disk before anybody is told", ("%s: %s"):format(
         entry.edit.prompt, tostring(row.durable)))
     end
@@ -395,7 +395,7 @@ function Life:begin_resume(host, with_journal)
         if edit then self.ledger:failed(edit, { error = job.error, host = host, timeout = 0,
           begun = 0, resumed = true }) end
         for _, one in ipairs(edit and edit.tasks or {}) do
-          if one.row and (one.row.fact == "SENDING" or one.row.fact == "AMBIGUOUS") then
+          if one.row and one.row.fact and one.row.fact ~= "ACCEPTED" then
             one.told = "ambiguous"
           end
         end

@@ -197,6 +197,11 @@ local function told(transfer, answer)
     and answer.body:find('"status":"[PRGQ]') then
     transfer.task.missed = nil
   end
+  local task = transfer.task
+  if task and answer.final_word and not transfer.engine.closed then
+    task.said_by = transfer.engine
+    task.said_at = transfer.world.now
+  end
   transfer.received = #answer.body
   arrive(transfer, { kind = answer.kind, code = answer.code, detail = answer.detail,
     status = answer.status, sent = 0, total = 0, received = #answer.body,
@@ -209,6 +214,9 @@ local function asked(transfer)
   local world = transfer.world
   local answer, task = world.service:poll(transfer.url)
   transfer.task = task
+  if task and task.said_by == transfer.engine then
+    world:broken("the service's own word ends a task, whatever its HTTP code", transfer.url)
+  end
   if answer.hangs then
     transfer.stall_at = world.now + transfer.engine.stall
     return
@@ -304,6 +312,8 @@ local function take_arrived(self)
       transfer.gone = true
       remove(self, transfer)
       if transfer.hold then self.held[transfer.id] = transfer.sink end
+      if transfer.edit then transfer.edit.told_at = self.world.now end
+      self.last_edit = transfer.edit
       events[#events + 1] = transfer.event
     end
     self.arrived[i] = nil
@@ -329,6 +339,8 @@ local function end_late(self, events)
     transfer.gone = true
     remove(self, transfer)
     if transfer.hold then self.held[transfer.id] = transfer.sink end
+    if transfer.edit then transfer.edit.told_at = now end
+    self.last_edit = transfer.edit
     events = events or {}
     events[#events + 1] = { id = transfer.id, kind = "timeout", code = "CURLE_OPERATION_TIMEDOUT",
       detail = "the time for it ran out", sent = transfer.sent, total = transfer.total,
@@ -344,7 +356,7 @@ function Engine:step()
   local events = end_late(self, take_arrived(self))
   if events then
     self.world:note("events", #events)
-    self.told_at = self.world.now
+    self.told_at, self.told_edit = self.world.now, #events == 1 and self.last_edit or nil
   end
   return events, events ~= nil
 end

@@ -209,6 +209,10 @@ local function accept(self, edit)
   return task
 end
 
+-- Forms that tell where the task is to be polled.
+local with_url = { plain = true, bom = true, gzip = true, number = true, trailing = true,
+  created = true, no_cost = true, task_id = true }
+
 --- Takes a whole submit. Returns the answer, and the task where one was charged.
 ---@param edit table the ledger's
 ---@return table answer
@@ -226,8 +230,11 @@ function Service:submit(edit)
     return found, task
   end
   local task = accept(self, edit)
-  local found, class = answers[world:choose("answer.form", forms)](world, task)
+  local form = world:choose("answer.form", forms)
+  local found, class = answers[form](world, task)
+  found.form = form
   found.class, found.task = class, task
+  task.has_url = with_url[found.form]
   return found, task
 end
 
@@ -322,7 +329,7 @@ local poll_answers = {
   end,
   swapped = function(self, task)
     local other = self.list[task.number - 1] or self.list[task.number + 1]
-    if not other then return answer(200, state(self, task)) end
+    if not other or #other.id ~= #task.id then return answer(200, state(self, task)) end
     return answer(200, state(self, other))
   end,
   moved = function(_, task)
@@ -347,10 +354,14 @@ local poll_answers = {
   stale = function(self, task)
     return answer(200, ('{"id":%s,"status":"Pending","result":null}'):format(task.json_id)), self
   end,
-  failed_elsewhere = function()
+  failed_elsewhere = function(self, task)
+    if #task.id ~= 36 then return answer(200, state(self, task)) end
     return answer(200, '{"id":"0badbad0-0000-4000-8000-00000000dead","status":"Failed"}')
   end,
 }
+
+-- Forms in which the task's own state can be read.
+local words = { ordinary = true, bom = true, gzip = true, inside_503 = true, inside_422 = true }
 
 --- Answers a question for a task's state.
 ---@param url string
@@ -363,13 +374,18 @@ function Service:poll(url)
   if not task then return answer(404, '{"detail":"Not Found"}') end
   if host == "api.bfl.ai" and task.host ~= host or host == "api.eu.bfl.ai" and task.host == hosts[2] then
     task.unpollable = true
+    if task.has_url and task.class == "accept" then
+      world:broken("a task is polled where the service says", url)
+    end
     return poll_answers.not_found(self, task), task -- another region's
   elseif world.now < task.lag or world.now > task.forgotten then
     return poll_answers.missing(self, task), task
   end
   local form = world:choose("poll.answer", polls)
   if form ~= "ordinary" then task.troubled = world.now end
-  return poll_answers[form](self, task), task
+  local found = poll_answers[form](self, task)
+  if words[form] and task.finished and task.final ~= "Ready" then found.final_word = true end
+  return found, task
 end
 
 -- Downloads ----------------------------------------------------------------------------------------
@@ -491,7 +507,9 @@ function Service:download(url, from)
   local task = link.task
   if world:time() >= link.ends then
     link.refused = true
-    return dated(world, 403, xml)
+    local found = dated(world, 403, xml)
+    if found.headers.date and link.url:find('se=', 1, true) then link.refused_at = link.refused_at or world.now end
+    return found
   elseif world.now < link.valid then
     return dated(world, 403, xml)
   elseif world.now < link.stored then

@@ -84,13 +84,14 @@ local function arrived(self, event)
   save.finish(self, event.md5)
 end
 
--- Returns whether the link has ended: by its own word, else ten minutes after Ready. The server's
--- own clock is believed before ours.
+-- Returns whether the link has ended, and whether that is sure. The server's own clock is believed
+-- before ours: ours may be a day ahead, and what it says alone leaves the picture resumable.
 local function has_expired(self, event)
-  local wall = retry.http_date(event.headers.date) or self._client.system.wall()
+  local date = retry.http_date(event.headers.date)
   local ends = retry.link_end(self._sample)
-  if ends then return wall >= ends end
-  return self._client:clock()() - self._ready_at >= api.limits.link_life
+  local old = self._client:clock()() - self._ready_at >= api.limits.link_life
+  if not ends then return old, old end
+  return (date or self._client.system.wall()) >= ends, date ~= nil or old
 end
 
 -- The link does not work. A fresh one may answer 403 for some seconds, because clocks differ, or
@@ -98,11 +99,13 @@ end
 local function gone(self, event)
   drop(self)
   self._flaw = wording.transfer_reason(event)
-  if not has_expired(self, event) then return again(self) end
+  local expired, sure = has_expired(self, event)
+  if not expired then return again(self) end
   if self._sample ~= self._sample_asked then
     self._sample_asked = self._sample -- a new poll may give a fresh link
     return self:later(0, self._ask)
   end
+  self._doubtful_end = not sure
   self:fail { kind = "expired", stage = "download", status = event.status, body = event.body,
     charged = true,
     message = "the picture's link has expired, and the service gave no new one" }
@@ -155,9 +158,9 @@ end
 ---@param self kontext.Job
 ---@param sample string
 function download.begin(self, sample)
+  if sample ~= self._sample then self._ready_at = self._client:clock()() end -- each link has its time
   self._sample, self._downloads, self._hops = sample, self._downloads or 0, 0
   self._fetch = download.fetch
-  self._ready_at = self._ready_at or self._client:clock()()
   self.received, self.total = 0, nil
   self:set_status "downloading"
   download.fetch(self)

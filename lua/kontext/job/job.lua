@@ -70,6 +70,7 @@ Job.__index = Job
 ---@field _ready_at? number
 ---@field _sample? string the picture's link
 ---@field _sample_asked? string the link that had expired when a new poll was made
+---@field _doubtful_end? boolean only our own clock says that the link has expired
 ---@field _downloads? integer downloads that failed
 ---@field _flaw? string why the last download did not do
 ---@field _fetch? fun(self: kontext.Job) fetches the picture
@@ -485,6 +486,11 @@ local function last_fact(kind)
   return kinds[kind] and kinds[kind].fact
 end
 
+-- Returns the fact that an end of this kind is for good, or nil: then the task can be resumed.
+local function final_fact(self, kind)
+  return not (kind == "expired" and self._doubtful_end) and last_fact(kind) or nil
+end
+
 -- Returns whether the whole upload that is under way may have gone out.
 local function may_have_sent(self)
   return self.status == "uploading" and self._transfer ~= nil
@@ -495,7 +501,7 @@ end
 -- so, whatever ends this job.
 local function fact(self, kind, sent)
   if kind == "ambiguous" or sent then return "AMBIGUOUS" end
-  if self.id then return last_fact(kind) end
+  if self.id then return final_fact(self, kind) end
   return self._intended and "FAILED" or nil
 end
 
@@ -506,7 +512,7 @@ function Job:fail(fields)
   local sent = may_have_sent(self)
   fields.job_id = fields.job_id or self.id
   fields.polling_url = fields.polling_url or self.polling_url
-  if fields.job_id and not last_fact(fields.kind) then
+  if fields.job_id and not final_fact(self, fields.kind) then
     local known = self:known()
     known.id, known.polling_url = fields.job_id, fields.polling_url
     fields.token = token.write(known)

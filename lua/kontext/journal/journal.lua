@@ -120,6 +120,9 @@ function journal.open(path, on, create)
   for whole in text:gmatch "[^\n]+" do -- the last too when only its line's end is torn off
     if take(self, whole) then lines = lines + 1 end
   end
+  -- A killed process may have left lines that a power failure would still take back; from here on
+  -- they are acted upon. Where they cannot be synced, the first INTENT cannot either.
+  if text ~= "" then log:append("", true) end
   compact(self, lines) -- where it cannot be, the longer one serves as well
   return self
 end

@@ -1,0 +1,25 @@
+-- Lives in which the simulation found a fault that nobody knew. Each is its seed, its number and the
+-- shortest script that failed; see spec/simulation.
+local main = require "spec.simulation.main"
+local chance = require "spec.simulation.chance"
+
+local function survives(seed, number, lines)
+  local world, broken = main.live(seed, number, chance.read(lines))
+  assert.is_nil(broken, tostring(world.detail))
+end
+
+describe("a paid picture", function()
+  it("is not given up because our own clock is a day ahead", function()
+    survives(1, 2081, { "clock.jump#1=4", "link.skew#1=2", "download.date#1=2",
+      "download.date#2=2" })
+  end)
+
+  it("is not given up because an earlier link of it is old", function()
+    survives(7, 2909, { "speed.task#2=5", "link.stored#1=3", "pause.step#16=5", "pause.step#17=5",
+      "link.se#2=2", "link.skew#2=3" })
+  end)
+
+  it("is still accepted after a kill before the sync and a power failure later", function()
+    survives(2, 6905, { "crash.sync#6=2", "crash.folder#1=3" })
+  end)
+end)

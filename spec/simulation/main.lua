@@ -1,0 +1,149 @@
+--- main.lua LIVES|0 SECONDS SEED FIRST STEP [FILE]: lives the lives FIRST, FIRST + STEP … of a seed, so
+--- many or for so long, and writes the sums where another process reads them. What fails is printed
+--- with its seed and the shortest script that still fails.
+local chance = require "spec.simulation.chance"
+local life = require "spec.simulation.life"
+
+local main = {}
+
+--- Lives one life. Returns its world, the promise that it breaks or nil, and the life.
+function main.live(seed, number, script, trace)
+  local one = life.new(seed, number, script, trace)
+  local done, problem = pcall(one.run, one)
+  if not done then return one.world, "the simulation itself raised: " .. tostring(problem), one end
+  return one.world, one.world.violation, one
+end
+
+--- Returns the shortest script that breaks the same promise: parts are left out for as long as it
+--- still does.
+---@param seed integer
+---@param number integer
+---@param lines string[]
+---@param promise string
+---@return string[] lines
+function main.shrink(seed, number, lines, promise)
+  local function fails(some)
+    local _, broken = main.live(seed, number, chance.read(some))
+    return broken == promise
+  end
+  if not fails(lines) then return lines end
+  local size = math.ceil(#lines / 2)
+  local tries = 0
+  while size >= 1 and tries < 2000 do
+    local at, shorter = 1, false
+    while at <= #lines do
+      local rest = {}
+      for i, line in ipairs(lines) do
+        if i < at or i >= at + size then rest[#rest + 1] = line end
+      end
+      tries = tries + 1
+      if #rest < #lines and fails(rest) then
+        lines, shorter = rest, true
+      else
+        at = at + size
+      end
+    end
+    if size == 1 and not shorter then break end
+    if not shorter or size > #lines then size = math.max(1, math.floor(size / 2)) end
+  end
+  return lines
+end
+
+--- Prints a failure as what it takes to see it again.
+function main.report(seed, number, one, promise)
+  local lines = main.shrink(seed, number, one.chance:script(), promise)
+  local again = main.live(seed, number, chance.read(lines))
+  print(("BROKEN: %s\n  %s\n  seed %d, life %d: { %s }"):format(promise, tostring(again.detail), seed,
+    number, #lines > 0 and '"' .. table.concat(lines, '", "') .. '"' or ""))
+end
+
+local most_reports = 5
+
+--- Lives many lives. Returns the sums.
+---@param plan { lives: integer, seconds: number, seed: integer, first: integer, step: integer }
+---@return table sums
+function main.run(plan)
+  local sums = { lives = 0, edits = 0, steps = 0, events = 0, failed = 0, first = 0, second = 0,
+    faults = {} }
+  local number, ends = plan.first, os.time() + plan.seconds
+  while plan.lives > 0 and number <= plan.lives or plan.lives == 0 and os.time() < ends do
+    local the_world, broken, one = main.live(plan.seed, number)
+    local first, second = the_world:digest()
+    sums.first = (sums.first + first) % 2147483647
+    sums.second = (sums.second + second) % 2147483563
+    sums.lives, sums.steps = sums.lives + 1, sums.steps + one.steps
+    sums.edits, sums.events = sums.edits + #one.ledger.edits, sums.events + the_world.events
+    for name, count in pairs(the_world.faults) do
+      sums.faults[name] = (sums.faults[name] or 0) + count
+    end
+    if broken then
+      sums.failed = sums.failed + 1
+      if sums.failed <= most_reports then main.report(plan.seed, number, one, broken) end
+      if plan.stop then return sums end
+    end
+    number = number + plan.step
+  end
+  return sums
+end
+
+--- Adds the sums of another process.
+function main.add(sums, more)
+  for _, name in ipairs { "lives", "edits", "steps", "events", "failed" } do
+    sums[name] = sums[name] + more[name]
+  end
+  sums.first = (sums.first + more.first) % 2147483647
+  sums.second = (sums.second + more.second) % 2147483563
+  for name, count in pairs(more.faults) do sums.faults[name] = (sums.faults[name] or 0) + count end
+end
+
+local numbers = { "lives", "edits", "steps", "events", "failed", "first", "second" }
+
+--- Writes sums as lines.
+function main.write(sums, path)
+  local file = assert(io.open(path, "w"))
+  for _, name in ipairs(numbers) do file:write(("%s %.0f\n"):format(name, sums[name])) end
+  for name, count in pairs(sums.faults) do file:write(("fault %.0f %s\n"):format(count, name)) end
+  file:close()
+end
+
+--- Reads what main.write wrote, or nil.
+function main.read(path)
+  local file = io.open(path)
+  if not file then return nil end
+  local sums = { faults = {} }
+  for line in file:lines() do
+    local count, fault = line:match "^fault (%d+) (.+)$"
+    if fault then sums.faults[fault] = tonumber(count)
+    else
+      local name, number = line:match "^(%a+) (%d+)$"
+      sums[name] = tonumber(number)
+    end
+  end
+  file:close()
+  return sums.second and sums or nil
+end
+
+--- Prints the figures.
+function main.figures(sums, seconds)
+  local families, rarest, least = {}, nil, math.huge
+  local order = {}
+  for name, count in pairs(sums.faults) do
+    local family = name:match "^[%a]+"
+    if name ~= "delivered" and not name:find "^life" and not name:find "^speed" then
+      if not families[family] then order[#order + 1] = family end
+      families[family] = (families[family] or 0) + count
+      if count < least or count == least and name < rarest then rarest, least = name, count end
+    end
+  end
+  table.sort(order)
+  print(("%.0f lives, %.0f edits, %.0f steps, %.0f events, %.0f pictures delivered, in %.0f s"):format(
+    sums.lives, sums.edits, sums.steps, sums.events, sums.faults.delivered or 0, seconds))
+  local parts = {}
+  for _, family in ipairs(order) do parts[#parts + 1] = ("%s %.0f"):format(family, families[family]) end
+  print("faults: " .. table.concat(parts, ", "))
+  if rarest then print(("rarest: %s, %.0f times"):format(rarest, least)) end
+  print(("digest %08x%08x"):format(sums.first, sums.second))
+  print(("%.0f passed, %.0f failed"):format(sums.lives - sums.failed, sums.failed))
+end
+
+return main
