@@ -294,6 +294,23 @@ static void put_back(kx_picture *to, const kx_picture *from, const kx_picture *m
   }
 }
 
+/* Copies the input, which is as large as the result, over all but the middle third each way. */
+static void put_frame_back(kx_picture *to, const kx_picture *from) {
+  int w = to->width, h = to->height, y;
+  size_t row = (size_t)w * 3, side = (size_t)(w / 3) * 3;
+
+  for (y = 0; y < h; y++) {
+    unsigned char *p = to->pixels + (size_t)y * row;
+    const unsigned char *q = from->pixels + (size_t)y * row;
+    if (y < h / 3 || y >= h - h / 3) {
+      memcpy(p, q, row);
+    } else {
+      memcpy(p, q, side);
+      memcpy(p + row - side, q + row - side, side);
+    }
+  }
+}
+
 /* Puts back what the edit must not change; returns 1, or 0 with `why` it cannot be. */
 static int keep(kx_picture *picture, const kx_repaint_options *o, const char **why) {
   kx_picture input, mask;
@@ -301,7 +318,7 @@ static int keep(kx_picture *picture, const kx_repaint_options *o, const char **w
 
   memset(&input, 0, sizeof input);
   memset(&mask, 0, sizeof mask);
-  if (!o->input || !(o->keep || o->mask)) return 1;
+  if (!o->input || !(o->keep || o->mask || o->inner)) return 1;
   if (!read_upright(&input, o->input, o->memory, why)) goto out;
   if (o->mask) {
     if (!read_upright(&mask, o->mask, o->memory, why)) goto out;
@@ -310,7 +327,10 @@ static int keep(kx_picture *picture, const kx_repaint_options *o, const char **w
       goto out;
     }
   }
-  put_back(picture, &input, o->mask ? &mask : NULL, o->left, o->top);
+  if (o->keep || o->mask) put_back(picture, &input, o->mask ? &mask : NULL, o->left, o->top);
+  if (o->inner && input.width == picture->width && input.height == picture->height) {
+    put_frame_back(picture, &input);
+  }
   done = 1;
 out:
   kx_picture_free(&mask);
@@ -336,7 +356,10 @@ int kx_repaint(const kx_repaint_options *o, unsigned char **out, size_t *size, c
   }
   if (!paint(&picture, o, why)) return 0;
   stamp(&picture, o->seed, o->label, o->label_size);
-  if (keep(&picture, o, why) && !encode(&picture, o->format, &encoded)) kx_buffer_free(&encoded);
+  if (!keep(&picture, o, why) || !kx_displace(&picture, &o->moved) ||
+      !encode(&picture, o->format, &encoded)) {
+    kx_buffer_free(&encoded);
+  }
   kx_picture_free(&picture);
   *out = encoded.bytes;
   *size = encoded.size;

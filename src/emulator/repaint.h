@@ -3,6 +3,7 @@
 #ifndef KX_REPAINT_H
 #define KX_REPAINT_H
 
+#include "emulator/displace.h"
 #include "file/source.h"
 
 typedef enum kx_repaint_format {
@@ -17,6 +18,8 @@ typedef struct kx_repaint_options {
   const kx_source *mask;  /* of the input's size: what is black in it stays as it is; or NULL */
   int keep;               /* 1: the input lies in the result as it is, its corner at left, top */
   int left, top;
+  int inner;              /* 1: only the middle third each way is edited */
+  kx_displacement moved;  /* what happens to all of it beside the edit */
   int width, height;      /* of the result, 16 … 16384, 64 megapixels at most */
   kx_repaint_format format;
   uint32_t seed;

@@ -319,8 +319,16 @@ static int core_inflate(lua_State *L) {
   return 1;
 }
 
-/* core.repaint{bytes=, mask=, left=, top=, width=, height=, format=, seed=, label=} → bytes, or
-   nil, message: the emulator's edit. */
+/* Reads a number of the table at 1, between -50 and 50; 0 where it is absent. */
+static float displacement(lua_State *L, const char *name) {
+  lua_Number value = kx_lua_number(L, 1, name, 0);
+
+  if (!(value >= -50 && value <= 50)) luaL_error(L, "%s: out of range", name);
+  return (float)value;
+}
+
+/* core.repaint{bytes=, mask=, left=, top=, width=, height=, format=, seed=, label=, inner=, shift=,
+   scale=, tint=} → bytes, or nil, message: the emulator's edit. */
 static int core_repaint(lua_State *L) {
   static const char *const formats[] = {"jpeg", "png", "webp", NULL};
   kx_repaint_options options;
@@ -360,6 +368,10 @@ static int core_repaint(lua_State *L) {
   options.keep = !lua_isnil(L, 9);
   options.left = (int)luaL_optnumber(L, 9, 0);
   options.top = (int)luaL_optnumber(L, 10, 0);
+  options.inner = kx_lua_boolean(L, 1, "inner");
+  options.moved.tint = kx_lua_boolean(L, 1, "tint");
+  options.moved.shift = displacement(L, "shift");
+  options.moved.scale = displacement(L, "scale");
   guard = kx_lua_guard(L);
   if (!kx_repaint(&options, &out, &size, &why)) {
     lua_pushnil(L);

@@ -4,6 +4,7 @@ local api = require "kontext.api"
 local batch = require "kontext.batch"
 local check = require "kontext.job.check"
 local credits = require "kontext.job.credits"
+local cut = require "kontext.job.cut"
 local digests = require "kontext.journal.digests"
 local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
@@ -122,17 +123,25 @@ local function check_sources(checked)
   for _, picture in ipairs(params.pictures(checked)) do
     local source = picture.source
     if not source.url then
-      local known, err = check.source(source, checked.fit)
+      local has_window = cut.is_wanted(checked, picture.name)
+      local known, err = check.source(source, checked.fit or has_window)
       if not known then return nil, err end
       source.stamp = known.stamp
-      local plan = checked.fit and fit.plan(known)
       local width, height = check.upright(known)
-      sizes[picture.name] = { format = known.format, bytes = not plan and known.bytes or 0,
-        width = plan and plan.width or width, height = plan and plan.height or height }
-      if plan then
-        plans = plans or {}
-        plans[picture.name] = plan
+      local format, bytes = known.format, known.bytes
+      local plan, upload
+      if has_window then
+        plan, err = cut.plan(checked, source, known)
+        if not plan then return nil, err end
+        upload = plan.upload
+      else
+        plan = checked.fit and fit.plan(known) or checked.strip and { strip = true } or nil
+        upload = plan and not plan.strip and plan
+        plans = plan and (plans or {}) or plans
+        if plan then plans[picture.name] = plan end
       end
+      sizes[picture.name] = { format = format, bytes = not upload and bytes or 0,
+        width = upload and upload.width or width, height = upload and upload.height or height }
     end
   end
   local done, message = params.check_pictures(checked, sizes)
@@ -183,7 +192,8 @@ function Client:begin_edit(given, level, anew)
   local same = under_way(self, checked)
     or checked.key and not anew and earlier.job(self, checked)
   if same then return same end
-  local begun = job.new(self, plans and fit.begin or submit.begin, checked)
+  local first = checked.window and cut.begin or plans and fit.begin or submit.begin
+  local begun = job.new(self, first, checked)
   begun:set_plans(plans)
   if checked.warnings then for _, text in ipairs(checked.warnings) do begun:warn(text) end end
   local refused = save.claim(begun)

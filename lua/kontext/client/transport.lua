@@ -186,6 +186,37 @@ function Transport:fit(job, source, plan)
   })
 end
 
+--- Removes place, names and numbers from a picture's metadata; the event's body is the rest.
+---@param job kontext.Job
+---@param source table
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:strip(job, source)
+  return note(self, job, self.engine:region_strip { path = source.path, bytes = source.bytes,
+    stamp = source.stamp })
+end
+
+--- Cuts the window out of a photograph, as region.cut says.
+---@param job kontext.Job
+---@param wanted table
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:cut(job, wanted)
+  return note(self, job, self.engine:region_cut(wanted))
+end
+
+--- Puts an answer back into its photograph, as region.compose says.
+---@param job kontext.Job
+---@param wanted table
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:compose(job, wanted)
+  return note(self, job, self.engine:region_compose(wanted))
+end
+
 --- Digests a file on the worker thread; the event has `digest`.
 ---@param asker table in a job's place
 ---@param path string

@@ -19,15 +19,17 @@ local function painter(pipe, path, cpath)
   local core = require "kontext.core"
   pipe:setmode("b", "b")
   for line in pipe:lines "*l" do
-    local width, height, format, seed, left, top, size, mask_size, label_size =
-      line:match "^(%d+) (%d+) (%l+) (%d+) (%S+) (%S+) (%S+) (%S+) (%d+)$"
+    local width, height, format, seed, left, top, size, mask_size, label_size, inner, shift, scale,
+      tint = line:match("^(%d+) (%d+) (%l+) (%d+) (%S+) (%S+) (%S+) (%S+) (%d+) "
+        .. "(%d) (%d+) (%d+) (%d)$")
     -- "-": there is none
     local function part(count) return tonumber(count) and pipe:read(tonumber(count)) or nil end
     local bytes, mask, label = part(size), part(mask_size), part(label_size)
     local painted, message = core.repaint {
       bytes = bytes, mask = mask, left = tonumber(left), top = tonumber(top),
       width = tonumber(width), format = format, height = tonumber(height),
-      seed = tonumber(seed), label = label,
+      seed = tonumber(seed), label = label, inner = inner == "1", tint = tint == "1",
+      shift = tonumber(shift) / 1000, scale = tonumber(scale) / 1000,
     }
     local answer = painted or tostring(message)
     pipe:write(("%s %d\n"):format(painted and "ok" or "no", #answer), answer)
@@ -66,9 +68,11 @@ end
 
 local function work(worker, edit, seed, label)
   local function or_none(value) return value and ("%d"):format(value) or "-" end
-  worker:write(("%d %d %s %d %s %s %s %s %d\n"):format(edit.width, edit.height, edit.format, seed,
-    or_none(edit.left), or_none(edit.top), or_none(edit.bytes and #edit.bytes),
-    or_none(edit.mask and #edit.mask), #label), edit.bytes or "", edit.mask or "", label)
+  local function thousandths(value) return math.floor((value or 0) * 1000 + 0.5) end
+  worker:write(("%d %d %s %d %s %s %s %s %d %d %d %d %d\n"):format(edit.width, edit.height,
+    edit.format, seed, or_none(edit.left), or_none(edit.top), or_none(edit.bytes and #edit.bytes),
+    or_none(edit.mask and #edit.mask), #label, edit.inner and 1 or 0, thousandths(edit.shift),
+    thousandths(edit.scale), edit.tint and 1 or 0), edit.bytes or "", edit.mask or "", label)
   worker:flush()
   local state, size = (worker:read "*l" or ""):match "^(%l+) (%d+)$"
   if not state then return nil, "the painting thread has ended", false end
@@ -92,7 +96,8 @@ end
 --- Paints an edit: the same bytes, prompt, seed, size and format give the same picture. Where there
 --- is no picture, or one in a format that is not decoded here, a landscape of that size is painted.
 ---@param edit table bytes (or nil), width, height, format, prompt, seed; mask: what is black in it
---- stays as it is; left, top: where the picture itself lies in the answer, unchanged
+--- stays as it is; left, top: where the picture itself lies in the answer, unchanged; inner: only
+--- the middle third is edited; shift, scale, tint: what happens to all of it (of the prompt's words)
 ---@return string? bytes, string? message
 function pictures:paint(edit)
   local hash = digest.new "sha256"

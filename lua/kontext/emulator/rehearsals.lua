@@ -8,6 +8,7 @@
 --   ends                    how the task ends, if not with a picture
 --   poll(n, nth, ended)     an answer in place of the nth poll's, or a status that it then has
 --   result(result, nth)     changes the result of the nth poll that says Ready
+--   paint(edit, n)          changes what is painted
 --   download(answer, nth)   changes the nth download
 -- An answer is { status, headers, body }; `drop = true` breaks the connection off in its place,
 -- `cut = N` after N bytes of the body. n is the number in the prompt or the row's `number`.
@@ -146,6 +147,27 @@ local list = {
     name = "expired link",
     about = "The link of the first `Ready` has expired already; a later poll brings a fresh one.",
     result = function(result, nth) if nth == 1 then result.life = -1 end end,
+  },
+  {
+    name = "shifted", number = 1,
+    about = "Only the middle third of the picture each way is edited, and all of it lies N pixels "
+      .. "(1, or such as 3.5) too far to the right and down, as a model may answer a region.",
+    paint = function(edit, n) edit.inner, edit.shift = true, math.min(n, 50) end,
+  },
+  {
+    name = "tinted",
+    about = "Only the middle third is edited, and all of it is warmer than it was.",
+    paint = function(edit) edit.inner, edit.tint = true, true end,
+  },
+  {
+    name = "scaled", number = 1,
+    about = "Only the middle third is edited, and all of it is N per cent (1) larger than it was.",
+    paint = function(edit, n) edit.inner, edit.scale = true, math.min(n, 50) end,
+  },
+  {
+    name = "repainted",
+    about = "Another picture altogether: also what an edit of a region was to leave as it is.",
+    paint = function(edit) edit.bytes, edit.mask = nil, nil end,
   },
   {
     name = "cut download",

@@ -140,11 +140,15 @@ function tasks:paint(task)
   local mask = row.mask and params[row.mask.name]
   local left, top
   if input and input.bytes and input.width then left, top = geometry.place(row, params, input) end
-  local painted, message = self.options.pictures:paint {
+  local edit = {
     bytes = input and input.bytes, mask = mask and mask.bytes, left = left, top = top,
     width = task.width, height = task.height, format = task.format,
     prompt = params.prompt or "", seed = task.seed,
   }
+  for _, it in ipairs(task.rehearsals) do
+    if it.row.paint then it.row.paint(edit, it.number) end
+  end
+  local painted, message = self.options.pictures:paint(edit)
   if not painted then return { status = "Error", details = { error = message } } end
   task.path = self.options.delivery:keep(task, painted)
   return task.outcome

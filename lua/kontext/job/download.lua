@@ -1,6 +1,7 @@
 --- Fetches the picture without the key, and checks that it is whole. It is paid for: the download
 --- is tried until the deadline, and what arrived whole is saved, whatever its format.
 local api = require "kontext.api"
+local compose = require "kontext.job.compose"
 local core = require "kontext.core"
 local retry = require "kontext.job.retry"
 local save = require "kontext.job.save"
@@ -81,6 +82,7 @@ local function arrived(self, event)
   end
   if odd then self:warn("the picture is unusual: " .. odd .. "; it is kept as it came") end
   self.received, self.total = event.received, event.received
+  if self._params.window then return compose.begin(self) end
   save.finish(self, event.md5)
 end
 

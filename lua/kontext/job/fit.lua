@@ -38,10 +38,13 @@ local function next_picture(self)
     self._plans = nil
     return submit.begin(self)
   end
-  local id, message, code = self._client.transport:fit(self, self._params[name], plan)
+  local transport = self._client.transport
+  local how = plan.strip and transport.strip or transport.fit
+  local id, message, code = how(transport, self, self._params[name], plan)
   if not self:expect(id, fitted) then
     self:fail { kind = "internal", code = code, stage = "check", charged = false, retryable = true,
-      message = "the picture cannot be made to fit: " .. message }
+      message = ("the picture cannot be %s: %s"):format(plan.strip and "stripped"
+        or "made to fit", message) }
   end
 end
 
@@ -49,8 +52,8 @@ function fitted(self, event)
   local name = next(self._plans)
   if event.kind then
     return self:fail { kind = event.kind, code = event.code, stage = "check", charged = false,
-      message = ("%s cannot be made to fit: %s"):format(check.name(self._params[name]),
-        event.detail) }
+      message = ("%s cannot be %s: %s"):format(check.name(self._params[name]),
+        self._plans[name].strip and "stripped" or "made to fit", event.detail) }
   end
   self._plans[name] = nil
   self._params[name] = { bytes = event.body }
@@ -60,6 +63,7 @@ end
 --- Makes the job's pictures fit, then submits.
 ---@param self kontext.Job
 function fit.begin(self)
+  if self:key() then self:identity() end -- of the pictures as they were given
   next_picture(self)
 end
 

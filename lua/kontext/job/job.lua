@@ -2,6 +2,7 @@
 --- The files beside this one are its stages: functions over a job. A job has at most one transfer
 --- under way and at most one thing that is due: `_next` is called when it is, `_receive` gets the
 --- transfer's event. Nobody outside of this folder reads the fields that begin with "_".
+local compose = require "kontext.job.compose"
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
 local image = require "kontext.image"
@@ -49,6 +50,8 @@ Job.__index = Job
 ---@field _destination? string the destination that the client holds for the job
 ---@field _reserved? string the name that was reserved for the result
 ---@field _plans? table<string, table> pictures that are to be made to fit
+---@field _answer? string what is put back into a region
+---@field _names? integer names that were tried for what is put back
 ---@field _tries? integer further submits so far
 ---@field _limited? integer submits that were refused with 429
 ---@field _accepted_at? number on the monotonic clock; nil: by another process
@@ -298,10 +301,14 @@ end
 ---@return table<string, any>
 function Job:known()
   local given = self._params
-  return { id = self.id, polling_url = self.polling_url, model = given.model, key = given.key,
+  local known = {
+    id = self.id, polling_url = self.polling_url, model = given.model, key = given.key,
     save_as = given.save_as, no_replace = given.no_replace and "1" or nil,
     output_format = given.output_format, identity = given.key and self:identity() or nil,
-    at = self._accepted_wall and ("%d"):format(self._accepted_wall) or nil, entry = self._entry }
+    at = self._accepted_wall and ("%d"):format(self._accepted_wall) or nil, entry = self._entry,
+  }
+  compose.note(given.window, known)
+  return known
 end
 
 --- Remembers the number that a journal gave the edit.
@@ -324,7 +331,7 @@ end
 ---@param away boolean the host has not stepped for a while
 function Job:run_due(now, away)
   if self._deadline <= now and (not self._transfer or self._plans) then
-    if away and self.id and self._ask and not self._last_look then
+    if away and self.id and self._ask and not self._last_look and not self._answer then
       -- The host slept through the deadline; the task may have ended long before.
       self._last_look, self._deadline = true, now + math.min(10, self._timeout)
       self:later(0, self._ask)
@@ -467,6 +474,10 @@ function Job:finish(status)
   self.status = status
   self._next, self._due, self._receive, self._ask = nil, nil, nil, nil
   params.drop_images(self._params)
+  if self._params.window and self._params.window.source then
+    self._params.window.source.bytes = nil
+  end
+  self._answer = nil
   save.release(self)
   self._client:finished(self)
 end
@@ -541,6 +552,7 @@ function Job:stop(kind, message)
   local sent = may_have_sent(self)
   if self.id then
     message = message .. "; the service goes on with it: " .. how_to_resume
+      .. (kind == "closed" and compose.abandon(self) or "")
   elseif sent then
     message = message .. " when it was sent whole: it may have been paid for"
   end
@@ -554,6 +566,9 @@ function Job:time_out()
   if self._flaw and self.status == "downloading" then
     message = ("%s, because the picture could not be downloaded (%s); it is paid for: %s"):format(
       message, self._flaw, how_to_resume)
+  elseif self._answer then
+    message = ("%s, because its answer was not yet put back into the photograph; it is paid for: "
+      .. "%s%s"):format(message, how_to_resume, compose.abandon(self))
   elseif self.id then
     message = ("%s (its last status was %q); it goes on at the service: %s"):format(message,
       self._status or "unknown", how_to_resume)

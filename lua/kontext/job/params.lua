@@ -199,11 +199,41 @@ local function name(value)
   return utf8_text(value)
 end
 
+-- Returns a region as one text, which tells edits apart; the pixels are read once the picture's
+-- size is known.
+local function region(value)
+  if type(value) == "table" then
+    local parts = {}
+    for i, key in ipairs { "x", "y", "width", "height" } do
+      local part = value[key] or value[i]
+      if type(part) == "number" then part = digits(part) end
+      if type(part) ~= "string" then
+        return nil, ("has no %s: give {x =, y =, width =, height =} in pixels or per cent"):format(
+          key)
+      end
+      parts[i] = part
+    end
+    value = table.concat(parts, ",")
+  end
+  if #value > 100 then return nil, "is too long: give X,Y,W,H in pixels or per cent" end
+  return (value:gsub("%s+", ""))
+end
+
+local function mask_file(value)
+  local source, message = params.image(value)
+  if source and not source.path then return nil, "must be the path of a PNG" end
+  return source, message
+end
+
 local ours = {
   { name = "model", types = { string = true }, check = as_it_is },
   { name = "timeout", types = { number = true }, check = seconds },
   { name = "save_as", types = { string = true }, check = save_as },
   { name = "fit", types = { boolean = true }, check = as_it_is },
+  { name = "region", types = { table = true, string = true }, check = region },
+  { name = "mask", types = { table = true, string = true }, check = mask_file },
+  { name = "keep_metadata", types = { boolean = true }, check = as_it_is },
+  { name = "strip", types = { boolean = true }, check = as_it_is },
   { name = "no_replace", types = { boolean = true }, check = as_it_is },
   { name = "reserved", types = { boolean = true }, check = as_it_is },
   { name = "on_progress", types = { ["function"] = true }, check = as_it_is },
@@ -521,6 +551,36 @@ local function check_size(checked, context)
   return true
 end
 
+-- Checks what an edit of a region may have. Returns true, or nil and a sentence.
+local function check_region(checked, row)
+  local own_mask = not row.by_name.mask and checked.mask
+  if not checked.region and not own_mask then
+    if checked.keep_metadata then
+      return nil, "keep_metadata is for edits with a region or a mask: a whole picture that the "
+        .. "service made keeps what the service wrote into it"
+    end
+    return true
+  end
+  local what = checked.region and "region" or "mask"
+  if row.sizes.rule ~= "17 sizes" then
+    return nil, ("%s cannot be used with %s, the sizes of whose pictures cannot be planned: use "
+      .. "flux-kontext-pro or flux-kontext-max"):format(what, row.name)
+  elseif checked.region and own_mask then
+    return nil, "mask and region are both given: the mask says what may change, so leave region out"
+  elseif checked.aspect_ratio then
+    return nil, "aspect_ratio cannot be used with a " .. what .. ": the photograph keeps its shape"
+  elseif not checked.input_image then
+    return nil, what .. " needs input_image: the photograph that it is a part of"
+  elseif checked.input_image.url then
+    return nil, "input_image is a URL, and a " .. what .. " needs the picture here: download it"
+  end
+  checked.is_region = true
+  checked.result_format = checked.output_format or checked.save_as and format_of(checked.save_as)
+    or nil
+  checked.output_format = "png" -- of the answer: nothing is lost before it is put back
+  return true
+end
+
 --- Checks what was given for an edit. Misuse (an unknown key, a wrong Lua type, a field that is
 --- missing) raises; what a user or the environment may have spoiled is returned.
 ---@param given table
@@ -544,6 +604,7 @@ function params.check(given, level, default_model)
   end
   local done, message = check_fields(checked, context, names)
   if done and row.by_name.width then done, message = check_size(checked, context) end
+  if done then done, message = check_region(checked, row) end
   if not done then return nil, message end
   if checked.fit and row.mask then
     return nil, ("fit cannot be used with %s: the picture and its mask must have the same size")

@@ -103,11 +103,12 @@ function save.release(self)
   self._reserved = nil
 end
 
---- Returns the path that the picture is written to as it arrives, or nil: into memory.
+--- Returns the path that the picture is written to as it arrives, or nil: into memory, as what is
+--- put back into a photograph.
 ---@param self kontext.Job
 ---@return string?
 function save.destination(self)
-  return not self._save_error and self._params.save_as or nil
+  return not self._save_error and not self._params.window and self._params.save_as or nil
 end
 
 --- Remembers that the destination cannot be written: the picture goes into memory instead.
@@ -145,6 +146,45 @@ local function put_aside(self, put)
   end
 end
 
+--- Puts a picture aside whose edit ends otherwise. Returns its path, or nil.
+---@param self kontext.Job
+---@param bytes string
+---@return string?
+function save.aside(self, bytes)
+  local system = self._client.system
+  return put_aside(self, function(path) return system.save(path, bytes, "no_replace") end)
+end
+
+--- Saves a picture under the next free name like `name`.
+---@param self kontext.Job
+---@param name string
+---@param bytes string
+---@return string? path
+---@return string? message
+---@return string? code
+function save.beside(self, name, bytes)
+  local system = self._client.system
+  for n = 1, most_names do
+    local path = numbered(name, n)
+    local made, message, code = system.reserve(path)
+    if made then
+      made, message, code = system.save(path, bytes, "no_replace")
+      if made then return path end
+      system.release(path)
+    end
+    if made == nil then return nil, cannot_save(path, message, code), code end
+  end
+  return nil, ("there are %d files named like %s"):format(most_names, name)
+end
+
+--- Reserves the next name where another program has taken the reserved one. Returns nil, or the
+--- fields of an error.
+---@param self kontext.Job
+---@return table? fields
+function save.take_next_name(self)
+  return reserve(self, self._reserved)
+end
+
 -- Ends a job whose picture is not where it belongs: it is in the image, and in `aside`.
 local function unsaved(self, bytes, aside)
   self._result.bytes = bytes
@@ -179,6 +219,23 @@ local function rescue(self, held, message, code)
   self:later(0, self._fetch) -- into memory
 end
 
+--- Ends a job whose picture is in its place, or in memory.
+---@param self kontext.Job
+---@param md5 string? base64
+---@param size number bytes
+function save.done(self, md5, size)
+  local result = self._result
+  self.image = image.new(result, self)
+  if result.path then
+    local kept, message = self:record("SAVED", { path = result.path, md5 = md5,
+      size = ("%.0f"):format(size) })
+    if not kept then
+      self:warn("the picture is saved, but the journal cannot be written: " .. message)
+    end
+  end
+  self:finish "ready"
+end
+
 --- Takes the picture that has arrived: puts it in its place, or into memory, and ends the job.
 ---@param self kontext.Job
 ---@param md5 string? base64
@@ -204,16 +261,7 @@ function save.finish(self, md5)
   else
     result.bytes = bytes
   end
-  self.image = image.new(result, self)
-  if result.path then
-    local kept
-    kept, message = self:record("SAVED", { path = result.path, md5 = md5,
-      size = ("%.0f"):format(self.received) })
-    if not kept then
-      self:warn("the picture is saved, but the journal cannot be written: " .. message)
-    end
-  end
-  self:finish "ready"
+  save.done(self, md5, self.received)
 end
 
 --- Takes note that the holder of the image has saved it: only now the journal's edit is over. That

@@ -1,5 +1,6 @@
 --- Goes on with tasks that another process began: of a token, or of a journal.
 local api = require "kontext.api"
+local compose = require "kontext.job.compose"
 local token = require "kontext.token"
 
 local resume = {}
@@ -11,6 +12,7 @@ local function params_of(client, known, overrides)
     model = api.endpoints[known.model] and known.model or client:default_model(),
     key = known.key, output_format = known.output_format, save_as = given.save_as,
     no_replace = given.no_replace, on_progress = given.on_progress,
+    window = compose.restore(known),
   }
 end
 
@@ -23,6 +25,9 @@ local function begin(client, known, overrides)
     polling_url = url, own_url = own, at = tonumber(known.at), entry = known.number,
     identity = known.identity })
 end
+
+-- What a journal alone knows of an edit of a region.
+local window_fields = { "region", "window", "source", "stamp", "mask", "metadata" }
 
 --- Goes on with the task of a token.
 ---@param client kontext.Client
@@ -37,7 +42,10 @@ function resume.token(client, text, overrides)
   end
   local journal = client:journal()
   local entry = journal and journal:find_task(known.id)
-  if entry and not journal:is_open(entry) then known.number = entry.number end -- the same edit
+  if entry and not journal:is_open(entry) then -- the same edit
+    known.number = entry.number
+    for _, name in ipairs(window_fields) do known[name] = entry[name] end
+  end
   return begin(client, known, overrides)
 end
 
