@@ -170,7 +170,11 @@ local function get_again(self, item, key, entry, occupied)
   local again = self._remake and function() return begin_anew(self, item, key), "remade" end
   local age = self._client.system.wall() - (tonumber(entry.at) or 0)
   if not entry.id or again and age > links_live then
-    if again then return again() end
+    if again and self._refused then
+      return nil, { error = errors.new(errors.copy(self._refused)) }
+    elseif again then
+      return again()
+    end
     return nil, refusal("lost", "gone", key)
   end
   local job = resume.entry(self._client, entry, { save_as = item.save_as or entry.path,
@@ -220,7 +224,7 @@ end
 -- Follows an item's job to its end.
 local function follow(self, index, key, job, mark, otherwise)
   self._client:on_end(job, function()
-    if otherwise and job.error and (job.error.kind == "lost" or job.error.kind == "expired") then
+    if otherwise and not self._refused and job.error and (job.error.kind == "lost" or job.error.kind == "expired") then
       local second, how = otherwise()
       return follow(self, index, key, second, how)
     end

@@ -10,8 +10,9 @@ describe("what fails in C #once", function()
   }
   for scenario, promise in pairs(promises) do
     it(promise, function()
-      local pipe = assert(io.popen(("SCENARIOS='%s;' timeout 200 spec/faults/run R5 2>&1"):format(
-        scenario)))
+      local stride = scenario == "batch" and 7 or 1 -- it makes hundreds of calls
+      local pipe = assert(io.popen(("STRIDE=%d SCENARIOS='%s;' timeout 200 spec/faults/run R5 2>&1")
+        :format(stride, scenario)))
       local text = pipe:read "*a"
       pipe:close()
       assert.is_true(text:find("1 passed, 0 failed", 1, true) ~= nil, text)
