@@ -2,6 +2,7 @@
 --- is tried until the deadline, and what arrived whole is saved, whatever its format.
 local api = require "kontext.api"
 local core = require "kontext.core"
+local models = require "kontext.models"
 local retry = require "kontext.job.retry"
 local save = require "kontext.job.save"
 local wording = require "kontext.wording"
@@ -84,13 +85,13 @@ local function arrived(self, event)
   save.finish(self, event.md5)
 end
 
--- Returns whether the link has ended: by its own word, else ten minutes after Ready. The server's
--- own clock is believed before ours.
+-- Returns whether the link has ended: by its own word, else when a link of this model lives no
+-- longer after Ready. The server's own clock is believed before ours.
 local function has_expired(self, event)
   local wall = retry.http_date(event.headers.date) or self._client.system.wall()
   local ends = retry.link_end(self._sample)
   if ends then return wall >= ends end
-  return self._client:clock()() - self._ready_at >= api.limits.link_life
+  return self._client:clock()() - self._ready_at >= models.find(self._params.model).link_life
 end
 
 -- The link does not work. A fresh one may answer 403 for some seconds, because clocks differ, or
