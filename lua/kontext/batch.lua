@@ -353,7 +353,8 @@ end
 -- Returns the next item that waits for no other one's result, or nil where none is left.
 local function next_item(self)
   while true do
-    local released, index = self._released, nil
+    local released = self._released
+    local index
     if released.first <= released.last then
       index, released[released.first] = released[released.first], nil
       released.first = released.first + 1
