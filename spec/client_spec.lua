@@ -195,14 +195,32 @@ describe("the queue", function()
     end
   end)
 
-  it("has 24 places for pro and 6 for max", function()
+  it("has 24 places in all, of which 6 are for max", function()
     begin({ poll_interval = 5 }, { poll = { waiting } })
+    for _ = 1, 8 do edit { model = "max" } end
     for _ = 1, 26 do edit() end
-    for _ = 1, 8 do edit { model = "flux-kontext-max" } end
-    drive(function() return #server:requests("POST") >= 30 end)
+    drive(function() return #server:requests("POST") >= 24 end)
     idle(0.2)
-    assert.same({ 24, 6 }, { #server:requests("POST", "pro"), #server:requests("POST", "max") })
+    assert.same({ 18, 6 }, { #server:requests("POST", "pro"), #server:requests("POST", "max") })
     assert.equal(34, client:step())
+  end)
+
+  it("has places for a model that is defined after the client was made, and begins first what "
+    .. "came first", function()
+    begin({ poll_interval = 5, max_active = 2 }, { poll = { waiting },
+      more = { ["POST /v1/queue-test"] = { raw.accepted() } } })
+    kontext.models.define("queue-test", { path = "/v1/queue-test", active = 5,
+      fields = { { name = "prompt", type = "text", required = true },
+        { name = "input_image", type = "image" } },
+      images = { style = "single", first = "input_image", max = 1 }, sizes = { rule = "input" },
+      formats = { "jpeg" }, default_format = "jpeg" })
+    local own, second = edit { model = "queue-test" }, edit()
+    local third = edit { model = "queue-test" }
+    drive(function() return #server:requests("POST") >= 2 end)
+    idle(0.2)
+    assert.equal(1, #server:requests("POST", "queue%-test"))
+    assert.equal(1, #server:requests("POST", "pro"))
+    assert.same({ "pending", "pending", "waiting" }, { own.status, second.status, third.status })
   end)
 
   it("is emptied by a refused key or spent credits, with the same error", function()

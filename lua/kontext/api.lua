@@ -25,13 +25,9 @@ api.credits_path = "/v1/credits"
 api.key_domain = "bfl.ai"
 
 api.limits = {
-  image_bytes = 20e6, -- of the file, before base64
-  image_pixels = 20e6,
-  active = models.active, -- tasks at once, by model
   answer = 262144, -- bytes of JSON: lua-cjson ends the process when malloc fails
   id = 256, -- characters of a task's id
   retry_after = { min = 0.5, max = 60 }, -- seconds
-  link_life = 600, -- seconds that a signed link lives after Ready
   lag = 10, -- seconds after the submit in which "Task not found" may be a replica that lags
   link = 8192, -- characters of a URL that the service gives
   hops = 5, -- redirects of a poll or a download

@@ -1,11 +1,14 @@
 --- Many edits with a few in flight. With a journal a batch can be killed at any moment and run
 --- again: what is saved is skipped, what was accepted is fetched, what nobody knows of is reported.
+--- An item that takes another one's result waits until that has ended.
+local chains = require "kontext.chains"
 local check = require "kontext.job.check"
 local core = require "kontext.core"
 local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
 local loop = require "kontext.loop"
+local models = require "kontext.models"
 local params = require "kontext.job.params"
 local resume = require "kontext.journal.resume"
 local retry = require "kontext.job.retry"
@@ -29,6 +32,13 @@ Batch.__index = Batch
 ---@field remade boolean? the same, and the service had it no more: it was paid for again
 ---@field warnings string[]? of the job
 ---@field error kontext.Error?
+
+---@class (private) kontext.Batch
+---@field _needs table<integer, string[]> by item: the keys of those whose results it takes
+---@field _index_of table<string, integer> the item of a key
+---@field _hanging table<integer, integer[]> by item: those that wait for its result
+---@field _released table queue of items whose wait is over
+---@field _causes table<integer, table> by item: which one failed first, and why
 
 local types = { max_active = "number", on_progress = "function", stop_on_error = "boolean",
   retry_ambiguous = "boolean", remake = "boolean" }
@@ -78,21 +88,20 @@ end
 
 -- Returns what distinguishes the item from others: all that the edit will have, defaults included.
 local function identity_of(self, item, digests)
-  local checked = params.check(item, 1)
-  if checked then checked.model = checked.model or self._client:default_model() end
-  return identity.of(checked or item, digests)
+  local model = self._client:default_model()
+  return identity.of(params.check(item, 1, model) or item, digests, model)
 end
 
 -- Returns the paths of the item's pictures, whose content is part of its key; or nil and an error
 -- where one is not what the service takes.
-local function paths_of(item)
-  local paths = {}
-  item = params.flatten(item)
+local function paths_of(self, item)
+  local paths, model = {}, self._client:default_model()
+  item = params.flatten(item, model)
   for _, field in ipairs(params.fields) do
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)
     if source and source.path then
-      local known, err = check.source(source, item.fit)
+      local known, err = check.source(source, item.fit, item.model or model)
       if not known then return nil, err end
       paths[#paths + 1] = source.path
     end
@@ -118,9 +127,16 @@ local function settle(self, result)
   self.done = self.done + 1
   if result.error then
     self.failed = self.failed + 1
-    if retry.is_hopeless(result.error) then self._refused = result.error end
+    if retry.is_hopeless(result.error) or result.error.kind == "budget" then
+      self._refused = result.error
+    end
     if self._stop_on_error then self._stopped = true end
   end
+  for _, index in ipairs(self._hanging[result.index] or {}) do
+    self._released.last = self._released.last + 1
+    self._released[self._released.last] = index
+  end
+  self._hanging[result.index] = nil
   if self._on_progress then
     self._client:tell_host(function() self._on_progress(result, self) end)
   end
@@ -153,23 +169,63 @@ local function refusal(kind, name, key)
     charged = kind == "invalid" and false or nil } }
 end
 
--- Begins the item anew; returns its job.
-local function begin_anew(self, item, key)
+local burst = 0.002 -- seconds of beginning items in a row
+
+-- Returns the result of an item that takes another one's, which has failed. It says the reason, of
+-- the one that failed first where several hang on each other.
+local function hung_on_failure(self, index, key, parent)
+  local err, first = self._results[parent].error, self._causes[parent] or { key = key }
+  first.message = first.message or err.message
+  self._causes[index] = first
+  local way = first.key ~= key and (' (which takes that of "%s")'):format(first.key) or ""
+  return { error = errors.new { kind = err.kind, stage = "check", charged = false,
+    retryable = err.retryable, message = ('the edit takes the result of "%s"%s, which failed: %s')
+      :format(key, way, first.message) } }
+end
+
+-- Returns the picture that the item of that key has made; or nil and the result of the item that
+-- takes it.
+local function picture_of(self, index, key)
+  local parent = self._index_of[key]
+  local result = parent and self._results[parent]
+  if result and result.error then return nil, hung_on_failure(self, index, key, parent) end
+  if result then return result.saved and { path = result.saved } or params.image(result.image) end
+  local journal = self._client:journal() -- an earlier run has made it, and no item has its key now
+  local entry = journal and journal:find(key)
+  if entry and entry.state == "saved" and earlier.is_saved(self._client.system, entry) then
+    return { path = entry.path }
+  end
+  return nil, { error = errors.new { kind = "file", stage = "check", charged = false,
+    message = ('the edit takes the result of "%s", which an earlier run has saved, and its file is '
+      .. "gone or was changed: add that edit to the list, to get it again"):format(key) } }
+end
+
+-- Begins the item anew, with the results that it takes; returns its job, or nil and its result.
+local function begin_anew(self, index, key)
+  local sources = {}
+  for _, needed in ipairs(self._needs[index] or {}) do
+    local source, wrong = picture_of(self, index, needed)
+    if not source then return nil, wrong end
+    sources[needed] = source
+  end
   local given = {}
-  for name, value in pairs(item) do given[name] = value end
+  for name, value in pairs(chains.with(self._list[index], function(needed)
+    return params.result(needed, sources[needed])
+  end)) do given[name] = value end
   given.key = key
   return self._client:begin_edit(given, 1, true)
 end
 
-local burst = 0.002 -- seconds of beginning items in a row
-local links_live = 600 -- seconds: what is older is seldom at the service
-
 -- Returns a job that gets a picture again whose file is gone, how the result is marked, and what to
 -- do when the service has it no more; or nil and a result.
-local function get_again(self, item, key, entry, occupied)
-  local again = self._remake and function() return begin_anew(self, item, key), "remade" end
+local function get_again(self, index, item, key, entry, occupied)
+  local again = self._remake and function()
+    local job, wrong = begin_anew(self, index, key)
+    return job, job and "remade" or wrong
+  end
   local age = self._client.system.wall() - (tonumber(entry.at) or 0)
-  if not entry.id or again and age > links_live then
+  local row = models.find(entry.model) or models.find(self._client:default_model())
+  if not entry.id or again and age > row.link_life then -- what is older is seldom at the service
     if again and self._refused then
       return nil, { error = errors.new(errors.copy(self._refused)) }
     elseif again then
@@ -184,7 +240,7 @@ end
 
 -- Returns a job for the item, and how its result is marked; or nil and what an earlier run has left
 -- to say about it.
-local function begin(self, item, key, id)
+local function begin(self, index, item, key, id)
   local client = self._client
   local running = client:job_of_key(key)
   if running then
@@ -202,7 +258,7 @@ local function begin(self, item, key, id)
     elseif state == "saved" then
       local there, occupied = earlier.is_saved(client.system, known)
       if there then return nil, { saved = known.path, skipped = true } end
-      return get_again(self, item, key, known, occupied)
+      return get_again(self, index, item, key, known, occupied)
     elseif resume.can_be_asked(known) then
       return resume.entry(client, known, item)
     elseif not self._retry_ambiguous then
@@ -210,7 +266,7 @@ local function begin(self, item, key, id)
     end
   end
   if self._refused then return nil, { error = errors.new(errors.copy(self._refused)) } end
-  return begin_anew(self, item, key)
+  return begin_anew(self, index, key)
 end
 
 local start
@@ -221,21 +277,28 @@ local function ended(self, index, key, result)
   settle(self, result)
 end
 
+-- Returns the result of an item whose job has ended.
+local function marked_result(job, key, mark)
+  if mark == "fetched_again" and job.error and job.error.kind == "lost" then
+    return refusal("lost", "gone", key)
+  end
+  local result = result_of(job)
+  if mark and not job.error then result[mark] = true end
+  return result
+end
+
 -- Follows an item's job to its end.
 local function follow(self, index, key, job, mark, otherwise)
   self._client:on_end(job, function()
-    if otherwise and not self._refused and job.error and (job.error.kind == "lost" or job.error.kind == "expired") then
+    local result
+    local kind = not self._refused and job.error and job.error.kind
+    if otherwise and (kind == "lost" or kind == "expired") then
       local second, how = otherwise()
-      return follow(self, index, key, second, how)
-    end
-    local result = result_of(job)
-    if mark and not job.error then
-      result[mark] = true
-    elseif mark == "fetched_again" and job.error.kind == "lost" then
-      result = refusal("lost", "gone", key)
+      if second then return follow(self, index, key, second, how) end
+      result = how -- what it takes from another item is not there
     end
     self._under_way[index] = nil
-    ended(self, index, key, result)
+    ended(self, index, key, result or marked_result(job, key, mark))
     start(self)
     tell(self)
   end)
@@ -243,12 +306,12 @@ end
 
 -- Begins an item whose key is known; without `id` the key itself tells what is asked for.
 local function start_keyed(self, index, key, id)
-  local item = self._list[index]
+  local item = chains.marked(self._list[index])
   local job, mark, otherwise
   if self._stopped or self._client:is_closed() then
     mark = refusal("cancelled", "stopped", key)
   else
-    job, mark, otherwise = begin(self, item, key, id)
+    job, mark, otherwise = begin(self, index, item, key, id)
   end
   if not job then
     self._under_way[index] = nil
@@ -261,11 +324,11 @@ end
 -- Begins an item. Without a key of its own its content is its key in a journal, and is read by
 -- the worker first.
 local function start_item(self, index)
-  local item = self._list[index]
+  local item = chains.marked(self._list[index])
   self._under_way[index] = true
   if item.key then return start_keyed(self, index, item.key, identity_of(self, item)) end
   local paths, err = {}, nil
-  if not self._stopped and self._client:journal() then paths, err = paths_of(item) end
+  if not self._stopped and self._client:journal() then paths, err = paths_of(self, item) end
   if not paths then -- another run, which can read the picture, would know the edit by another key
     self._under_way[index] = nil
     return ended(self, index, identity_of(self, item), { error = err })
@@ -292,6 +355,31 @@ local function start_item(self, index)
   end)
 end
 
+-- Returns the next item that waits for no other one's result, or nil where none is left.
+local function next_item(self)
+  while true do
+    local released = self._released
+    local index
+    if released.first <= released.last then
+      index, released[released.first] = released[released.first], nil
+      released.first = released.first + 1
+    elseif self._begun < self.total then
+      self._begun = self._begun + 1
+      index = self._begun
+    else
+      return nil
+    end
+    local awaited
+    for _, key in ipairs(self._needs[index] or {}) do
+      local parent = self._index_of[key]
+      if parent and not self._results[parent] then awaited = parent end
+    end
+    if not awaited then return index end
+    self._hanging[awaited] = self._hanging[awaited] or {}
+    table.insert(self._hanging[awaited], index)
+  end
+end
+
 -- Keeps as many items under way as may be. An item that ends at once does not start the next one
 -- from inside of this.
 function start(self)
@@ -299,10 +387,11 @@ function start(self)
   self._starting = true
   local active, stop = 0, self._client:clock()() + burst
   for _ in pairs(self._under_way) do active = active + 1 end
-  while self._begun < self.total and (active < self._max_active or self._stopped) do
-    self._begun = self._begun + 1
-    start_item(self, self._begun)
-    if self._under_way[self._begun] then
+  while active < self._max_active or self._stopped do
+    local index = next_item(self)
+    if not index then break end
+    start_item(self, index)
+    if self._under_way[index] then
       active = active + 1
     elseif self._client:clock()() > stop and not self._client:is_closed() then
       self._later = true -- thousands of saved ones would hold up the host
@@ -317,6 +406,28 @@ function start(self)
   self._starting = false
 end
 
+-- Returns what is wrong with the results that the items take from each other, or nil.
+local function wrong_chains(client, list)
+  local journal = client:journal()
+  return chains.wrong(list, function(key)
+    local entry = journal and journal:find(key)
+    return entry ~= nil and entry.state == "saved"
+  end)
+end
+
+-- Returns how many edits the service takes at once, of the items' models.
+local function most_active(client, list)
+  local most, seen = 1, {}
+  for _, item in ipairs(list) do
+    local model = item.model or client:default_model()
+    if not seen[model] and models.find(model) then
+      seen[model] = true
+      most = math.max(most, client:limit(models.find(model).name))
+    end
+  end
+  return most
+end
+
 --- Makes a batch and begins its first items.
 ---@param client table
 ---@param list table[] parameters as of edit, each with or without a `key`
@@ -325,17 +436,23 @@ end
 ---@return kontext.Batch
 function batch.new(client, list, options)
   options = options or {}
-  local wrong = misuse(list, options)
+  local wrong = misuse(list, options) or wrong_chains(client, list)
   if wrong then error(wrong, 3 + client:depth()) end
   local self = setmetatable({
     total = #list, done = 0, failed = 0,
     _client = client, _list = list, _begun = 0, _under_way = {}, _results = {}, _arrived = {},
-    _told = 0, _seen = {}, _waitables = {},
-    _max_active = options.max_active or client:default_active(),
+    _told = 0, _seen = {}, _waitables = {}, _needs = {}, _index_of = {}, _hanging = {},
+    _released = { first = 1, last = 0 }, _causes = {},
+    _max_active = options.max_active or most_active(client, list),
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
     _retry_ambiguous = options.retry_ambiguous, _remake = options.remake,
   }, Batch)
-  for _, item in ipairs(list) do params.refuse_misuse(item, 3 + client:depth()) end
+  for i, item in ipairs(list) do
+    params.refuse_misuse(item, 3 + client:depth(), client:default_model())
+    local needs = chains.needs(item)
+    if #needs > 0 then self._needs[i] = needs end
+    if item.key then self._index_of[item.key] = i end
+  end
   start(self)
   return self
 end

@@ -57,6 +57,22 @@ local function close(self, reservation)
   return true
 end
 
+--- Changes what is reserved for an edit, to what the service says that it costs.
+---@param reservation table
+---@param credits number
+function Budget:adjust(reservation, credits)
+  if reservation.closed then return end
+  credits = math.max(credits, 0)
+  self.reserved = math.max(self.reserved - reservation.credits + credits, 0)
+  reservation.credits = credits
+end
+
+--- Returns a reservation of nothing, for an edit that an earlier process has sent.
+---@return table reservation
+function Budget:open() -- luacheck: no self
+  return { credits = 0, closed = true }
+end
+
 --- Counts what an edit cost. Where the service has not told it (a lost answer), the estimate is
 --- counted: it may have been charged. A second call with the service's own number corrects the
 --- first.
@@ -64,7 +80,7 @@ end
 ---@param credits? number the real cost
 function Budget:settle(reservation, credits)
   close(self, reservation)
-  local cost = credits or reservation.settled or reservation.credits
+  local cost = math.max(credits or reservation.settled or reservation.credits, 0)
   self.spent = self.spent - (reservation.settled or 0) + cost
   reservation.settled = cost
 end

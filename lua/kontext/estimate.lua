@@ -68,9 +68,9 @@ local function look(checked)
   local known = {}
   for _, picture in ipairs(params.pictures(checked)) do
     if not picture.source.url then
-      local found, err = check.source(picture.source, checked.fit)
+      local found, err = check.source(picture.source, checked.fit, checked.model)
       if not found then return nil, err end
-      local plan = checked.fit and fit.plan(found)
+      local plan = checked.fit and fit.plan(found, checked)
       local width, height = check.upright(found)
       known[picture.name] = { format = found.format, bytes = not plan and found.bytes or nil,
         width = plan and plan.width or width, height = plan and plan.height or height }

@@ -18,8 +18,8 @@ local kontext = {
 local default -- made on first use
 
 -- The methods of the default client, each under its own name.
-for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", "poll", "pollfd",
-  "getfd", "events", "timeout" } do
+for _, name in ipairs { "edit", "erase", "outpaint", "resume", "credits", "batch", "notify",
+  "step", "poll", "pollfd", "getfd", "events", "timeout" } do
   kontext[name] = function(...)
     if not default then
       default = client.new()
@@ -27,15 +27,6 @@ for _, name in ipairs { "edit", "resume", "credits", "batch", "notify", "step", 
     end
     local result = default[name](default, ...) -- of a tail call Lua 5.1 cannot tell the line
     return result
-  end
-end
-
--- Edits whose parameters another module puts into the service's words.
-for _, name in ipairs { "erase", "outpaint" } do
-  kontext[name] = function(given)
-    local edit = require("kontext.tools")[name](given, 2)
-    local job = kontext.edit(edit)
-    return job
   end
 end
 

@@ -27,9 +27,6 @@ models.default = "flux-kontext-pro"
 --- Short names.
 models.aliases = { pro = "flux-kontext-pro", max = "flux-kontext-max" }
 
---- How many tasks of each model may be active at once.
-models.active = {}
-
 -- Returns a field.
 local function field(name, kind, facts)
   facts = facts or {}
@@ -345,7 +342,6 @@ local function complete(name, row)
   row.sizes.doubts = row.sizes.doubts or {}
   row.by_name = {}
   for _, one in ipairs(row.fields) do row.by_name[one.name] = one end
-  models.active[name] = row.active
   row.price = row.price or { rule = "flat", confirmed = false }
   row.price.doubts = row.price.doubts or {}
   return row

@@ -18,7 +18,8 @@ end
 function given.parameters(options)
   return {
     aspect_ratio = options.aspect, seed = options.seed, output_format = options.format,
-    safety_tolerance = options.safety, prompt_upsampling = options.upsample, fit = options.fit,
+    model = options.model, safety_tolerance = options.safety,
+    prompt_upsampling = options.upsample, fit = options.fit,
   }
 end
 

@@ -49,7 +49,7 @@ local function complete(edit, defaults)
   for _, name in ipairs { "prompt", "save_as" } do
     if stem and type(edit[name]) == "string" then edit[name] = list.expand(edit[name], stem) end
   end
-  local sound, wrong = pcall(params.refuse_misuse, edit, -1)
+  local sound, wrong = pcall(params.refuse_misuse, edit, -1, defaults.model)
   if not sound then return nil, wrong end
   return edit
 end

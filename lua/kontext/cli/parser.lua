@@ -69,8 +69,10 @@ local function editing(command, default)
   command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."
   command:option "--seed":argname "N":description "A whole number: the same seed, the same picture."
   command:option "--format":choices { "jpeg", "png" }:description "jpeg or png (jpeg)."
-  command:option "--model":choices { "pro", "max", "flux-kontext-pro", "flux-kontext-max" }
-    :description "pro or max (pro)."
+  command:option "--model":argname "NAME"
+    :description "pro or max, or another one of kontext.models() (pro)."
+  command:option "--budget":argname "CREDITS":convert(number "--budget")
+    :description "Send nothing that could cost more than this in all."
   command:option "--safety":argname "N":convert(whole("--safety", 0, 6))
     :description "Moderation from 0, strict, to 2 (2)."
   command:flag "--upsample":description "Let the service write the prompt out."

@@ -1,13 +1,14 @@
 --- A client: edits, resumes, steps, closes. It has a queue (whose turn is it), a transport (how
 --- bytes move) and, where one was asked for, a journal (what is paid for).
-local api = require "kontext.api"
 local batch = require "kontext.batch"
+local budgets = require "kontext.budget"
 local check = require "kontext.job.check"
 local credits = require "kontext.job.credits"
 local cut = require "kontext.job.cut"
 local digests = require "kontext.journal.digests"
 local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
+local estimate = require "kontext.estimate"
 local fit = require "kontext.job.fit"
 local job = require "kontext.job.job"
 local journal = require "kontext.journal.journal"
@@ -22,6 +23,7 @@ local save = require "kontext.job.save"
 local schedule = require "kontext.job.schedule"
 local submit = require "kontext.job.submit"
 local system = require "kontext.system"
+local tools = require "kontext.tools"
 local transport = require "kontext.client.transport"
 -- All of a paid job's life is loaded here: no file is to be read once an edit is paid for.
 
@@ -51,12 +53,13 @@ local away = 1 -- seconds without a step after which the host was away
 function client.new(given, on)
   local chosen = options.check(given, 2)
   chosen.base_url = chosen.base_url:gsub("/+$", "")
-  local limits = {}
-  for model, limit in pairs(api.limits.active) do limits[model] = chosen.max_active or limit end
   local self = setmetatable({
     system = on or system, quota = retry.quota(),
-    _options = chosen, _queue = queue.new(limits), _open = 0, _destinations = {}, _identities = {},
+    _options = chosen, _queue = queue.new(chosen.max_active), _open = 0, _destinations = {},
+    _identities = {},
     _notices = { first = 1, last = 0 }, _shown = 0,
+
+    _budget = chosen.budget and budgets.new(chosen.budget), _reserved = {}, _counted = {},
   }, Client)
   self._now = self.system.now
   self._stepped = self._now()
@@ -115,8 +118,8 @@ end
 
 -- Beginning jobs ------------------------------------------------------------------------------
 
--- Notes the state of the images' files. Returns true, and by name how those are to be made to fit
--- that have to be; or nil and an error.
+-- Notes the state of the images' files. Returns what is known of each as it will be sent, by name,
+-- and how those are to be made to fit that have to be; or nil and an error.
 local function check_sources(checked)
   local plans
   local sizes = {}
@@ -124,7 +127,7 @@ local function check_sources(checked)
     local source = picture.source
     if not source.url then
       local has_window = cut.is_wanted(checked, picture.name)
-      local known, err = check.source(source, checked.fit or has_window)
+      local known, err = check.source(source, checked.fit or has_window, checked.model)
       if not known then return nil, err end
       source.stamp = known.stamp
       local width, height = check.upright(known)
@@ -135,7 +138,7 @@ local function check_sources(checked)
         if not plan then return nil, err end
         upload = plan.upload
       else
-        plan = checked.fit and fit.plan(known) or checked.strip and { strip = true } or nil
+        plan = checked.fit and fit.plan(known, checked) or checked.strip and { strip = true } or nil
         upload = plan and not plan.strip and plan
         plans = plan and (plans or {}) or plans
         if plan then plans[picture.name] = plan end
@@ -145,7 +148,7 @@ local function check_sources(checked)
     end
   end
   local done, message = params.check_pictures(checked, sizes)
-  if done then return true, plans end
+  if done then return sizes, plans end
   return nil, { kind = "image", message = message, stage = "check", charged = false }
 end
 
@@ -172,6 +175,15 @@ local function under_way(self, checked)
   return other:same_edit(checked) and other or nil
 end
 
+-- Reserves what an edit will cost at most. Returns the reservation, where there is a budget; or nil
+-- and the fields of an error.
+local function reserve(self, checked, known)
+  if not self._budget then return nil end
+  local reservation, message = self._budget:reserve(estimate.of(checked, known))
+  if reservation then return reservation end
+  return nil, { kind = "budget", message = message, stage = "check", charged = false }
+end
+
 --- Begins an edit. What is misused is blamed on the caller `level` calls above.
 ---@param given table
 ---@param level integer
@@ -188,13 +200,15 @@ function Client:begin_edit(given, level, anew)
   if wrong then return self:refuse(checked, wrong) end
   local known, plans = check_sources(checked)
   if not known then return self:refuse(checked, errors.copy(plans)) end
-  checked.model = checked.model or self._options.model
   local same = under_way(self, checked)
     or checked.key and not anew and earlier.job(self, checked)
   if same then return same end
+  local reservation, refusal = reserve(self, checked, known)
+  if refusal then return self:refuse(checked, refusal) end
   local first = checked.window and cut.begin or plans and fit.begin or submit.begin
   local begun = job.new(self, first, checked)
   begun:set_plans(plans)
+  self._reserved[begun] = reservation
   if checked.warnings then for _, text in ipairs(checked.warnings) do begun:warn(text) end end
   local refused = save.claim(begun)
   if refused then
@@ -213,6 +227,24 @@ end
 function Client:edit(edit_params)
   -- No tail call, here and below: errors blame the caller's line.
   local begun = self:begin_edit(edit_params, 2 + self._depth)
+  return begun
+end
+
+--- Begins the edit that removes what is white in a mask: `kontext.tools.erase` says what it takes.
+---@param given table image, mask, and more
+---@return kontext.Job
+function Client:erase(given)
+  local level = 2 + self._depth
+  local begun = self:begin_edit(tools.erase(given, level), level)
+  return begun
+end
+
+--- Begins the edit that paints around a picture: `kontext.tools.outpaint` says what it takes.
+---@param given table input_image, and margins or a width and a height, and more
+---@return kontext.Job
+function Client:outpaint(given)
+  local level = 2 + self._depth
+  local begun = self:begin_edit(tools.outpaint(given, level), level)
   return begun
 end
 
@@ -321,7 +353,8 @@ function Client:job_of_key(key)
   return other and not other:ended() and other or nil
 end
 
---- Begins many edits with a few in flight.
+--- Begins many edits with a few in flight. An item may take another one's result:
+--- `input_image = { result = "key" }`.
 ---@param list table[] parameters as of edit, each with or without a `key`
 ---@param batch_options? table max_active, on_progress, stop_on_error, retry_ambiguous, remake
 ---@return kontext.Batch
@@ -331,10 +364,11 @@ function Client:batch(list, batch_options)
   return begun
 end
 
---- Returns how many edits the service takes at once.
+--- Returns how many edits of a model the service takes at once.
+---@param model string
 ---@return integer
-function Client:default_active()
-  return self._queue:slots(self._options.model).limit
+function Client:limit(model)
+  return self._queue:limit(model)
 end
 
 --- Returns how many calls of ours stand above a public method.
@@ -522,10 +556,38 @@ function Client:changed(of)
   end)
 end
 
+--- The service has told what a job costs. What a resumed one costs is counted at once: nothing was
+--- reserved for it here.
+---@param of kontext.Job
+function Client:told_cost(of)
+  if not self._budget then return end
+  local reservation = self._reserved[of]
+  if reservation then return self._budget:adjust(reservation, of.cost) end
+  if not of:is_resumed() then return end
+  self._counted[of.id] = self._counted[of.id] or self._budget:open()
+  self._budget:settle(self._counted[of.id], of.cost)
+end
+
+-- Counts what a job that has ended cost, or gives back what was reserved for it. What may have been
+-- charged counts as charged, until a resumed job of the same task knows better.
+local function settle_budget(self, of)
+  local reservation, id = self._reserved[of], of.id or of.error and of.error.job_id
+  self._reserved[of] = nil
+  if reservation and of:may_be_charged() then
+    self._budget:settle(reservation, of.cost)
+    if id then self._counted[id] = reservation end
+  elseif reservation then
+    self._budget:release(reservation)
+  elseif id and self._counted[id] and not of:may_be_charged() then
+    self._budget:release(self._counted[id])
+  end
+end
+
 --- A job has ended.
 ---@param of kontext.Job
 function Client:finished(of)
   self._open = self._open - 1
+  if self._budget then settle_budget(self, of) end
   if self.transport then self.transport:cancel(of) end
   local slots = of:slots()
   of:leave_slots()

@@ -1,6 +1,7 @@
 --- The options of kontext.new: one table of names and types, and what they are when absent.
 local api = require "kontext.api"
 local loop = require "kontext.loop"
+local models = require "kontext.models"
 local origin = require "kontext.client.origin"
 local params = require "kontext.job.params"
 local version = require "kontext.version"
@@ -18,7 +19,7 @@ local text, number = { string = true }, { number = true }
 local types = {
   api_key = text, base_url = text, region = text, model = text, ca_file = text, proxy = text,
   user_agent = text, journal = text, timeout = number, connect_timeout = number,
-  stall_timeout = number, max_active = number, poll_interval = number,
+  stall_timeout = number, max_active = number, poll_interval = number, budget = number,
   loop = { string = true, ["function"] = true },
 }
 
@@ -35,8 +36,8 @@ local function misuse(given)
   end
   if given.region and not api.bases[given.region] then
     return ('region must be "eu" or "us", not %q'):format(given.region)
-  elseif given.model and not api.endpoints[given.model] then
-    return ('model must be "flux-kontext-pro" or "flux-kontext-max", not %q'):format(given.model)
+  elseif given.model and not models.find(given.model) then
+    return "model " .. params.no_such_model(given.model)
   elseif type(given.loop) == "string" and not loop.is_known(given.loop) then
     return ('loop must be a function, "yield" or the name of a loop such as "uv", not %q'):format(
       given.loop)
@@ -57,7 +58,7 @@ function options.check(given, level)
     api_key = given.api_key,
     base_url = given.base_url or given.region and api.bases[given.region]
       or environment "BFL_BASE_URL" or api.bases["global"],
-    model = given.model or api.default_model,
+    model = models.find(given.model or models.default).name,
     timeout = given.timeout or 300,
     connect_timeout = given.connect_timeout or 10,
     stall_timeout = given.stall_timeout or 30,
@@ -68,6 +69,7 @@ function options.check(given, level)
     user_agent = given.user_agent or "kontext-lua/" .. version,
     loop = given.loop,
     journal = given.journal,
+    budget = given.budget,
   }
 end
 

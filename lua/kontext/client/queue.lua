@@ -1,5 +1,9 @@
 --- A client's jobs: who waits for a slot, who is active, what is due when.
+local models = require "kontext.models"
+
 local queue = {}
+
+local account = 24 -- tasks at once, of all models together
 
 local recovery = 60 -- seconds after a 429 for which fewer tasks are begun
 
@@ -20,25 +24,36 @@ local Queue = {}
 Queue.__index = Queue
 
 --- Makes a queue.
----@param limits table<string, integer> by model: tasks at once
+---@param most? integer tasks at once, of all models together and of each; default: the service's
+--- limits
 ---@return kontext.Queue
-function queue.new(limits)
-  local self = setmetatable({ _slots = {}, _order = {}, _active = {}, _at = {}, _numbers = {},
+function queue.new(most)
+  return setmetatable({ _most = most, _total = most or account, _used = 0, _slots = {},
+    _order = {}, _active = {}, _at = {}, _numbers = {}, _tickets = {}, _newest = 0, _oldest = 0,
     _last = 0, _due = math.huge }, Queue)
-  for model, limit in pairs(limits) do
-    self._slots[model] = { limit = limit, allowed = limit, used = 0, accepted = 0, first = 1,
-      last = 0, parked = {} }
-    self._order[#self._order + 1] = model
-  end
-  table.sort(self._order) -- the same order on every Lua
-  return self
 end
 
---- Returns the slots of a model.
+--- Returns how many tasks of a model may be active at once.
+---@param model string
+---@return integer
+function Queue:limit(model)
+  return math.min(self._most or models.find(model).active, self._total)
+end
+
+--- Returns the slots of a model. They are made when they are first asked for: a program may define
+--- a model at any time.
 ---@param model string
 ---@return kontext.Slots
 function Queue:slots(model)
-  return self._slots[model]
+  local slots = self._slots[model]
+  if not slots then
+    local limit = self:limit(model)
+    slots = { limit = limit, allowed = limit, used = 0, accepted = 0, first = 1, last = 0,
+      parked = {} }
+    self._slots[model] = slots
+    self._order[#self._order + 1] = model
+  end
+  return slots
 end
 
 --- Adds a job; one that is paid for goes first.
@@ -46,13 +61,15 @@ end
 ---@param model string
 ---@param first boolean
 function Queue:push(job, model, first)
-  local slots = self._slots[model]
+  local slots = self:slots(model)
   if first then
+    self._oldest = self._oldest - 1
     slots.first = slots.first - 1
-    slots[slots.first] = job
+    slots[slots.first], self._tickets[job] = job, self._oldest
   else
+    self._newest = self._newest + 1
     slots.last = slots.last + 1
-    slots[slots.last] = job
+    slots[slots.last], self._tickets[job] = job, self._newest
   end
 end
 
@@ -73,26 +90,39 @@ local function deactivate(self, job)
 end
 
 -- Returns whether a job of these slots may begin.
-local function has_room(slots)
-  return slots.used < slots.allowed and slots.first <= slots.last
+local function has_room(self, slots)
+  return slots.used < slots.allowed and slots.first <= slots.last and self._used < self._total
+end
+
+-- Returns the slots, of those with room, whose next job has waited longest: no model keeps another
+-- one's jobs waiting for good.
+local function next_slots(self)
+  local best
+  for _, model in ipairs(self._order) do
+    local slots = self._slots[model]
+    if has_room(self, slots) and (not best
+      or self._tickets[slots[slots.first]] < self._tickets[best[best.first]]) then
+      best = slots
+    end
+  end
+  return best
 end
 
 --- Takes the next job for which there is a slot, and makes it active.
 ---@return kontext.Job? job
 ---@return kontext.Slots? slots
 function Queue:next()
-  for _, model in ipairs(self._order) do
-    local slots = self._slots[model]
-    while has_room(slots) do
-      local job = slots[slots.first]
-      slots[slots.first] = nil
-      slots.first = slots.first + 1
-      if not job:ended() then
-        slots.used = slots.used + 1
-        self:activate(job)
-        return job, slots
-      end
+  local slots = next_slots(self)
+  while slots do
+    local job = slots[slots.first]
+    slots[slots.first], self._tickets[job] = nil, nil
+    slots.first = slots.first + 1
+    if not job:ended() then
+      slots.used, self._used = slots.used + 1, self._used + 1
+      self:activate(job)
+      return job, slots
     end
+    slots = next_slots(self)
   end
 end
 
@@ -114,7 +144,7 @@ function Queue:due(now)
     if slots.recovers and slots.recovers <= now then
       slots.allowed, slots.recovers = slots.limit, nil
     end
-    if has_room(slots) then self._due = 0 end
+    if has_room(self, slots) then self._due = 0 end
     if slots.recovers then self._due = math.min(self._due, slots.recovers) end
   end
   return self._due
@@ -192,7 +222,7 @@ end
 function Queue:remove(job, slots, was_accepted)
   deactivate(self, job)
   if not slots then return nil end
-  slots.used = slots.used - 1
+  slots.used, self._used = slots.used - 1, self._used - 1
   if was_accepted then slots.accepted = slots.accepted - 1 end
   if slots.prober == job then slots.prober = nil end
   for i, parked in ipairs(slots.parked) do

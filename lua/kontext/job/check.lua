@@ -1,7 +1,7 @@
 --- The picture check: rejects a bad picture before the upload, in a sentence that says what to do.
-local api = require "kontext.api"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local models = require "kontext.models"
 local params = require "kontext.job.params"
 
 local check = {}
@@ -27,7 +27,7 @@ local function advice(how, known)
   return how .. (can_fit(known) and ", or pass fit = true" or "")
 end
 
--- What the core found → the sentence, from the picture's name and what is known of it.
+-- What the core found → the sentence, from the picture's name, what is known of it, and the model.
 local sentences = {
   file = function(name, known) return ("cannot read %s: %s"):format(name, known.why) end,
   memory = function(name) return ("not enough memory to look at %s"):format(name) end,
@@ -45,9 +45,9 @@ local sentences = {
     return ("%s says it is %d x %d pixels: it is damaged"):format(
       name, known.width or 0, known.height or 0)
   end,
-  huge = function(name, known)
+  huge = function(name, known, row)
     return ("%s says it is %d x %d pixels; the service takes up to %s pixels"):format(
-      name, known.width, known.height, grouped(api.limits.image_pixels))
+      name, known.width, known.height, grouped(row.images.max_pixels or 2 ^ 28))
   end,
   damaged = function(name, known) return ("%s is damaged: %s"):format(name, known.why) end,
   odd = function(name, known)
@@ -56,24 +56,28 @@ local sentences = {
   end,
 }
 
--- Returns what is over the service's limits, or nil.
-local function over_limits(name, known)
-  local pixels = known.width * known.height
-  if pixels > api.limits.image_pixels then
+-- Returns what is over a model's limits, or nil. A limit that is not confirmed refuses nothing
+-- here: params.check_pictures warns of it.
+local function over_limits(name, known, row)
+  local limits, pixels = row.images, known.width * known.height
+  if not models.is_confirmed(row) then return nil end
+  local doubts = limits.doubts or {}
+  if limits.max_pixels and pixels > limits.max_pixels and not doubts.max_pixels then
     return ("%s has %s pixels (%d x %d); the service takes up to %s: %s"):format(name,
-      grouped(pixels), known.width, known.height, grouped(api.limits.image_pixels),
+      grouped(pixels), known.width, known.height, grouped(limits.max_pixels),
       advice("scale it", known))
-  elseif known.bytes > api.limits.image_bytes then
+  elseif limits.max_bytes and known.bytes > limits.max_bytes and not doubts.max_bytes then
     return ("%s has %s bytes; the service takes up to %s: %s"):format(name, grouped(known.bytes),
-      grouped(api.limits.image_bytes), advice("scale it", known))
+      grouped(limits.max_bytes), advice("scale it", known))
   end
 end
 
---- Returns whether a picture is more than the service takes.
+--- Returns whether a picture is more than a model takes.
 ---@param known table info of check.source
+---@param row table the model's
 ---@return boolean
-function check.is_too_large(known)
-  return over_limits("", known) ~= nil
+function check.is_too_large(known, row)
+  return over_limits("", known, row) ~= nil
 end
 
 --- Returns whether `fit = true` can decode a format.
@@ -104,10 +108,11 @@ local found = {} -- of the last picture: thousands of edits in a row make no gar
 --- Checks a source, reading only its header.
 ---@param source table {path=} or {bytes=}
 ---@param fitting? boolean the picture will be made to fit: it may be larger than the service takes
+---@param model? string whose limits count; default: Kontext's
 ---@return table? info as of core.check, until the next check
 ---@return kontext.Error? err
-function check.source(source, fitting)
-  local name = check.name(source)
+function check.source(source, fitting, model)
+  local name, row = check.name(source), models.find(model) or models.find(models.default)
   local known, outcome, detail
   if source.path and source.path:find("%z") then
     known, outcome, detail = nil, "file", { why = "its name contains a NUL byte" }
@@ -118,11 +123,12 @@ function check.source(source, fitting)
     detail.orientation = 1
     return detail
   end
-  local message = known and not (fitting and can_fit(known)) and over_limits(name, known)
+  local message = known and not (fitting and can_fit(known))
+    and over_limits(name, known, row)
   if known and not message then return known end
   return nil, errors.new {
     kind = outcome == "file" and "file" or "image",
-    message = message or sentences[outcome](name, detail),
+    message = message or sentences[outcome](name, detail, row),
     code = detail and detail.code,
     stage = "check",
     charged = false,

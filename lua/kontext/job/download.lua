@@ -3,6 +3,7 @@
 local api = require "kontext.api"
 local compose = require "kontext.job.compose"
 local core = require "kontext.core"
+local models = require "kontext.models"
 local retry = require "kontext.job.retry"
 local save = require "kontext.job.save"
 local wording = require "kontext.wording"
@@ -86,12 +87,14 @@ local function arrived(self, event)
   save.finish(self, event.md5)
 end
 
--- Returns whether the link has ended, and whether that is sure. The server's own clock is believed
--- before ours: ours may be a day ahead, and what it says alone leaves the picture resumable.
+-- Returns whether the link has ended, and whether that is sure: by its own word, else when a link
+-- of this model lives no longer after Ready. The server's own clock is believed before ours: ours
+-- may be a day ahead, and what it says alone leaves the picture resumable.
 local function has_expired(self, event)
   local date = retry.http_date(event.headers.date)
   local ends = retry.link_end(self._sample)
-  local old = self._client:clock()() - self._ready_at >= api.limits.link_life
+  local life = models.find(self._params.model).link_life
+  local old = self._client:clock()() - self._ready_at >= life
   if not ends then return old, old end
   return (date or self._client.system.wall()) >= ends, date ~= nil or old
 end
@@ -160,7 +163,7 @@ end
 ---@param self kontext.Job
 ---@param sample string
 function download.begin(self, sample)
-  if sample ~= self._sample then self._ready_at = self._client:clock()() end -- each link has its time
+  if sample ~= self._sample then self._ready_at = self._client:clock()() end
   self._sample, self._downloads, self._hops = sample, self._downloads or 0, 0
   self._fetch = download.fetch
   self.received, self.total = 0, nil

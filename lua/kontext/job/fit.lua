@@ -1,7 +1,8 @@
 --- `fit = true`: before the upload a picture is scaled to the size that the service itself would
 --- scale it to, turned upright, and coded anew, in a thread that holds up nobody.
-local api = require "kontext.api"
 local check = require "kontext.job.check"
+local geometry = require "kontext.geometry"
+local models = require "kontext.models"
 local submit = require "kontext.job.submit"
 
 local fit = {}
@@ -12,13 +13,16 @@ local memory = 512 * 1024 * 1024 -- bytes that decoding may take; 20 megapixels 
 
 --- Returns how a picture is made to fit.
 ---@param known table of check.source
+---@param checked table the edit's parameters, of params.check
 ---@return table? plan {width, height, quality, memory}; nil: it goes as it is
-function fit.plan(known)
+function fit.plan(known, checked)
   if not check.is_decoded(known.format) then return nil end
+  local row = models.find(checked.model)
   local width, height = check.upright(known)
-  local to_width, to_height = api.output_size(width, height)
+  local to_width, to_height = geometry.fitted_size(row, checked, width, height)
+  if not to_width then to_width, to_height = width, height end -- another format, the same size
   if taken[known.format] and width * height <= to_width * to_height
-    and not check.is_too_large(known) then
+    and not check.is_too_large(known, row) then
     return nil
   end
   return {

@@ -81,6 +81,7 @@ Job.__index = Job
 ---@field _sizes? table<integer, boolean> byte counts of downloads whose end cannot be seen
 ---@field _save_error? table what the job ends with once the picture is in memory
 ---@field _asks? integer questions for the credits
+---@field _doubtful? boolean it ended when it may have been sent whole
 
 --- Makes a job that waits for its client to begin it with `begin`.
 ---@param client kontext.Client
@@ -213,6 +214,14 @@ end
 ---@return boolean
 function Job:is_unsent_edit()
   return self._params.prompt ~= nil and self.id == nil
+end
+
+--- Returns whether the service may charge for the job, or has: all that it may have accepted, but
+--- what it does not charge for by its own word.
+---@return boolean
+function Job:may_be_charged()
+  if self.id then return not self.error or self.error.charged ~= false end
+  return self._doubtful == true or self.error ~= nil and self.error.kind == "ambiguous"
 end
 
 --- Returns whether another process began the job.
@@ -521,6 +530,7 @@ end
 function Job:fail(fields)
   if self:ended() then return end
   local sent = may_have_sent(self)
+  self._doubtful = sent or fields.kind == "ambiguous"
   fields.job_id = fields.job_id or self.id
   fields.polling_url = fields.polling_url or self.polling_url
   if fields.job_id and not final_fact(self, fields.kind) then

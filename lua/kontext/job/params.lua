@@ -383,6 +383,7 @@ end
 local function is_list(value)
   return type(value) == "table" and rawget(value, "format") == nil and rawget(value, "path") == nil
     and rawget(value, "bytes") == nil and rawget(value, "url") == nil
+    and rawget(value, "result") == nil
 end
 
 -- Gives each picture of a list a key of its own, as a checked edit has them.
@@ -393,9 +394,10 @@ end
 
 --- Returns what was given with each picture under the key that it has in a checked edit.
 ---@param given table
+---@param default_model? string the client's
 ---@return table flat `given` itself where nothing changes
-function params.flatten(given)
-  local row = row_of(given)
+function params.flatten(given, default_model)
+  local row = row_of(given, default_model)
   if not row then return given end
   local flat = renamed(given, row)
   for _, field in ipairs(row.fields) do
@@ -763,6 +765,25 @@ local sources = {
   url = url_source,
 }
 
+local Result = {} -- what an edit of a batch takes from another one
+
+--- Makes what stands for another item's result: its key alone while that item has not ended, then
+--- the picture too.
+---@param key string
+---@param source? table {path=} or {bytes=}
+---@return table
+function params.result(key, source)
+  return setmetatable({ result = key, path = source and source.path,
+    bytes = source and source.bytes }, Result)
+end
+
+--- Returns the key of the item whose result a value stands for, or nil.
+---@param value any
+---@return string?
+function params.result_key(value)
+  return getmetatable(value) == Result and value.result or nil
+end
+
 --- Returns where an input image comes from.
 ---@param value string|table a path, an image's bytes, an https:// URL; an image of an earlier edit;
 --- or exactly one of {path=}, {bytes=}, {url=}, for text that comes from strangers
@@ -770,6 +791,7 @@ local sources = {
 ---@return string? message what is wrong with it, to stand after the parameter's name
 function params.image(value)
   if type(value) == "string" then return string_source(value) end
+  if params.result_key(value) then return value end
   if type(value.format) == "string" then -- an image; one that was saved is read where it lies
     local bytes = rawget(value, "bytes")
     if type(bytes) == "string" then return { bytes = bytes } end
@@ -778,6 +800,9 @@ function params.image(value)
   local key, content = next(value)
   if sources[key] and next(value, key) == nil and type(content) == "string" then
     return sources[key](content)
+  elseif key == "result" and next(value, key) == nil then
+    return nil, ("is the result of %s: only an edit of a batch takes another one's"):format(
+      shown(content))
   end
   return nil, "is a table, but neither an image nor exactly one of {path=}, {bytes=}, {url=}"
 end

@@ -112,7 +112,10 @@ end
 -- Takes over what an answer says beside the status.
 local function take(self, object)
   if type(object.status) == "string" then self._status = wording.brief(object.status) end
-  if type(object.cost) == "number" then self.cost = object.cost end
+  if type(object.cost) == "number" then
+    self.cost = object.cost
+    self._client:told_cost(self)
+  end
   if type(object.progress) == "number" then
     self.progress = math.max(0, math.min(1, object.progress))
   end

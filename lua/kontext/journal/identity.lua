@@ -13,6 +13,8 @@ end
 
 -- Returns what stands for an image.
 local function image(value, digests)
+  local key = params.result_key(value)
+  if key then return "result " .. key end -- the same before and after that item has ended
   local source = value
   if type(value) ~= "table" or not (value.path or value.bytes or value.url) or value.format then
     source = params.image(value) or {}
@@ -29,10 +31,11 @@ end
 --- Returns eight bytes in hexadecimal that two edits share only where they ask for the same.
 ---@param given table parameters of an edit, checked or not
 ---@param digests? table<string, string> SHA-256 of files, by path
+---@param default_model? string the model of an edit that names none
 ---@return string
-function identity.of(given, digests)
+function identity.of(given, digests, default_model)
   local parts = {}
-  given = params.flatten(given)
+  given = params.flatten(given, default_model)
   for _, field in ipairs(params.fields) do
     local value = given[field.name]
     if value ~= nil and (field.api or ours[field.name]) then
