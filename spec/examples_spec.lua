@@ -39,6 +39,15 @@ describe("the example #once", function()
     assert.equal("1248x832", size_of "red.jpg")
   end)
 
+  it("region.lua changes a part of a picture that stays as large as it was", function()
+    local before = size_of "car.jpg"
+    local output, submits = run("region.lua", "car.jpg", "Make it red [emulate: shifted 1]",
+      "30%,30%,30%,30%", "door.jpg")
+    assert.equal(1, #submits)
+    assert.truthy(output:find("door.jpg: .* match [01]%.%d%d\n"), output)
+    assert.equal(before, size_of "door.jpg")
+  end)
+
   it("text.lua asks for the new text in the guide's words", function()
     local output, submits = run("text.lua", "car.jpg", "joy", "BFL", "bfl.jpg")
     assert.equal("Replace 'joy' with 'BFL'", submits[1].params.prompt)

@@ -7,7 +7,8 @@ local pictures = require "spec.support.pictures"
 local support = require "spec.region.support"
 
 local width, height = 1800, 1300
-local rect = { x = 700, y = 450, width = 320, height = 300 }
+-- Larger than what the emulator edits of any window.
+local rect = { x = 580, y = 360, width = 640, height = 560 }
 
 local emulator, folder, client
 
@@ -277,7 +278,7 @@ describe("an edit of a region", function()
     local own = new { journal = journal }
     local first = own:edit(params { input_image = from, key = "k", save_as = folder .. "/a.jpg" })
     local same = own:edit(params { input_image = from, key = "k", save_as = folder .. "/a.jpg",
-      region = "700,450,320,300" })
+      region = "580,360,640,560" })
     assert.equal(first, same)
     made(first)
     local items = { params { input_image = from, key = "k", save_as = folder .. "/a.jpg" } }

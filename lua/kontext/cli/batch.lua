@@ -27,7 +27,7 @@ local function of_pictures(options, inputs)
   for i, name in ipairs(inputs) do
     edits[i] = given.parameters(options)
     edits[i].prompt = list.expand(options.prompt, names.stem(name))
-    edits[i].input_image = given.picture(name)
+    edits[i].input_image = given.photograph(given.picture(name), edits[i])
   end
   return edits, inputs
 end
@@ -119,7 +119,7 @@ local function place(options, run, edits)
       local source = item.input_image or {}
       local message, code
       item.save_as, message, code = names.beside(source.path or source.url or "-",
-        item.output_format, options.directory, take)
+        given.format(source, item), options.directory, take)
       if not item.save_as then error(names.unusable(message, code), 0) end
       item.no_replace, item.reserved = true, true
       run.kept[i] = names.absolute(item.save_as)

@@ -46,6 +46,7 @@ end
 -- here.
 local function destinations(options, count, run)
   local paths, taken = run.paths, run.taken
+  local format = given.format(run.sources.input_image, given.parameters(options))
   for n = 1, count do
     local path = options.output
     if path and path ~= "-" and count > 1 then path = names.numbered(path, n) end
@@ -53,7 +54,7 @@ local function destinations(options, count, run)
       check_destination(options, path)
     elseif not path and #options.prompt > 1 then
       -- The steps of one picture: cat-edit-1.jpg, cat-edit-2.jpg.
-      local first, message, code = names.beside(options.image, options.format, nil, function(name)
+      local first, message, code = names.beside(options.image, format, nil, function(name)
         return names.reserve(names.numbered(name, n))
       end)
       if not first then error(names.unusable(message, code), 0) end
@@ -61,7 +62,7 @@ local function destinations(options, count, run)
       taken[path] = true
     elseif not path then
       local message, code
-      path, message, code = names.beside(options.image, options.format, nil, function(name)
+      path, message, code = names.beside(options.image, format, nil, function(name)
         if taken[name] then return false end
         return names.reserve(name)
       end)
@@ -121,6 +122,7 @@ end
 local function parameters(options, run, n)
   local wanted = given.parameters(options)
   for name, value in pairs(run.sources) do wanted[name] = value end
+  wanted.input_image = given.photograph(wanted.input_image, wanted)
   wanted.prompt = run.prompts[n] or run.prompts[1]
   if options.count > 1 and options.seed and tonumber(options.seed) then
     wanted.seed = ("%.0f"):format(tonumber(options.seed) + n - 1)

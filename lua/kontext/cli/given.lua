@@ -1,7 +1,32 @@
 --- What the options of an edit ask for, as parameters.
 local core = require "kontext.core"
+local names = require "kontext.cli.names"
 
 local given = {}
+
+local keep = { yes = true, no = false }
+
+--- Returns a picture whose region is edited with its absolute path: `resume` in another folder has
+--- to find it. Another picture is returned as it is.
+---@param source table of given.picture
+---@param wanted table the edit's parameters
+---@return table
+function given.photograph(source, wanted)
+  if not source.path or not (wanted.region or wanted.mask) then return source end
+  return { path = names.absolute(source.path) }
+end
+
+--- Returns the format that the result's name shall have: a region's is the photograph's.
+---@param source table? of given.picture
+---@param wanted table the edit's parameters
+---@return string?
+function given.format(source, wanted)
+  if not (wanted.region or wanted.mask) or not source or not source.path then
+    return wanted.output_format
+  end
+  local known = core.check { path = source.path }
+  return known and known.format or wanted.output_format
+end
 
 --- Returns the source of a picture that a command line or a list names.
 ---@param name string a path, a URL, or "-" for standard input
@@ -20,6 +45,8 @@ function given.parameters(options)
     aspect_ratio = options.aspect, seed = options.seed, output_format = options.format,
     model = options.model, safety_tolerance = options.safety,
     prompt_upsampling = options.upsample, fit = options.fit,
+    region = options.area, mask = options.mask and { path = names.absolute(options.mask) },
+    keep_metadata = keep[options.keep_exif], strip = options.strip,
   }
 end
 

@@ -41,10 +41,12 @@ local function common(command)
 end
 
 -- What all commands have that ask the service.
-local function service(command)
+local function service(command, edits)
   common(command)
-  command:option "--region":choices { "global", "eu", "us" }
-    :description "Where the service is asked."
+  if not edits then
+    command:option "--region":choices { "global", "eu", "us" }
+      :description "Where the service is asked."
+  end
   command:option "--base-url":argname "URL"
     :description "The service's address ($BFL_BASE_URL, else https://api.bfl.ai)."
   command:option "--ca-file":argname "FILE"
@@ -63,9 +65,22 @@ local function journal(command, default)
       .. "crash (" .. default .. " in $XDG_STATE_HOME/kontext, else ~/.local/state/kontext).")
 end
 
+local bases = { ["global"] = true, eu = true, us = true }
+
+-- Checks what --region of an edit names: a part of the picture, or where the service is.
+local function place(text)
+  if bases[text] or text:find "^[%d.%%%s]+,[%d.%%%s]+,[%d.%%%s]+,[%d.%%%s]+$" then return text end
+  return nil, ("--region: '%s' is neither X,Y,W,H in pixels or per cent nor global, eu or us")
+    :format(text)
+end
+
+local function note_place(options, _, text)
+  options[bases[text] and "region" or "area"] = text
+end
+
 -- What all commands have that edit.
 local function editing(command, default)
-  service(command)
+  service(command, true)
   command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."
   command:option "--seed":argname "N":description "A whole number: the same seed, the same picture."
   command:option "--format":choices { "jpeg", "png" }:description "jpeg or png (jpeg)."
@@ -77,6 +92,15 @@ local function editing(command, default)
     :description "Moderation from 0, strict, to 2 (2)."
   command:flag "--upsample":description "Let the service write the prompt out."
   command:flag "--fit":description "Scale a large picture before the upload."
+  command:option "--region":argname "X,Y,W,H":convert(place):action(note_place)
+    :description("Change this part of the picture alone, in pixels or per cent: the rest stays as "
+      .. "it is, at its full size. Or where the service is asked: global, eu or us.")
+  command:option "--mask":argname "FILE"
+    :description "The same, where a PNG as large as the picture is white."
+  command:option "--keep-exif":choices { "yes", "no" }
+    :description "Whether the picture keeps its metadata (yes with --region or --mask)."
+  command:flag "--strip"
+    :description "Remove place, names and serial numbers from it, before the upload too."
   command:flag "--force":description "Let a result replace the picture that is edited."
   command:flag "--dry-run"
     :description "Tell how many edits that are and what they cost; edit nothing."

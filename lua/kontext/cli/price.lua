@@ -33,7 +33,21 @@ function price.tell(options, pictures, edits)
   local code, bytes = 0, 0
   for _, name in ipairs(pictures) do
     local source = name ~= "-" and given.picture(name) or {}
-    if source.path then
+    local wanted = given.parameters(options)
+    if source.path and (wanted.region or wanted.mask) then
+      local plan, _, err = kontext.region(source, wanted.mask and { mask = wanted.mask.path }
+        or wanted.region)
+      if plan then
+        bytes = bytes + plan.upload.bytes
+        local window = plan.window
+        report.note(options, ("%s: the window of %d x %d pixels at %d, %d is sent at %.0f%% of its "
+          .. "size"):format(name, window.width, window.height, window.x, window.y,
+          plan.scale * 100))
+      else
+        local each = report.fail(options, err)
+        code = code == 0 and each or code
+      end
+    elseif source.path then
       local info, _, err = kontext.check(source)
       if info then bytes = bytes + info.bytes
       elseif not (options.fit and err.kind == "image") then

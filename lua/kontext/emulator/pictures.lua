@@ -97,8 +97,7 @@ end
 --- is no picture, or one in a format that is not decoded here, a landscape of that size is painted.
 ---@param edit table bytes (or nil), width, height, format, prompt, seed; mask: what is black in it
 --- stays as it is; left, top: where the picture itself lies in the answer, unchanged; inner: only
---- the middle third is edited; shift, scale, tint: what happens to all of it (of the prompt's
---- words)
+--- the middle third is edited; shift, scale, tint: what happens to all of it
 ---@return string? bytes, string? message
 function pictures:paint(edit)
   local hash = digest.new "sha256"
