@@ -6,6 +6,11 @@ local version = require "kontext.version"
 
 local help = {}
 
+-- Returns what argparse knows of a parser's element: it has no public way to ask.
+local function get(element, name)
+  return element["_" .. name]
+end
+
 -- Returns a text as troff shows it.
 local function troff(text)
   return (text:gsub("\\", "\\e"):gsub("-", "\\-"):gsub("\n%.", "\n\\&."):gsub("^%.", "\\&.")
@@ -25,13 +30,15 @@ end
 
 -- Adds the arguments and options of a parser.
 local function add_elements(lines, from)
-  for _, argument in ipairs(from._arguments) do
-    add_element(lines, argument._name, argument._description)
+  for _, argument in ipairs(get(from, "arguments")) do
+    add_element(lines, get(argument, "name"), get(argument, "description"))
   end
-  for _, option in ipairs(from._options) do
-    local takes = option._maxargs > 0 and " " .. (type(option._argname) == "string"
-      and option._argname or "<" .. option._name:gsub("^%-+", "") .. ">") or ""
-    add_element(lines, table.concat(option._aliases, ", ") .. takes, option._description)
+  for _, option in ipairs(get(from, "options")) do
+    local word = get(option, "argname")
+    if type(word) ~= "string" then word = "<" .. get(option, "name"):gsub("^%-+", "") .. ">" end
+    local takes = get(option, "maxargs") > 0 and " " .. word or ""
+    add_element(lines, table.concat(get(option, "aliases"), ", ") .. takes,
+      get(option, "description"))
   end
 end
 
@@ -45,15 +52,16 @@ function help.man()
     ".SH SYNOPSIS",
     verbatim((root:get_usage():gsub("^Usage: ", ""))),
     ".SH DESCRIPTION",
-    troff(root._description),
+    troff(get(root, "description")),
   }
   lines[#lines + 1] = ".SH COMMANDS"
-  for _, command in ipairs(root._commands) do
-    lines[#lines + 1] = ".SS kontext " .. troff(command._name)
-    lines[#lines + 1] = troff(command._description)
+  for _, command in ipairs(get(root, "commands")) do
+    lines[#lines + 1] = ".SS kontext " .. troff(get(command, "name"))
+    lines[#lines + 1] = troff(get(command, "description"))
     lines[#lines + 1] = ".PP\n" .. verbatim((command:get_usage():gsub("^Usage: ", "")))
     add_elements(lines, command)
-    if command._epilog then lines[#lines + 1] = ".PP\n" .. verbatim(command._epilog) end
+    local epilog = get(command, "epilog")
+    if epilog then lines[#lines + 1] = ".PP\n" .. verbatim(epilog) end
   end
   lines[#lines + 1] = ".SH ENVIRONMENT"
   for _, row in ipairs {
@@ -81,14 +89,14 @@ function help.run(options)
   elseif not options.about then
     report.say(root:get_help())
   else
-    for _, command in ipairs(root._commands) do
-      if command._name == options.about then
+    for _, command in ipairs(get(root, "commands")) do
+      if get(command, "name") == options.about then
         report.say(command:get_help())
         return 0
       end
     end
     local known = {}
-    for i, command in ipairs(root._commands) do known[i] = command._name end
+    for i, command in ipairs(get(root, "commands")) do known[i] = get(command, "name") end
     report.warn(("there is no command %s: there are %s"):format(options.about,
       table.concat(known, ", ")))
     return report.usage
