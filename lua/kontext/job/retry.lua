@@ -98,7 +98,8 @@ end
 local function is_anothers(object, id, is_known)
   local told = answer.id(object)
   if told == nil or told:lower() == id:lower() then return false end
-  return is_uuid(told) or is_known(told)
+  local numbers = told:find "^%d+$" and id:find "^%d+$"
+  return is_uuid(told) or numbers ~= nil or is_known(told)
 end
 
 --- Judges a poll's answer: its `status` counts before the HTTP code. What is not the service's own
