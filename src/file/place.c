@@ -169,8 +169,7 @@ int kx_place_release(const char *path) {
 
   if (!error) {
     fd = kx_place_open_reserved(&place);
-    if (fd < 0) error = errno;
-    else if (unlinkat(place.directory, place.name, 0) != 0) error = errno;
+    if (fd < 0 || unlinkat(place.directory, place.name, 0) != 0) error = errno;
     if (fd >= 0) close(fd);
   }
   kx_place_close(&place);

@@ -71,7 +71,6 @@ static void free_level(level *l) {
   free(l->picture);
   free(l->answer);
   free(l->margin);
-  memset(l, 0, sizeof *l);
 }
 
 static int make_level(level *l, int width, int height) {
@@ -79,8 +78,8 @@ static int make_level(level *l, int width, int height) {
 
   l->width = width;
   l->height = height;
-  l->picture = (float *)malloc(area * sizeof(float));
-  l->answer = (float *)malloc(area * sizeof(float));
+  l->picture = (float *)calloc(area, sizeof(float));
+  l->answer = (float *)calloc(area, sizeof(float));
   l->margin = (unsigned char *)malloc(area);
   return l->picture && l->answer && l->margin;
 }

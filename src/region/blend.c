@@ -35,8 +35,8 @@ static void ramp(float *to, int size, int start, int end, int low, int high, int
   if (open_high && end >= high) out_high = in_high = high + 1;
   for (i = 0; i < size; i++) {
     double at = i + 0.5;
-    float a = in_low > out_low ? smooth((at - out_low) / (in_low - out_low)) : at >= in_low;
-    float b = out_high > in_high ? smooth((out_high - at) / (out_high - in_high)) : at <= in_high;
+    float a = in_low > out_low ? smooth((at - out_low) / (in_low - out_low)) : (float)(at >= in_low);
+    float b = out_high > in_high ? smooth((out_high - at) / (out_high - in_high)) : (float)(at <= in_high);
     to[i] = i < low || i >= high ? 0 : a * b;
   }
 }
@@ -71,7 +71,7 @@ static void mean(const unsigned char *from, size_t step, int count, unsigned cha
 int kx_blend_soften(kx_blend *b) {
   size_t width = (size_t)b->width, height = (size_t)b->height, x, y;
   int done;
-  unsigned char *soft = (unsigned char *)malloc(width * height);
+  unsigned char *soft = (unsigned char *)calloc(height, width);
   unsigned char *column = (unsigned char *)malloc(height);
 
   done = soft && column;

@@ -54,7 +54,7 @@ static int starts(kx_cursor *cursor, const segment *s, const char *tag, size_t n
   return p && memcmp(p, tag, n) == 0;
 }
 
-#define STARTS(cursor, s, tag) starts(cursor, s, tag, sizeof tag - 1)
+#define STARTS(cursor, s, tag) starts(cursor, s, tag, sizeof(tag) - 1)
 
 /* Adds a segment of these bytes. */
 static void add_segment(kx_buffer *out, int marker, const void *bytes, size_t size) {
@@ -249,6 +249,7 @@ void kx_profile_read(const kx_source *source, const kx_image_info *info, kx_buff
 
 /* Adds the profile as a JPEG's segments. */
 static void profile_segments(const kx_buffer *profile, kx_buffer *out) {
+  static const char profile_tag[12] = {'I', 'C', 'C', '_', 'P', 'R', 'O', 'F', 'I', 'L', 'E', '\0'};
   size_t parts = (profile->size + PROFILE_PART - 1) / PROFILE_PART, i, at = 0;
   unsigned char *part = (unsigned char *)malloc(SEGMENT_MAX);
 
@@ -258,7 +259,7 @@ static void profile_segments(const kx_buffer *profile, kx_buffer *out) {
   }
   for (i = 1; i <= parts && parts < 256; i++) {
     size_t n = profile->size - at < PROFILE_PART ? profile->size - at : PROFILE_PART;
-    memcpy(part, "ICC_PROFILE\0", 12);
+    memcpy(part, profile_tag, sizeof profile_tag);
     part[12] = (unsigned char)i, part[13] = (unsigned char)parts;
     memcpy(part + 14, profile->bytes + at, n);
     add_segment(out, APP2, part, n + 14);

@@ -181,7 +181,7 @@ static const char *copy_chunk(writer *w, const kx_png_chunk *chunk) {
 
 /* Compresses bytes; full pieces become chunks. `flush`: all that is left. */
 static void compress_bytes(writer *w, const unsigned char *bytes, size_t size, int flush) {
-  w->z.next_in = (Bytef *)(uintptr_t)bytes;
+  w->z.next_in = bytes;
   w->z.avail_in = (uInt)size;
   for (;;) {
     int status = deflate(&w->z, flush);
@@ -453,16 +453,16 @@ static const char *write_exif(writer *w, const kx_png_chunk *chunk, kx_metadata 
   return NULL;
 }
 
-/* Writes all chunks in the file's order. */
+/* Writes all chunks in the file's order; what is damaged or cut after the pixels is left out. */
 static const char *write_chunks(writer *w, kx_metadata how, int orientation, unsigned *dropped,
                                 const kx_wanted *wanted) {
   uint64_t at = 0;
   kx_png_chunk chunk;
   const char *why = NULL;
-  int pixels = 0, more = 1;
+  int pixels = 0;
 
   write_bytes(w, "\x89PNG\r\n\x1A\n", 8);
-  while (!why && !w->error && (more = kx_png_next_chunk(w->png->source, &at, &chunk)) == 1) {
+  while (!why && !w->error && kx_png_next_chunk(w->png->source, &at, &chunk) == 1) {
     if (memcmp(chunk.name, "IEND", 4) == 0) break;
     if (memcmp(chunk.name, "IDAT", 4) == 0) {
       if (!pixels++) why = write_rows(w, wanted);

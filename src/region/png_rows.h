@@ -4,6 +4,7 @@
 
 #include "picture/cursor.h"
 
+#define ZLIB_CONST /* what is read is const */
 #include <zlib.h>
 
 enum {
