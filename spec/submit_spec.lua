@@ -46,9 +46,11 @@ local rows = {
   { name = "a 429 that tells when", posts = 2, after = 1,
     submit = { raw.json(429, detail, { "Retry-After: 1" }), raw.accepted() } },
   { name = "a 429 in HTML", posts = 2, submit = { html(429), raw.accepted() } },
-  { name = "nothing but 429s to the end of its time", least = 2,
-    submit = { raw.json(429, detail, now) }, params = { timeout = 3 }, kind = "rate_limited",
-    status = 429, retryable = true, charged = false },
+  -- The second wait is longer than the time left: at the deadline no answer is awaited.
+  { name = "nothing but 429s to the end of its time", posts = 2, submit = {
+    raw.json(429, detail, now), raw.json(429, detail, { "Retry-After: 30" }) },
+    params = { timeout = 5 }, kind = "rate_limited", status = 429, retryable = true,
+    charged = false },
   { name = "seven 429s in a row", posts = 8, params = { timeout = 30 }, submit = {
     raw.json(429, detail, now), raw.json(429, detail, now), raw.json(429, detail, now),
     raw.json(429, detail, now), raw.json(429, detail, now), raw.json(429, detail, now),
