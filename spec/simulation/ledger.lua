@@ -31,7 +31,7 @@ function Ledger:edit_of(piece)
   return self.edits[tonumber(piece:match '"prompt":"e(%d+)"')]
 end
 
--- Submits ------------------------------------------------------------------------------------------
+-- Submits -----------------------------------------------------------------------------------------
 
 --- An upload is about to begin.
 function Ledger:upload(edit, engine, transfer, request)
@@ -126,7 +126,7 @@ function Ledger:answering(edit, answer, transfer)
   end
 end
 
--- The journal ---------------------------------------------------------------------------------------
+-- The journal -------------------------------------------------------------------------------------
 
 local ranks = { ACCEPTED = 4, AMBIGUOUS = 3, SENDING = 3, LOST = 3, SAVED = 2, FAILED = 1,
   INTENT = 0 }
@@ -274,7 +274,7 @@ function Ledger:check_crash()
   end
 end
 
--- Files ----------------------------------------------------------------------------------------------
+-- Files -------------------------------------------------------------------------------------------
 
 --- A file was put in its place.
 function Ledger:written(path, bytes, before)
@@ -298,7 +298,7 @@ function Ledger:written(path, bytes, before)
   end
 end
 
--- Endings --------------------------------------------------------------------------------------------
+-- Endings -----------------------------------------------------------------------------------------
 
 -- Returns the edit's task that is charged and not settled, or nil.
 local function open_task(edit)

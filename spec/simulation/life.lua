@@ -15,7 +15,7 @@ local tiny = "\137PNG\r\n\26\n\0\0\0\13IHDR\0\0\0\8\0\0\0\8\8\2\0\0\0\75\109\41\
 
 local most_steps = 6000
 
--- Processes ----------------------------------------------------------------------------------------
+-- Processes ---------------------------------------------------------------------------------------
 
 ---@class simulation.Process
 local Process = {}
@@ -101,7 +101,7 @@ local function new_process(self)
   return process
 end
 
--- Hosts: a client and who drives it -----------------------------------------------------------------
+-- Hosts: a client and who drives it ---------------------------------------------------------------
 
 ---@class simulation.Host
 local Host = {}
@@ -233,7 +233,7 @@ function Host:ended(entry, books)
   books:delivered(edit, { path = image.path, bytes = rawget(image, "bytes"), id = image.id })
 end
 
--- Lives --------------------------------------------------------------------------------------------
+-- Lives -------------------------------------------------------------------------------------------
 
 ---@class simulation.Life
 local Life = {}

@@ -50,7 +50,7 @@ local function arrive(transfer, event)
   if transfer.answered then transfer.answered(event) end
 end
 
--- Uploads ------------------------------------------------------------------------------------------
+-- Uploads -----------------------------------------------------------------------------------------
 
 local fates = { "whole", "dns", "connect", "tls", "connect_hang", "cut", "stall", "input",
   "early_refusal", "early_page", "cut_late" }
@@ -184,7 +184,7 @@ function Engine:edit(request)
   return add(self, transfer)
 end
 
--- Gets ---------------------------------------------------------------------------------------------
+-- Gets --------------------------------------------------------------------------------------------
 
 -- A small answer has come.
 local function told(transfer, answer)
@@ -301,7 +301,7 @@ function Engine:fetch(request)
   return add(self, transfer)
 end
 
--- Steps --------------------------------------------------------------------------------------------
+-- Steps -------------------------------------------------------------------------------------------
 
 -- Returns what has arrived.
 local function take_arrived(self)

@@ -15,7 +15,7 @@ function service.new(world)
   return setmetatable({ world = world, tasks = {}, list = {}, links = {}, pictures = {} }, Service)
 end
 
--- Answers ------------------------------------------------------------------------------------------
+-- Answers -----------------------------------------------------------------------------------------
 
 local html = "<html><head><title>Bad Gateway</title></head><body>nginx</body></html>"
 
@@ -44,7 +44,7 @@ local function hang()
   return { hangs = true }
 end
 
--- Submits ------------------------------------------------------------------------------------------
+-- Submits -----------------------------------------------------------------------------------------
 
 local afters = { false, "1", "0", "7", "30", "600", "soon", "date" }
 
@@ -238,7 +238,7 @@ function Service:submit(edit)
   return found, task
 end
 
--- Polls --------------------------------------------------------------------------------------------
+-- Polls -------------------------------------------------------------------------------------------
 
 local function http_date(time)
   return os.date("!%a, %d %b %Y %H:%M:%S GMT", math.floor(time))
@@ -388,7 +388,7 @@ function Service:poll(url)
   return found, task
 end
 
--- Downloads ----------------------------------------------------------------------------------------
+-- Downloads ---------------------------------------------------------------------------------------
 
 local downloads = { "whole", "forbidden", "not_found", "error", "shed", "reset", "hang", "cut",
   "wrong", "portal", "endless", "endless_cut", "moved", "moved_in_circles", "moved_nowhere",
