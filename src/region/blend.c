@@ -35,8 +35,9 @@ static void ramp(float *to, int size, int start, int end, int low, int high, int
   if (open_high && end >= high) out_high = in_high = high + 1;
   for (i = 0; i < size; i++) {
     double at = i + 0.5;
-    float a = in_low > out_low ? smooth((at - out_low) / (in_low - out_low)) : (float)(at >= in_low);
-    float b = out_high > in_high ? smooth((out_high - at) / (out_high - in_high)) : (float)(at <= in_high);
+    float a = at >= in_low ? 1 : 0, b = at <= in_high ? 1 : 0;
+    if (in_low > out_low) a = smooth((at - out_low) / (in_low - out_low));
+    if (out_high > in_high) b = smooth((out_high - at) / (out_high - in_high));
     to[i] = i < low || i >= high ? 0 : a * b;
   }
 }
