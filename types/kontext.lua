@@ -95,6 +95,9 @@ local kontext = {}
 ---@field no_replace? boolean never replace a file: save_as gets -2, -3 … where it is taken
 ---@field reserved? boolean save_as is an empty file that the caller has made for this edit
 ---@field fit? boolean scale or convert before the upload
+---@field region? table|string {x=, y=, width=, height=} or "X,Y,W,H": the part that may change
+---@field keep_metadata? boolean of a photograph whose region is edited (true)
+---@field strip? boolean remove place, names and numbers, before the upload too
 ---@field on_progress? fun(job: kontext.Job)
 ---@field key? string names the edit in a journal or a batch
 
@@ -138,6 +141,9 @@ local kontext = {}
 ---@field cost number? credits
 ---@field id string
 ---@field path string? where save_as put it
+---@field original_answer string? of a region: the service's own picture of the window
+---@field match number? of a region: how alike the margins are, 0 … 1
+---@field shift {x: number, y: number}? of a region: how far the answer lay off, in pixels
 local Image = {}
 
 ---Writes the file: afterwards the old one is there or the whole new one.

@@ -1,5 +1,6 @@
 --- What an edit will cost and how large its answer will be, before anything is sent.
 local check = require "kontext.job.check"
+local cut = require "kontext.job.cut"
 local errors = require "kontext.errors"
 local fit = require "kontext.job.fit"
 local geometry = require "kontext.geometry"
@@ -68,11 +69,21 @@ local function look(checked)
   local known = {}
   for _, picture in ipairs(params.pictures(checked)) do
     if not picture.source.url then
-      local found, err = check.source(picture.source, checked.fit, checked.model)
+      local has_window = cut.is_wanted(checked, picture.name)
+      local found, err = check.source(picture.source, checked.fit or has_window, checked.model)
       if not found then return nil, err end
-      local plan = checked.fit and fit.plan(found, checked)
       local width, height = check.upright(found)
-      known[picture.name] = { format = found.format, bytes = not plan and found.bytes or nil,
+      local format, bytes = found.format, found.bytes
+      local plan
+      if has_window then
+        plan, err = cut.plan(checked, picture.source, found)
+        if not plan then return nil, err end
+        plan, bytes = plan.upload, plan.upload.bytes
+      else
+        plan = checked.fit and fit.plan(found, checked)
+        bytes = not plan and bytes or nil
+      end
+      known[picture.name] = { format = format, bytes = bytes,
         width = plan and plan.width or width, height = plan and plan.height or height }
     end
   end

@@ -16,6 +16,9 @@ local image = {}
 ---@field cost number? credits
 ---@field id string the task's
 ---@field path string? where save_as put it
+---@field original_answer string? of a region: the service's own picture of the window
+---@field match number? of a region: how alike the margins are, 0 … 1
+---@field shift {x: number, y: number}? of a region: how far the answer lay off, in pixels
 ---@field _job kontext.Job that made it
 local Image = { __name = "kontext.image" }
 

@@ -116,6 +116,15 @@ describe("an edit of a region", function()
     assert.is_true(plan.output.width < width)
   end)
 
+  it("is estimated by its window", function()
+    local from = photograph "jpeg"
+    local plan = assert(kontext.region(from, rect))
+    local told = assert(kontext.estimate(params { input_image = from }))
+    assert.same({ plan.output.width, plan.output.height, 4 },
+      { told.width, told.height, told.credits })
+    assert.is_true(told.upload >= plan.upload.bytes * 4 / 3)
+  end)
+
   it("gives the whole photograph's bytes where no name is given", function()
     local from = photograph "jpeg"
     local image = made(client:edit(params { input_image = { bytes = read(from) } }))
@@ -324,7 +333,8 @@ describe("strip", function()
     local given = params { input_image = from, strip = true }
     given.region = nil
     made(client:edit(given))
-    local request = emulator:ledger().requests[1]
-    assert.is_true(request.bytes == nil or request.bytes > 0)
+    local submit = emulator:requests("POST")[1]
+    assert.equal(emulators.sha256(bytes), submit.images.input_image.sha256)
+    assert.is_true(#read(from) > #bytes)
   end)
 end)

@@ -33,9 +33,7 @@ static void weigh(float at, float weights[4]) {
   weights[3] = (c - b) / 2;
 }
 
-static int within(int at, int size) {
-  return at < 0 ? 0 : at >= size ? size - 1 : at;
-}
+static int within(int at, int size) { return at < 0 ? 0 : at >= size ? size - 1 : at; }
 
 /* Moves one line of RGB pixels that are `step` bytes apart; `line` has room for it. */
 static void move_line(unsigned char *first, size_t step, int size, const kx_displacement *by,
