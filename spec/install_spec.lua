@@ -71,8 +71,8 @@ describe("an installed kontext #once", function()
     end)
   end
 
-  -- From an archive and its rockspec side by side, as `make dist` leaves them; the archive holds what
-  -- this tree is, committed or not.
+  -- From an archive and its rockspec side by side, as `make dist` leaves them; the archive holds
+  -- what this tree is, committed or not.
   for _, version in ipairs { "5.4", "5.1" } do
     it("is installed by LuaRocks from a release's archive, its types too: " .. version, function()
       local rocks = tree .. "/rocks with a space " .. version

@@ -1,5 +1,5 @@
--- Lives in which the simulation found a fault that nobody knew. Each is its seed, its number and the
--- shortest script that failed; see spec/simulation.
+-- Lives in which the simulation found a fault that nobody knew. Each is its seed, its number and
+-- the shortest script that failed; see spec/simulation.
 local main = require "spec.simulation.main"
 local chance = require "spec.simulation.chance"
 

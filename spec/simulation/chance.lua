@@ -1,7 +1,7 @@
 --- Chance and choice. One seed gives one life, on every Lua: the generator is exact in doubles and
 --- in integers alike. Every choice has a site ("poll.answer"), a list whose first item is the
---- ordinary one, and a number: the how-manieth choice at its site it is. What was not ordinary is the
---- life's script, which can be played again, or with parts left out.
+--- ordinary one, and a number: the how-manieth choice at its site it is. What was not ordinary is
+--- the life's script, which can be played again, or with parts left out.
 local chance = {}
 
 -- L'Ecuyer's combined generator of 1988: two products below 2 ^ 47, a period of 2 ^ 61.

@@ -1,5 +1,5 @@
---- Files that remember what a power failure would leave of them: the bytes that were synced, and the
---- names whose folder was. Its functions do what those of src/file do, call by call.
+--- Files that remember what a power failure would leave of them: the bytes that were synced, and
+--- the names whose folder was. Its functions do what those of src/file do, call by call.
 local core = require "kontext.core"
 
 local disk = {}

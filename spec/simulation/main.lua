@@ -1,6 +1,6 @@
---- main.lua LIVES|0 SECONDS SEED FIRST STEP [FILE]: lives the lives FIRST, FIRST + STEP … of a seed, so
---- many or for so long, and writes the sums where another process reads them. What fails is printed
---- with its seed and the shortest script that still fails.
+--- main.lua LIVES|0 SECONDS SEED FIRST STEP [FILE]: lives the lives FIRST, FIRST + STEP … of a
+--- seed, so many or for so long, and writes the sums where another process reads them. What fails
+--- is printed with its seed and the shortest script that still fails.
 local chance = require "spec.simulation.chance"
 local life = require "spec.simulation.life"
 

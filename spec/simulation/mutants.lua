@@ -1,5 +1,5 @@
--- The mutants that the simulation alone has to find: each breaks one rule of the policy. `old` stands
--- once in `file` and is replaced by `new`.
+-- The mutants that the simulation alone has to find: each breaks one rule of the policy. `old`
+-- stands once in `file` and is replaced by `new`.
 
 local mutants = {}
 

@@ -114,8 +114,8 @@ local function acceptance(task, id, url)
     url and '"' .. url .. '"' or "null", task.told_cost)
 end
 
--- Returns whether the client can read the id of a body that is cut: its quote is closed, or a number
--- has something behind it.
+-- Returns whether the client can read the id of a body that is cut: its quote is closed, or a
+-- number has something behind it.
 local function shows_id(body, task)
   return body:find('"id":' .. task.json_id .. ",", 1, true)
     or task.json_id:sub(1, 1) == '"' and body:find('"id":' .. task.json_id, 1, true)

@@ -1,5 +1,5 @@
--- busted for whichever Lua runs this file. Where lua-cjson is not built for it, dkjson stands in for
--- it in the specs' own code.
+-- busted for whichever Lua runs this file. Where lua-cjson is not built for it, dkjson stands in
+-- for it in the specs' own code.
 if not pcall(require, "cjson") then
   local found, dkjson = pcall(require, "dkjson")
   package.preload.cjson = found and function()
