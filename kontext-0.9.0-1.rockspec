@@ -10,7 +10,8 @@ description = {
     rocks "http" and "luasocket" too.]],
   license = "MIT",
 }
-dependencies = { "lua >= 5.1, < 5.6", "lua-cjson", "argparse" }
+-- dkjson is pure Lua and serves every Lua. Where lua-cjson is installed too, that reads the JSON.
+dependencies = { "lua >= 5.1, < 5.6", "dkjson", "argparse" }
 -- No header is named: Debian keeps curl/curl.h where LuaRocks does not look, and cc does.
 external_dependencies = {
   CURL = { library = "curl" }, CRYPTO = { library = "crypto" }, ZLIB = { library = "z" },

@@ -64,7 +64,7 @@ describe("an installed kontext #once", function()
       local variables = { V = version, ROCKS = tree .. "/rocks-" .. version }
       alone(variables, [[
         cd "$TREE"
-        echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1", argparse = "0.7.1-1" }' > provided.lua
+        echo 'rocks_provided = { dkjson = "2.6-1", argparse = "0.7.1-1" }' > provided.lua
         LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V make --tree "$ROCKS" kontext-scm-1.rockspec]])
       assert_loads(variables.ROCKS, version)
       assert.truthy(alone(variables, '"$ROCKS/bin/kontext" --version')[1]:match "%d")
@@ -83,7 +83,7 @@ describe("an installed kontext #once", function()
         release=$(sed -n 's/^return "\(.*\)"/\1/p' "$TREE/lua/kontext/version.lua")
         tar -C "$TREE" --transform "s,^,kontext-$release/," -czf "kontext-$release.tar.gz" \
           Makefile LICENSE bin lua src types
-        echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1", argparse = "0.7.1-1" }' > provided.lua
+        echo 'rocks_provided = { dkjson = "2.6-1", argparse = "0.7.1-1" }' > provided.lua
         LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V install --tree "$ROCKS" \
           "kontext-$release-1.rockspec" >&2
         find "$ROCKS" -path "*/types/kontext.lua" | wc -l]])

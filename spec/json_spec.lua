@@ -242,7 +242,8 @@ describe("numbers", function()
           io.write(json.number(read.a), " ", json.salvage('{"id":"x","cost":4.5}').cost * 2, " ",
             json.name:match "^[%%a-]+")]]):format(when == "before" and set or "",
           when == "after" and set or ""))
-        assert.matches(library == "" and "^4%.5 9.* lua%-cjson$" or "^4%.5 9.* dkjson$", text)
+        local name = library == "" and json.name:match "^[%a-]+" or "dkjson"
+        assert.matches("^4%.5 9.* " .. name:gsub("%-", "%%-") .. "$", text)
       end
     end
   end)
@@ -266,7 +267,8 @@ describe("dkjson", function()
       '{"id":"a","cost":null,"result":{"sample":"s","seed":null},"progress":0.5}', '["a",null,"b"]',
       '{"seed":42,"x":-7.0,"y":1e999}', "null", "{", "[1,", "nope", "", "<html>", '{"a":1} x',
       '"\\u00e4\\ud83d\\ude00\\n"', "[]", "{}", ("["):rep(64) .. ("]"):rep(64),
-      ("["):rep(65) .. ("]"):rep(65), ("["):rep(100000),
+      ("["):rep(65) .. ("]"):rep(65), ("["):rep(100000), '{"cost":NaN,"id":"-Infinity"}',
+      "[-Infinity,1,NaN]", '"\\ud800"', '"\\ud83d\\\\\\ude00"', '"\\udc00\\ud800"', '"\\\\ud800"',
     } do
       local expected, found = (json.decode(text)), (other.decode(text))
       assert.same(expected, found, text:sub(1, 80))

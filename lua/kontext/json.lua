@@ -30,6 +30,10 @@ local libraries = {
     local found, dkjson = pcall(require, "dkjson")
     if not found then return nil end
     return "dkjson " .. dkjson.version:match "[%d.]+$", function(text)
+      -- It takes half of a pair, and makes of it what is no UTF-8.
+      local halves = text:gsub("\\\\", "  ")
+        :gsub("\\u[dD][89abAB]%x%x\\u[dD][c-fC-F]%x%x", " ")
+      if halves:find "\\u[dD][89a-fA-F]" then return nil, "half of a character" end
       local value, after, message = dkjson.decode(text, 1, dkjson.null, nil, nil)
       if message then return nil, message end
       if text:find("%S", after) then return nil, "there is more after the value" end
@@ -86,6 +90,13 @@ local function string_end(text, from)
   end
 end
 
+-- What some services write for numbers that are not finite, which not every library reads.
+local endless = { nan = true, inf = true, infinity = true }
+
+local function without_words(word)
+  return endless[word:lower():match "%a+"] and "null" or nil
+end
+
 -- Returns the text with each number as a string that begins with the returned mark. A library that
 -- reads numbers by the locale takes "7," for one, too. Each byte is looked at a few times at most.
 local function without_numbers(text)
@@ -98,6 +109,7 @@ local function without_numbers(text)
   repeat
     local quote = text:find('"', at, true)
     local between = text:sub(at, quote and quote - 1)
+    if between:find "[NnIi]" then between = between:gsub("%-?%a+", without_words) end
     parts[#parts + 1] = between:gsub("[%d.eE+-]+", function(number)
       return json.to_number(number) and '"' .. mark .. number .. '"'
     end)

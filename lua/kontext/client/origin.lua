@@ -19,6 +19,10 @@ local function is_loopback(host)
   return host == "localhost" or host == "[::1]"
 end
 
+-- Returns whether a host is a number with a dot after it: newer libcurls take "127.0.0.1." for
+-- 127.0.0.1, older ones for a name. No name's last label begins with a digit.
+local function is_dotted(host) return ("." .. host):find "%.%d[^.]*%.$" ~= nil end
+
 --- Reads a URL that may be asked at all: https, or http on loopback where `plain` allows it;
 --- without a user's name in it.
 ---@param url any
@@ -38,6 +42,10 @@ function origin.read(url, plain, base)
     and not parts.host:find("..", 1, true)
   if not named and not parts.host:find("^%[[%x:%.]+%]$") then
     return nil, "has a host that is neither a name nor an address"
+  end
+  local written = url:gsub("%%2[eE]", "."):match "^[%w+.-]*:?//([^/?#]*)" or ""
+  if is_dotted((written:gsub(":%d*$", ""))) or is_dotted(parts.host) then
+    return nil, "has an address that ends in a dot"
   end
   if parts.scheme == "https" or parts.scheme == "http" and plain and parts.loopback then
     return parts

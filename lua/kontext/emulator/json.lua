@@ -1,11 +1,34 @@
 -- JSON as the service writes it: keys in an order of one's choosing, no escaped slashes, numbers
--- digit for digit. Reading is lua-cjson's.
+-- digit for digit. Reading is lua-cjson's, or dkjson's where there is no lua-cjson.
 
 local need = require "kontext.emulator.need"
-local cjson = need "cjson.safe".new()
 
-local json = { null = cjson.null, decode = cjson.decode }
-cjson.decode_invalid_numbers(false)
+local json = {}
+local quote
+
+local found, cjson = pcall(require, "cjson.safe")
+if found then
+  cjson = cjson.new()
+  cjson.decode_invalid_numbers(false)
+  json.null, json.decode = cjson.null, cjson.decode
+  function quote(text) return (cjson.encode(text):gsub("\\/", "/")) end
+else
+  local dkjson = need "dkjson"
+  json.null, quote = dkjson.null, dkjson.quotestring
+
+  --- As lua-cjson's: the message of a text that is no JSON ends in the mistake's place.
+  function json.decode(text)
+    -- dkjson takes comments for white space.
+    local bare = text:gsub("\\.", ""):gsub('"[^"]*"', "")
+    local comment = bare:find "/[/*]" and text:find "/[/*]"
+    if comment then return nil, "a comment at character " .. comment end
+    local value, after, message = dkjson.decode(text, 1, dkjson.null, nil, nil)
+    if message then return nil, ("%s at character %d"):format(message, after) end
+    local more = text:find("%S", after)
+    if more then return nil, "more after the value at character " .. more end
+    return value
+  end
+end
 
 local object, array, raw = {}, {}, {} -- metatables that say how a table is written
 
@@ -77,7 +100,7 @@ function encode(value)
   if kind == "table" then return encode_table(value) end
   if kind == "number" then return number(value) end
   if kind == "boolean" then return tostring(value) end
-  return (cjson.encode(value):gsub("\\/", "/"))
+  return quote(value)
 end
 
 json.encode = encode

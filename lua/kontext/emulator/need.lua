@@ -14,8 +14,8 @@ local function need(name)
   end
   found, module = pcall(require, name)
   if found then return module end
-  error("the emulator needs lua-http, lua-cqueues, lua-luaossl, lua-cjson and lua-socket: "
-    .. tostring(module), 0)
+  error("the emulator needs lua-http, lua-cqueues, lua-luaossl, lua-socket "
+    .. "and lua-cjson or dkjson: " .. tostring(module), 0)
 end
 
 return need
