@@ -11,6 +11,9 @@ local xml = { status = 403, headers = { "Content-Type: application/xml" },
 local broken = raw.sample { cut = half }
 local rest = { status = 206, body = raw.picture:sub(half + 1),
   headers = { ("Content-Range: bytes %d-%d/%d"):format(half, #raw.picture - 1, #raw.picture) } }
+local tagged = raw.sample { cut = half, headers = { 'ETag: "a"' } }
+local another = { status = 206, body = "other" .. raw.picture:sub(half + 6),
+  headers = { rest.headers[1], 'ETag: "b"' } }
 local wrong = { status = 200, body = raw.picture:sub(1, -2) .. "x", headers = { sum } }
 local text = { status = 200, body = "<html>an error that calls itself 200</html>" }
 local function moved(to) return { status = 302, headers = { "Location: " .. to } } end
@@ -25,6 +28,8 @@ local rows = {
   { name = "comes whole", gets = 1 },
   { name = "comes without a length, an MD5 or an ETag", least = 1,
     sample = { { raw = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" .. raw.picture } } },
+  { name = "comes whole with a Content-Range that lies", gets = 1,
+    sample = { raw.sample { headers = { "Content-Range: bytes 0-1/99999999999999999999" } } } },
   { name = "meets a 500", gets = 2, sample = { raw.json(500, "{}"), raw.sample() } },
   { name = "meets a closed connection", gets = 2, sample = { { drop = true }, raw.sample() } },
   { name = "breaks off, and the rest is asked for", gets = 2, range = true,
@@ -69,7 +74,12 @@ local rows = {
   { name = "is refused to the end of its time", least = 3, kind = "timeout", says = "403",
     sample = { xml } },
   { name = "has a link that ended, and gets no other", gets = 2, polls = 2, kind = "expired",
-    status = 403, sample = { xml }, poll = { raw.ready { sample = ended } }, charged = true },
+    status = 403, charged = true, poll = { raw.ready { sample = ended } },
+    sample = { { status = 403, headers = { "Date: Thu, 18 Dec 2025 15:39:08 GMT" } } } },
+  { name = "has a link that ended by our clock alone, and comes", gets = 4, polls = 4,
+    sample = { xml, xml, xml, raw.sample() }, poll = { raw.ready { sample = ended } } },
+  { name = "breaks off, and the rest is another picture's", gets = 3,
+    sample = { tagged, another, raw.sample() } },
   { name = "is behind redirects without end", least = 6, kind = "timeout",
     sample = { moved "sample.png" } },
   { name = "has a link into our files", gets = 0, least_polls = 2, kind = "timeout",

@@ -17,6 +17,7 @@ local system = {
   save = core.save,
   read = core.read,
   file_info = core.file_info,
+  real_path = core.real_path,
   md5_file = core.md5_file,
 }
 

@@ -113,14 +113,16 @@ describe("kontext batch #once", function()
     assert.equal(4, #submits())
   end)
 
-  it("refuses a second batch in the same folder while the first one runs", function()
-    sandbox.shell "mkdir busy; cp car.jpg busy/a.jpg"
-    local first = sandbox.command("bin/kontext", "batch", "--prompt", "[emulate: slow 2]", "a.jpg")
-    local second = sandbox.command("bin/kontext", "batch", "--prompt", "q", "a.jpg")
+  it("waits for another batch of the same folder, and pays for nothing that it has made", function()
+    sandbox.shell "mkdir busy; cp car.jpg busy/a.jpg; cp car.jpg busy/b.jpg"
+    local prompt = "[emulate: slow 2]"
+    local first = sandbox.command("bin/kontext", "batch", "--prompt", prompt, "a.jpg")
+    local second = sandbox.command("bin/kontext", "batch", "--prompt", prompt, "a.jpg", "b.jpg")
     local output = sandbox.shell(("cd busy; %s & sleep 1; %s; echo \"[$?]\"; wait"):format(first,
       second))
-    assert.matches("kontext: another batch runs in this folder: [^\n]+\n%[5%]\n", output)
-    assert.equal(1, #submits())
+    assert.matches("kontext: another batch runs in this folder: waiting for its end\n", output)
+    assert.matches("%[0%]\n", output)
+    assert.equal(2, #submits())
   end)
 
   it("refuses two edits with one destination, and a destination that is edited", function()

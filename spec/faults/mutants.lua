@@ -307,7 +307,7 @@ of("lua/kontext/job/download.lua", {
     old = "elseif is_text(event, known) then", new = "elseif false then",
     by = "spec/download_spec.lua" },
   { name = "a fresh link that does not work yet has expired",
-    old = "if not has_expired(self, event) then return again(self) end", new = "",
+    old = "if not expired then return again(self) end", new = "",
     by = "spec/download_spec.lua" },
   { name = "a link without an end expires at once",
     old = "self._ready_at >= api.limits.link_life", new = "self._ready_at >= 0",

@@ -93,6 +93,7 @@ local function new_process(self)
       alive()
       return files:file_info(path)
     end,
+    real_path = function(path) return path end,
     md5_file = function(path)
       alive()
       return files:md5_file(path)

@@ -199,6 +199,28 @@ static int core_file_info(lua_State *L) {
   return 1;
 }
 
+/* core.real_path(path) → the path that a file there has, or would have, without links and dots; nil
+   where its folder is missing. */
+static int core_real_path(lua_State *L) {
+  const char *path = kx_lua_check_path(L, 1), *name = strrchr(path, '/');
+  void **guard = kx_lua_guard(L);
+
+  *guard = realpath(path, NULL);
+  if (*guard) {
+    lua_pushstring(L, (const char *)*guard);
+  } else {
+    name = name ? name + 1 : path;
+    if (name == path) lua_pushliteral(L, ".");
+    else lua_pushlstring(L, path, (size_t)(name - path));
+    *guard = realpath(lua_tostring(L, -1), NULL);
+    if (!*guard) return 0;
+    lua_pushfstring(L, "%s/%s", (const char *)*guard, name);
+  }
+  free(*guard);
+  *guard = NULL;
+  return 1;
+}
+
 /* core.read(path) → the bytes of a regular file, or nil, message, code; a FIFO is not waited for.
    */
 static int core_read(lua_State *L) {
@@ -439,6 +461,7 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"reserve", core_reserve},
                                        {"release", core_release},
                                        {"file_info", core_file_info},
+                                       {"real_path", core_real_path},
                                        {"md5_file", core_md5_file},
                                        {"inflate", core_inflate},
                                        {"log", kx_lua_log},
@@ -453,6 +476,7 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"working_folder", kx_lua_working_folder},
                                        {"make_folder", kx_lua_make_folder},
                                        {"list", kx_lua_list},
+                                       {"sleep", kx_lua_sleep},
                                        {"modified", kx_lua_modified},
                                        {NULL, NULL}};
 

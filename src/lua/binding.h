@@ -62,6 +62,7 @@ int kx_lua_terminal(lua_State *L);
 int kx_lua_process(lua_State *L);
 int kx_lua_working_folder(lua_State *L);
 int kx_lua_make_folder(lua_State *L);
+int kx_lua_sleep(lua_State *L);
 int kx_lua_list(lua_State *L);
 int kx_lua_modified(lua_State *L);
 

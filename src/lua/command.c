@@ -148,6 +148,17 @@ static int read_names(DIR *folder, kx_buffer *names) {
   return errno;
 }
 
+/* core.sleep(seconds): waits that long, at most a second, or until a signal comes. */
+int kx_lua_sleep(lua_State *L) {
+  double seconds = luaL_checknumber(L, 1);
+  struct timespec time = {0, 0};
+
+  if (!(seconds > 0)) return 0;
+  time.tv_nsec = seconds < 1 ? (long)(seconds * 1e9) : 999999999L;
+  (void)nanosleep(&time, NULL);
+  return 0;
+}
+
 /* core.list(path) → the names in a folder, in no order; or nil, message, code. */
 int kx_lua_list(lua_State *L) {
   const char *path = luaL_checkstring(L, 1), *name;

@@ -227,15 +227,38 @@ local function read(options, journal)
   return edits, called
 end
 
+local glance = 0.2 -- seconds between two looks at a journal that another process holds
+
+-- Waits until no other process holds the journal. What that one saves is then known: two runs of
+-- the same batch pay once, and other batches of the folder are made one after the other.
+local function wait_for(options, journal)
+  local told = false
+  while state.is_held(journal) do
+    if not told then
+      report.note(options, (options.journal and "another process runs edits with " .. journal
+        or "another batch runs in this folder") .. ": waiting for its end")
+      told = true
+    end
+    core.sleep(glance * (0.5 + math.random()))
+    service.heed_signals()
+  end
+end
+
+-- Makes the client, which holds the journal from then on.
+local function connect(options, given_options)
+  while true do
+    local client = service.client(options, given_options)
+    local broken = client:refusal()
+    if not broken or broken.code ~= "EAGAIN" then return client end
+    client:close()
+    wait_for(options, given_options.journal) -- another run was faster
+  end
+end
+
 -- Makes the edits; returns the exit code.
 local function begin(options, run)
   local journal = not options.dry_run and journal_of(options) or options.journal
-  if journal and not options.dry_run and state.is_held(journal) then
-    error({ kind = "file", code = "EAGAIN", charged = false, message = options.journal
-      and journal .. " is held by another process that runs edits: wait for its end"
-      or "another batch runs in this folder: wait for its end, or give this one a journal of its "
-      .. "own with --journal FILE" }, 0)
-  end
+  if journal and not options.dry_run then wait_for(options, journal) end
   if journal and not options.dry_run then state.sweep_names(journal) end
   local edits, called = read(options, journal)
   run.called, run.journal = called, journal
@@ -254,7 +277,7 @@ local function begin(options, run)
   for i, item in ipairs(edits) do
     item.on_progress = function(job) run.jobs[i] = job end
   end
-  run.client = service.client(options, { journal = journal,
+  run.client = connect(options, { journal = journal,
     live = progress.of_batch(function() return run.batch end, run.jobs, function()
       local credits = run.cost
       for _, job in pairs(run.jobs) do credits = credits + (job.cost or 0) end

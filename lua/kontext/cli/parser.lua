@@ -6,6 +6,23 @@ local report = require "kontext.cli.report"
 
 local parser = {}
 
+-- Tells what a flag asks for and ends the command. What argparse prints and raises by itself would
+-- hide that standard output is full or closed.
+local function tell(text)
+  local done, err = pcall(report.say, text)
+  os.exit(done and 0 or report.fail({}, report.raised(err)))
+end
+
+-- Gives a command its help.
+local function with_help(command)
+  return command:add_help { action = function() tell((command:get_help():gsub("\n$", ""))) end }
+end
+
+-- Adds a command.
+local function add(root, name)
+  return with_help(root:command(name))
+end
+
 -- Returns what converts an option's text to a number, or says why not.
 local function number(option)
   return function(text)
@@ -109,7 +126,7 @@ local function editing(command, default)
 end
 
 local function add_edit(root)
-  local edit = root:command "edit"
+  local edit = add(root, "edit")
     :description "Edit a picture, and print the path of the one that is made."
     :epilog [[
 With several prompts each edits the result of the one before; the steps are saved as
@@ -130,7 +147,7 @@ Each edit is written down before it is paid for: after a crash, a closed termina
 end
 
 local function add_batch(root)
-  local batch = root:command "batch"
+  local batch = add(root, "batch")
     :description "Make many edits, and print the path of each picture that is made."
     :epilog [[
 With --prompt the inputs are pictures, and what is a result of an earlier run is left out. Without,
@@ -155,7 +172,7 @@ what was accepted is fetched, and nothing is paid for twice.]]
 end
 
 local function add_resume(root)
-  local resume = root:command "resume"
+  local resume = add(root, "resume")
     :description "Go on with an edit that was accepted; without a token, with all unfinished ones."
   resume:argument "token":args "?":description "What the edit printed; - for standard input."
   resume:option "--journal":argname "FILE":description "All unfinished edits of this journal."
@@ -166,7 +183,7 @@ local function add_resume(root)
 end
 
 local function add_jobs(root)
-  local jobs = root:command "jobs"
+  local jobs = add(root, "jobs")
     :description "List the unfinished edits that journals hold: state, id or key, file, age."
   jobs:option "--journal":argname "FILE":description "Those of this journal (all)."
   jobs:flag "--all":description "What is finished, too."
@@ -176,7 +193,7 @@ local function add_jobs(root)
 end
 
 local function add_emulator(root)
-  local emulator = root:command "emulator"
+  local emulator = add(root, "emulator")
     :description "Serve the API on this machine: no key, no network, no cost. Ends with Ctrl-C."
   emulator:option "--port":argname "N":convert(whole("--port", 0, 65535))
     :description "0 for any free one (0)."
@@ -194,9 +211,8 @@ end
 
 local function tell_version()
   local info = kontext.info()
-  report.say(("kontext %s (%s, libcurl %s, %s)"):format(
+  tell(("kontext %s (%s, libcurl %s, %s)"):format(
     info.module, info.lua, info.libcurl, info.tls))
-  os.exit(0)
 end
 
 local function exit_codes()
@@ -210,7 +226,7 @@ end
 --- Makes the parser of the command line.
 ---@return table
 function parser.new()
-  local root = argparse "kontext"
+  local root = with_help(argparse "kontext")
     :description "Edits pictures with words (BFL's FLUX.1 Kontext); the key is in $BFL_API_KEY."
     :epilog(exit_codes())
     :command_target "command"
@@ -224,20 +240,20 @@ function parser.new()
   add_resume(root)
   add_jobs(root)
 
-  local check = root:command "check":description "Tell what pictures are; nothing is sent."
+  local check = add(root, "check"):description "Tell what pictures are; nothing is sent."
   check:argument "files":args "+"
   common(check)
 
-  local size = root:command "size":description "Tell the size of an edit's result beforehand."
+  local size = add(root, "size"):description "Tell the size of an edit's result beforehand."
   size:argument "of":description "A ratio such as 16:9, a size such as 2048x1365, or a file."
   common(size)
 
-  service(root:command "credits":description "Tell how many credits are left.")
-  service(root:command "doctor"
+  service(add(root, "credits"):description "Tell how many credits are left.")
+  service(add(root, "doctor")
     :description "Look whether all that an edit needs is there: the module, key, service, folders.")
   add_emulator(root)
 
-  local help = root:command "help":description "Tell what a command does and takes."
+  local help = add(root, "help"):description "Tell what a command does and takes."
   help:argument "about":args "?":argname "COMMAND"
   help:flag "--man":description "The man page, as troff."
   help:option "--completion":choices { "bash", "zsh", "fish" }

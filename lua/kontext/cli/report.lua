@@ -50,6 +50,7 @@ local function literal(value)
     if json.invalid_utf8(value) then value = screen.escape(value) end
     return json.string(value)
   elseif type(value) == "number" then
+    if value ~= value or value == math.huge or value == -math.huge then return "null" end
     return json.integer(value) or (("%.14g"):format(value):gsub(",", "."))
   end
   return value == nil and "null" or tostring(value)

@@ -57,8 +57,8 @@ local function check_base(name, base)
   end
 end
 
--- Raises for a signal that came.
-local function heed_signals()
+--- Raises for a signal that came.
+function service.heed_signals()
   local number, name = core.signal()
   if not number then return end
   error({ kind = "interrupted", signal = number,
@@ -83,7 +83,7 @@ function service.client(options, more)
     ca_file = options.ca_file, journal = more.journal, budget = options.budget,
     loop = function(client, seconds)
       client:poll(math.min(seconds or glance, glance))
-      heed_signals()
+      service.heed_signals()
       if options.progress and more.live then screen.refresh(more.live) end
     end,
   }

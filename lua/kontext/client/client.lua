@@ -339,6 +339,12 @@ function Client:journal_for_resume(path)
   return self._journal
 end
 
+--- Returns the fields of the error that every edit of this client ends with, or nil.
+---@return table?
+function Client:refusal()
+  return self._broken
+end
+
 --- Returns the client's journal, or nil.
 ---@return kontext.Journal?
 function Client:journal()

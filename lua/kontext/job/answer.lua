@@ -11,7 +11,9 @@ local function text_of(event)
   local body = event.body
   if not body or body == "" then return nil end
   local encoding = event.headers and event.headers["content-encoding"]
-  if body:sub(1, 2) == "\31\139" or encoding == "gzip" or encoding == "deflate" then
+  if body:find "^%s*{" or body:find "^\239\187\191%s*{" then
+    return body -- plain, whatever the header says
+  elseif body:sub(1, 2) == "\31\139" or encoding == "gzip" or encoding == "deflate" then
     return core.inflate(body, api.limits.answer) or body
   end
   return body

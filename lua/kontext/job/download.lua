@@ -35,6 +35,22 @@ local function md5_of(text)
   return #text == 22 and text .. "==" or nil
 end
 
+-- Returns how large the whole is by a part's Content-Range, as digits, or nil.
+local function range_total(event)
+  return (event.headers["content-range"] or ""):sub(1, 64):match("/(%d+)$")
+end
+
+-- Returns whether a part is of another picture than the one that was begun: the file behind the
+-- link has changed since. The two put together would still begin and end like a picture.
+local function is_anothers_part(self, event)
+  if event.status == 200 then
+    self._etag, self._whole = event.headers.etag, event.headers["content-length"]
+    return false
+  end
+  local total, etag = range_total(event), event.headers.etag
+  return event.status == 206 and (total ~= nil and self._whole ~= nil and total ~= self._whole
+    or etag ~= nil and self._etag ~= nil and etag ~= self._etag)
+end
 
 local texts = { html = true, svg = true, base64 = true }
 
@@ -51,7 +67,7 @@ local function flaw(self, event)
   local known, message = self._client.transport:check(self._held)
   if not known then return "it cannot be looked at (" .. tostring(message) .. ")" end
   local told = event.md5 and md5_of(event.headers["content-md5"])
-  local whole = (event.headers["content-range"] or ""):sub(1, 64):match("/(%d+)$")
+  local whole = event.status == 206 and range_total(event)
   if whole and tonumber(whole) ~= event.received then
     return ("%.0f of %s bytes arrived"):format(event.received, whole)
   elseif told and told ~= event.md5 then
@@ -104,11 +120,15 @@ end
 local function gone(self, event)
   drop(self)
   self._flaw = wording.transfer_reason(event)
+  self._gone_since = self._gone_since or self._client:clock()()
   local expired, sure = has_expired(self, event)
   if not expired then return again(self) end
   if self._sample ~= self._sample_asked then
     self._sample_asked = self._sample -- a new poll may give a fresh link
     return self:later(0, self._ask)
+  elseif not sure and self._client:clock()() - self._gone_since < retry.link_gone_after then
+    self._downloads = self._downloads + 1
+    return self:later(retry.trouble_gap(self._downloads, self._client.system.random), self._ask)
   end
   self._doubtful_end = not sure
   self:fail { kind = "expired", stage = "download", status = event.status, body = event.body,
@@ -119,7 +139,11 @@ end
 local function downloaded(self, event)
   local verdict = retry.judge_download(event)
   self.received = event.received
-  if verdict == "arrived" then
+  if is_anothers_part(self, event) then
+    self._flaw = "the picture behind the link changed midway"
+    drop(self)
+    return again(self)
+  elseif verdict == "arrived" then
     return arrived(self, event)
   elseif verdict == "gone" then
     return gone(self, event)

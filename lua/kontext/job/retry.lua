@@ -6,6 +6,7 @@ local api = require "kontext.api"
 local kinds = require "kontext.kinds"
 
 local retry = {
+  link_gone_after = 30, -- seconds that a link must fail which has ended by our clock alone
   submit_tries = 2, -- further submits when one was not sent, or refused with a 503
   lost_answers = 5, -- "Task not found" this often,
   lost_after = 60, -- and for so many seconds without another answer, and the task is lost
@@ -102,6 +103,14 @@ local function is_anothers(object, id, is_known)
   return is_uuid(told) or numbers ~= nil or is_known(told)
 end
 
+local plain_statuses = {}
+for name, class in pairs(api.statuses) do plain_statuses[name:lower()] = class end
+
+-- Returns the class of a known status in capitals of its own or between spaces, or nil.
+local function unusual_case(status)
+  return #status <= 64 and plain_statuses[status:lower():match "^%s*(.-)%s*$"] or nil
+end
+
 --- Judges a poll's answer: its `status` counts before the HTTP code. What is not the service's own
 --- word is trouble on the way, which never ends a task that is paid for.
 ---@param event table of the engine
@@ -114,7 +123,7 @@ function retry.judge_poll(event, object, id, is_known)
   local status = event.status or 0
   if object and is_anothers(object, id, is_known) then return "trouble" end
   if object and type(object.status) == "string" then
-    local known = api.statuses[object.status]
+    local known = api.statuses[object.status] or unusual_case(object.status)
     return known and known.class or "progress", known
   elseif status >= 300 and status < 400 and not event.kind then
     return "redirect"

@@ -15,14 +15,10 @@ local function numbered(path, n)
   return ("%s-%d%s"):format(stem or path, n, extension or "")
 end
 
--- Returns the path as the client compares it with others': without the ways of writing it.
-local function plain(path)
-  path = path:gsub("/+", "/")
-  repeat
-    local before = path
-    path = path:gsub("^%./", ""):gsub("/%./", "/")
-  until path == before
-  return path
+-- Returns the path as the client compares it with others': the file's own, whatever the links and
+-- dots on the way to it.
+local function plain(self, path)
+  return self._client.system.real_path(path) or path
 end
 
 local function refusal(message, code)
@@ -41,7 +37,7 @@ end
 local function hold(self, path)
   local client = self._client
   if self._destination then client:set_destination(self._destination, nil) end
-  self._destination = plain(path)
+  self._destination = plain(self, path)
   client:set_destination(self._destination, self)
 end
 
@@ -58,7 +54,7 @@ local function reserve(self, path)
   local client = self._client
   for n = 1, most_names do
     local name = numbered(path, n)
-    if client:destination(plain(name)) == nil then
+    if client:destination(plain(self, name)) == nil then
       local made, message, code = client.system.reserve(name)
       if made == false and n == 1 and not self._reserved then made = is_kept(self, name) end
       if made then
@@ -85,7 +81,7 @@ function save.claim(self)
   local can, message, code = client.system.can_save(path)
   if not can then
     return refusal(cannot_save(path, message, code), code)
-  elseif client:destination(plain(path)) then
+  elseif client:destination(plain(self, path)) then
     return { kind = "invalid", stage = "check", charged = false, retryable = true,
       message = ("another edit of this client is to be saved as %s: give this one another name")
         :format(path) }
