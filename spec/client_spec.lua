@@ -130,7 +130,7 @@ describe("without options", function()
     local image, message, err = job:wait(10)
     io.write(image and #image.bytes or err.kind .. ": " .. message)]]
 
-  it("the environment tells the base to one client for all; its key never goes out plain", function()
+  it("the environment tells one client for all the base; its key never goes out plain", function()
     server:script(raw.service({}, ""))
     other:script {}
     local text = child(("http_proxy=%s BFL_API_KEY=' %s ' BFL_BASE_URL=%s/"):format(other.url,
@@ -368,7 +368,8 @@ describe("the engine's step", function()
     server:script { ["GET /"] = { { hang = true } } }
     local engine, count = core.engine {}, 200
     for _ = 1, count do
-      assert(engine:fetch { url = server.url .. "/", allow_http = true, no_proxy = true, cap = 100 })
+      assert(engine:fetch { url = server.url .. "/", allow_http = true, no_proxy = true,
+        cap = 100 })
     end
     local function sockets()
       return tonumber(pictures.output "ls -l /proc/$PPID/fd 2>/dev/null | grep -c socket")

@@ -65,7 +65,8 @@ describe("an installed kontext #once", function()
       alone(variables, [[
         cd "$TREE"
         echo 'rocks_provided = { dkjson = "2.6-1", argparse = "0.7.1-1" }' > provided.lua
-        LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V make --tree "$ROCKS" kontext-scm-1.rockspec]])
+        LUAROCKS_CONFIG=provided.lua luarocks --lua-version $V make --tree "$ROCKS" \
+          kontext-scm-1.rockspec]])
       assert_loads(variables.ROCKS, version)
       assert.truthy(alone(variables, '"$ROCKS/bin/kontext" --version')[1]:match "%d")
     end)

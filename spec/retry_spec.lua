@@ -24,8 +24,8 @@ end
 -- Returns the verdict on a poll of the task "task-1", and the class of its status.
 local function judge_poll(fields, others)
   local of = event(fields)
-  return retry.judge_poll(of, answer.read(of), "task-1", function(id)
-    return others ~= nil and others[id] == true
+  return retry.judge_poll(of, answer.read(of), "task-1", function(task_id)
+    return others ~= nil and others[task_id] == true
   end)
 end
 

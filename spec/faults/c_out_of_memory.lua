@@ -153,7 +153,8 @@ run:run(function()
   for _, asan in ipairs { false, not (only or campaign.quick) or nil } do
     for _, one in ipairs(scenarios) do
       for _, mode in ipairs(modes) do
-        local stride = only and (tonumber(os.getenv "STRIDE") or 1) or campaign.size(7, asan and 7 * one[2] or 1, 1)
+        local stride = only and (tonumber(os.getenv "STRIDE") or 1)
+          or campaign.size(7, asan and 7 * one[2] or 1, 1)
         if not only or only == "all" or only:find(one[1] .. ";", 1, true) then
           cases[#cases + 1] = { scenario = one[1], mode = mode, stride = stride, asan = asan,
             name = ("%s, %s%s"):format(one[1], mode, asan and ", sanitized" or "") }

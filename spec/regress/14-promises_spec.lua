@@ -39,7 +39,7 @@ local function drive(clients, over)
 end
 
 describe("a paid edit", function()
-  it("whose task is unknown after a lag is fetched, and one run again does not pay again", function()
+  it("whose task is unknown after a lag is fetched, and one run again does not pay anew", function()
     local journal = folder .. "/lag"
     server:script(raw.service({}, "", { poll = { raw.json(404, detail) } }))
     local client = connect { journal = journal }

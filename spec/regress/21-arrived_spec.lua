@@ -14,8 +14,8 @@ local function in_jpeg(more) return jpeg:sub(1, 20) .. more .. jpeg:sub(21) end
 local function arrived(bytes, path)
   local base, drive = answer("HTTP/1.1 200 OK\r\nContent-Length: " .. #bytes .. "\r\n\r\n" .. bytes)
   local engine = assert(core.engine {})
-  local id = assert(engine:fetch { url = base .. "/", allow_http = true, no_proxy = true, hold = true,
-    cap = 64e6, path = path })
+  local id = assert(engine:fetch { url = base .. "/", allow_http = true, no_proxy = true,
+    hold = true, cap = 64e6, path = path })
   local done = {}
   drive({ poll = function()
     engine:wait(core.now() + 0.01)
@@ -107,8 +107,8 @@ describe("a result of which a part arrived", function()
     local big = jpeg:sub(1, -3) .. ("\1"):rep(6e7)
     local base, drive = answer("HTTP/1.1 200 OK\r\nContent-Length: " .. #big .. "\r\n\r\n" .. big)
     local engine = assert(core.engine {})
-    local id = assert(engine:fetch { url = base .. "/", allow_http = true, no_proxy = true, hold = true,
-      cap = 64e6 })
+    local id = assert(engine:fetch { url = base .. "/", allow_http = true, no_proxy = true,
+      hold = true, cap = 64e6 })
     local done = {}
     drive({ poll = function()
       local events = engine:step(0.01)

@@ -51,8 +51,9 @@ function Ledger:upload(edit, engine, transfer, request)
   if used + host:accepted() >= room then
     world:broken("no more than max_active edits are under way", edit.prompt)
   end
-  if edit.wait_until and world.now < edit.wait_until and not (engine.told_at == world.now and engine.told_edit ~= edit) and host.task_ended < edit.limited_at
-    and (host.accepted_at or 0) < edit.limited_at then
+  if edit.wait_until and world.now < edit.wait_until
+    and not (engine.told_at == world.now and engine.told_edit ~= edit)
+    and host.task_ended < edit.limited_at and (host.accepted_at or 0) < edit.limited_at then
     world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
   end
   edit.wait_until = nil
@@ -133,7 +134,9 @@ local ranks = { ACCEPTED = 4, AMBIGUOUS = 3, SENDING = 3, LOST = 3, SAVED = 2, F
 
 --- A journal was opened.
 function Ledger:opened(path, node)
-  if not self.nodes[node] then self.nodes[node] = { rows = {}, list = {}, lines = {}, path = path } end
+  if not self.nodes[node] then
+    self.nodes[node] = { rows = {}, list = {}, lines = {}, path = path }
+  end
 end
 
 --- A journal has become another file.
@@ -161,7 +164,9 @@ function Ledger:fact(node, bytes)
     if rows[#rows] ~= row then rows[#rows + 1] = row end
   end
   row.fact = fact
-  if fact == "AMBIGUOUS" or fact == "ACCEPTED" then row.id = bytes:match "[ ,]id=([^,\n]*)" or row.id end
+  if fact == "AMBIGUOUS" or fact == "ACCEPTED" then
+    row.id = bytes:match "[ ,]id=([^,\n]*)" or row.id
+  end
   known.lines[#known.lines + 1] = { text = bytes:gsub("\n$", ""), row = row, fact = fact }
   if fact == "SAVED" then
     local path = bytes:match "[ ,]path=([^,\n]*)"
@@ -233,7 +238,7 @@ end
 function Ledger:consent(edit, again)
   local row = again.journal and best_row(edit)
   local fact = row and row.fact
-  local more = false
+  local more
   if not again.journal then
     more = true
   elseif fact == "SENDING" or fact == "LOST" or fact == "AMBIGUOUS" and not row.id then
@@ -291,7 +296,8 @@ function Ledger:written(path, bytes, before)
   self.at[path] = { edit = task.edit, when = world.now }
   if not earlier or earlier.edit == task.edit or not before or before == "" then return end
   local host, others = task.edit.host, earlier.edit.host
-  if host and host == others and task.edit.begun < earlier.when and earlier.edit.save_as == path then
+  if host and host == others and task.edit.begun < earlier.when
+    and earlier.edit.save_as == path then
     world:broken("no destination is written by two", path)
   elseif task.edit.save_as ~= path then
     world:broken("a file that nobody named is not replaced", path)
@@ -327,7 +333,9 @@ function needs.lost(self, edit, err, task, ended)
     return ended.batch
   end
   local missed = task.missed
-  if not missed then return best_row(edit) and best_row(edit).fact == "LOST" and err.stage == "submit" end
+  if not missed then
+    return best_row(edit) and best_row(edit).fact == "LOST" and err.stage == "submit"
+  end
   return missed.times >= 5 and self.world.now - missed.since >= 60
 end
 
@@ -362,7 +370,8 @@ function needs.timeout(self, edit, err, task, ended)
 end
 
 local function tried_thrice(self, edit, _, _, ended)
-  return edit.attempts >= 3 or self.world.now >= edit.begun + ended.timeout - 1e-3, "tried too little"
+  return edit.attempts >= 3 or self.world.now >= edit.begun + ended.timeout - 1e-3,
+    "tried too little"
 end
 needs.network, needs.tls = tried_thrice, tried_thrice
 
@@ -393,7 +402,8 @@ function needs.ambiguous(_, edit, _, _, ended)
     and not (row and #edit.rows > 1) then
     return false, "it was refused"
   end
-  return ended.full or row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil or ended.resumed or ended.batch
+  return ended.full or row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS")
+    or edit.sent_whole ~= nil or ended.resumed or ended.batch
     or edit.answer and edit.answer.status and edit.answer.status < 300
 end
 
@@ -414,14 +424,17 @@ function Ledger:failed(edit, ended)
   local need = needs[err.kind]
   ended.status = err.status
   if not need then
-    return world:broken("an edit ends with a named kind that has a reason", err.kind .. ": " .. err.message)
+    return world:broken("an edit ends with a named kind that has a reason",
+      err.kind .. ": " .. err.message)
   end
   local good, why = need(self, edit, err, task, ended)
   if not good then
     return world:broken("an edit ends for a reason that there is", ("%s %s: %s (%s)"):format(
       edit.prompt, err.kind, err.message, why or "it is not so"))
   end
-  if (err.kind == "lost" or err.kind == "expired" and not err.token) and task then task.told_lost = true end
+  if (err.kind == "lost" or err.kind == "expired" and not err.token) and task then
+    task.told_lost = true
+  end
   local open = open_task(edit)
   local may_be = open and edit.consents == 1
   if may_be and (err.retryable or err.charged == false) and err.kind ~= "file" then
@@ -443,7 +456,8 @@ function Ledger:check_told(edit, task, err, ended)
   local world = self.world
   local readable = task.class and edit.answer and edit.answer.task == task
     and edit.answer.told_at <= world.now
-  if readable and not is_settled(task) and err.kind ~= "lost" and (err.kind ~= "expired" or err.token) then
+  if readable and not is_settled(task) and err.kind ~= "lost"
+    and (err.kind ~= "expired" or err.token) then
     if err.kind == "ambiguous" and task.class == "accept" then
       world:broken("an id that can be read is accepted", edit.prompt)
     elseif err.job_id ~= task.id then
@@ -470,7 +484,8 @@ function Ledger:delivered(edit, ended)
     end
   end
   if not task then
-    return world:broken("what is told as saved is there", edit.prompt .. " " .. tostring(ended.path))
+    return world:broken("what is told as saved is there",
+      edit.prompt .. " " .. tostring(ended.path))
   elseif content ~= task.picture then
     return world:broken("what is delivered is the whole picture", ("%s: %d bytes"):format(
       edit.prompt, content and #content or -1))
@@ -491,11 +506,12 @@ function Ledger:close()
   for _, edit in ipairs(self.edits) do
     for _, task in ipairs(edit.tasks) do
       local row = task.row
-      if row and row.fact == "SAVED" and row.path and world.disk:content(row.path) == task.picture then
+      if row and row.fact == "SAVED" and row.path
+        and world.disk:content(row.path) == task.picture then
         task.delivered = true -- nobody was told, but it is there
       end
-      if not task.delivered and not is_settled(task) and not task.told and not task.resumable and not edit.tampered
-        and not task.excused and not edit.excused then
+      if not task.delivered and not is_settled(task) and not task.told and not task.resumable
+        and not edit.tampered and not task.excused and not edit.excused then
         world:broken("what is charged is delivered, resumable, or told with its id",
           ("%s, task %s, class %s"):format(edit.prompt, task.id, tostring(task.class)))
       end

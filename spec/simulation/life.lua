@@ -180,8 +180,9 @@ function Host:accepted_now(entry)
   local row = task.row
   if row and self.journal and not job.warnings then
     task.kept = task.kept or task.host_of == self or row.fact == "ACCEPTED"
-    if task.host_of == self and row.durable ~= "ACCEPTED" and row.durable ~= "SAVED" and row.durable ~= "LOST"
-      and row.durable ~= "FAILED" and not (row.durable == "AMBIGUOUS" and row.id == job.id) and not entry.resumed then
+    if task.host_of == self and row.durable ~= "ACCEPTED" and row.durable ~= "SAVED"
+      and row.durable ~= "LOST" and row.durable ~= "FAILED"
+      and not (row.durable == "AMBIGUOUS" and row.id == job.id) and not entry.resumed then
       the_world:broken("ACCEPTED is on the disk before anybody is told", ("%s: %s"):format(
         entry.edit.prompt, tostring(row.durable)))
     end
@@ -458,18 +459,18 @@ function Life:drive()
   end
 end
 
--- Closes what still runs.
-function Life:close_hosts()
-  for _, host in ipairs(self.hosts) do self:close_host(host) end
-end
-
-function Life:close_host(host)
+local function close_host(host)
   if host.process.dead or host.closed or not host.client then return end
   host.closing = true
   if host:try(host.client.close, host.client) then
     host:look()
     host.closed = true
   end
+end
+
+-- Closes what still runs.
+function Life:close_hosts()
+  for _, host in ipairs(self.hosts) do close_host(host) end
 end
 
 local shapes = {
@@ -488,7 +489,9 @@ local shapes = {
 -- Says what the life is about.
 function Life:plan_life()
   local the_world = self.world
-  local function choose(name, list) return the_world:choose("life." .. name, list or shapes[name]) end
+  local function choose(name, list)
+    return the_world:choose("life." .. name, list or shapes[name])
+  end
   self.plan = {
     timeout = choose "timeout", interval = choose "interval", most = choose "most",
     base = choose "base", journal = choose("journal", shapes.yes), mode = choose "mode",
@@ -499,7 +502,8 @@ function Life:plan_life()
   for i = 1, choose "edits" do
     local save = self.plan.save
     self.ledger:new_edit { key = self.plan.journal and "e" .. i or nil,
-      save_as = save == "named" and "out/" .. i .. ".jpg" or save == "same" and "out/same.jpg" or nil }
+      save_as = save == "named" and "out/" .. i .. ".jpg" or save == "same" and "out/same.jpg"
+        or nil }
   end
   if self.plan.save == "same" and self.plan.mode == "batch" then
     for i, edit in ipairs(self.ledger.edits) do edit.save_as = "out/" .. i .. ".jpg" end
@@ -524,7 +528,7 @@ function Life:disturb(host)
     end
   end
   local close = the_world:choose("user.close", closes)
-  if close then the_world:after(close, function() self:close_host(host) end) end
+  if close then the_world:after(close, function() close_host(host) end) end
   local kill = the_world:choose("crash.time", { false, 0.1, 0.4, 1, 5, 20, 100 })
   if kill then
     local how = the_world:choose("crash.how", { "killed", "power" })
@@ -617,7 +621,8 @@ function Life:run()
     self:close_hosts()
   end
   for _ = 1, 2 do
-    if not the_world.violation and (self.crashed or the_world:choose("user.returns", shapes.no)) then
+    if not the_world.violation
+      and (self.crashed or the_world:choose("user.returns", shapes.no)) then
       self:after_crash()
       self:come_again()
     end

@@ -53,8 +53,8 @@ end
 function main.report(seed, number, one, promise)
   local lines = main.shrink(seed, number, one.chance:script(), promise)
   local again = main.live(seed, number, chance.read(lines))
-  print(("BROKEN: %s\n  %s\n  seed %d, life %d: { %s }"):format(promise, tostring(again.detail), seed,
-    number, #lines > 0 and '"' .. table.concat(lines, '", "') .. '"' or ""))
+  print(("BROKEN: %s\n  %s\n  seed %d, life %d: { %s }"):format(promise, tostring(again.detail),
+    seed, number, #lines > 0 and '"' .. table.concat(lines, '", "') .. '"' or ""))
 end
 
 local most_reports = 5
@@ -136,10 +136,13 @@ function main.figures(sums, seconds)
     end
   end
   table.sort(order)
-  print(("%.0f lives, %.0f edits, %.0f steps, %.0f events, %.0f pictures delivered, in %.0f s"):format(
-    sums.lives, sums.edits, sums.steps, sums.events, sums.faults.delivered or 0, seconds))
+  local told = "%.0f lives, %.0f edits, %.0f steps, %.0f events, %.0f pictures delivered, in %.0f s"
+  print(told:format(sums.lives, sums.edits, sums.steps, sums.events, sums.faults.delivered or 0,
+    seconds))
   local parts = {}
-  for _, family in ipairs(order) do parts[#parts + 1] = ("%s %.0f"):format(family, families[family]) end
+  for _, family in ipairs(order) do
+    parts[#parts + 1] = ("%s %.0f"):format(family, families[family])
+  end
   print("faults: " .. table.concat(parts, ", "))
   if rarest then print(("rarest: %s, %.0f times"):format(rarest, least)) end
   print(("digest %08x%08x"):format(sums.first, sums.second))

@@ -25,7 +25,8 @@ of("job/retry.lua", {
   { "the HTTP code of a poll counts before its status",
     "  if object and type(object.status) == \"string\" then",
     "  if status < 300 and object and type(object.status) == \"string\" then" },
-  { "a poll's page of a gateway ends the task", '  elseif status == 404 and answer.is_own(object) then',
+  { "a poll's page of a gateway ends the task",
+    '  elseif status == 404 and answer.is_own(object) then',
     '  elseif status >= 404 then' },
   { "an answer about another task is taken", 'if object and is_anothers(object, id, is_known) then',
     'if false and is_anothers(object, id, is_known) then' },
@@ -50,7 +51,8 @@ of("job/submit.lua", {
     "transport:polling_url(nil, task.id)" },
   { "a 429 is tried again at once", "return self._client:limited(self, seconds)",
     "return self._client:limited(self, 0)" },
-  { "the wait after a 429 is forgotten", 'local gap = told and told +', 'local gap = told and 0 +' },
+  { "the wait after a 429 is forgotten",
+    'local gap = told and told +', 'local gap = told and 0 +' },
 })
 
 of("job/poll.lua", {
@@ -58,7 +60,8 @@ of("job/poll.lua", {
     "  if true then return self:fail { kind = 'http', message = 'x' } end\n" },
   { "a task at our own URL is lost", "  if self._own_url or self._missing", "  if self._missing" },
   { "a poll's answer between does not count", "self._missing, self._missing_since = nil, nil", "" },
-  { "a Ready without a picture ends it", "#sample > api.limits.link then return trouble(self, event) end",
+  { "a Ready without a picture ends it",
+    "#sample > api.limits.link then return trouble(self, event) end",
     "#sample > api.limits.link then return self:fail { kind = 'failed', message = 'x' } end" },
   { "a task in progress is not asked for again",
     "  self:later(self._woken and 0 or client:poll_gap(self), poll.ask)\n", "" },
@@ -74,7 +77,9 @@ of("job/download.lua", {
   { "a page of text is a picture", "elseif is_text(event, known) then", "elseif false then" },
   { "a link that does not work yet has expired", "  if not expired then return again(self) end\n",
     "" },
-  { "an expired link is never asked for anew", "  if self._sample ~= self._sample_asked then\n    self._sample_asked = self._sample -- a new poll",
+  { "an expired link is never asked for anew",
+    "  if self._sample ~= self._sample_asked then\n"
+      .. "    self._sample_asked = self._sample -- a new poll",
     "  if false then\n    self._sample_asked = self._sample -- a new poll" },
   { "our own clock alone ends a link", "date ~= nil or old\nend", "true\nend" },
   { "a broken download ends the job", "  self._downloads = self._downloads + 1\n",
@@ -87,13 +92,15 @@ of("job/job.lua", {
   { "a cancel does not look into the sockets", "  self._client:settle(self)\n", "" },
   { "what was sent whole is free after a cancel", "retryable = not self.id and not sent }\nend",
     "retryable = not self.id }\nend" },
-  { "what was accepted is failed after its time", '  if self.id then return final_fact(self, kind) end\n',
+  { "what was accepted is failed after its time",
+    '  if self.id then return final_fact(self, kind) end\n',
     '  if self.id then return "FAILED" end\n' },
   { "a sent edit is noted as failed", 'if kind == "ambiguous" or sent then return "AMBIGUOUS" end',
     'if kind == 1 then return "AMBIGUOUS" end' },
   { "an error has no token", "    fields.token = token.write(known)\n", "" },
   { "an error has no id", "  fields.job_id = fields.job_id or self.id\n", "" },
-  { "a paid job is told to be free after its time", 'stage = stage(self), retryable = not self.id }',
+  { "a paid job is told to be free after its time",
+    'stage = stage(self), retryable = not self.id }',
     'stage = stage(self), retryable = true }' },
 })
 
@@ -109,7 +116,8 @@ of("journal/journal.lua", {
   { "a moved journal does not matter", "if not self._log:in_place() then", "if false then" },
   { "SENDING is forgotten by a restart", 'SENDING = "ambiguous"', 'SENDING = "unsent"' },
   { "an ambiguous edit is begun again", 'AMBIGUOUS = "ambiguous"', 'AMBIGUOUS = "failed"' },
-  { "an accepted edit counts less than a failed one", "rank = { accepted = 4,", "rank = { accepted = 0," },
+  { "an accepted edit counts less than a failed one",
+    "rank = { accepted = 4,", "rank = { accepted = 0," },
   { "a torn tail begins no new line", "token.sum(rest) ~= sum then", "sum == 1 then" },
   { "a line that was not synced is acted upon", 'if text ~= "" then log:append("", true) end', "" },
 })
@@ -117,22 +125,26 @@ of("journal/journal.lua", {
 of("journal/resume.lua", {
   { "what was accepted is not resumed", 'return entry.state == "accepted" or',
     'return entry.state == "x" or' },
-  { "what is in doubt is passed over", 'elseif entry.state == "ambiguous" or entry.state == "lost" then',
+  { "what is in doubt is passed over",
+    'elseif entry.state == "ambiguous" or entry.state == "lost" then',
     'elseif entry.state == "lost" then' },
 })
 
 of("client/queue.lua", {
   { "the slots have no limit", "return slots.used < slots.allowed and", "return" },
   { "a slot is never given back", "  slots.used = slots.used - 1\n", "" },
-  { "an ended job is begun", "      if not job:ended() then\n        slots.used", "      if true then\n        slots.used" },
+  { "an ended job is begun", "      if not job:ended() then\n        slots.used",
+    "      if true then\n        slots.used" },
 })
 
 of("client/client.lua", {
-  { "who waits is not told of a refused key", "if not self._flushing and retry.is_hopeless(of.error) then",
+  { "who waits is not told of a refused key",
+    "if not self._flushing and retry.is_hopeless(of.error) then",
     "if false then" },
   { "the next who was refused never tries", "if next_job and next_job:wants_slot() then",
     "if false then" },
-  { "a step sets no alarm", "  if self._engine then self._engine:alarm(self._queue:due(now)) end\n", "" },
+  { "a step sets no alarm",
+    "  if self._engine then self._engine:alarm(self._queue:due(now)) end\n", "" },
 })
 
 of("client/origin.lua", {

@@ -431,10 +431,10 @@ function Engine:due()
   return due
 end
 
-function Engine:wait() end
-function Engine:pollfd() end
-function Engine:timeout() end
-function Engine:forked() return false end
+function Engine.wait() end
+function Engine.pollfd() end
+function Engine.timeout() end
+function Engine.forked() return false end
 
 function Engine:close()
   self.closed = true

@@ -124,7 +124,9 @@ end
 -- How an acceptance is answered: returns the answer, and what the client must make of it: "accept",
 -- "name" (it must name the id), or nil where the answer does not say.
 local answers = {
-  plain = function(_, task) return answer(200, acceptance(task, task.json_id, task.url)), "accept" end,
+  plain = function(_, task)
+    return answer(200, acceptance(task, task.json_id, task.url)), "accept"
+  end,
   lost = function() return reset(nil) end,
   hang = hang,
   cut = function(world, task)
@@ -195,7 +197,8 @@ local function accept(self, edit)
   local host = world:choose("task.host", hosts)
   local task = setmetatable({ service = self, number = number, id = id, json_id = '"' .. id .. '"',
     host = host, url = "https://" .. host .. "/v1/get_result?id=" .. id, edit = edit,
-    accepted = world.now, told_cost = world:choose("task.cost", { "4", "null", "7.000000000000001" }),
+    accepted = world.now,
+    told_cost = world:choose("task.cost", { "4", "null", "7.000000000000001" }),
     ready = world.now + world:choose("speed.task", { 3, 0.4, 8, 30, 120, 400 }),
     final = world:choose("task.final", endings),
     lag = world.now + world:choose("task.lag", { 0, 1.5, 6, 30 }),
@@ -288,10 +291,11 @@ local function state(self, task, status)
     :format(task.json_id, link_of(self, task).url)
 end
 
-local polls = { "ordinary", "error", "bad", "away", "shed", "limited", "not_found", "not_found_page",
-  "missing", "forbidden", "unauthorised", "reset", "hang", "cut", "empty", "bom", "gzip", "swapped",
-  "moved", "moved_in_circles", "moved_nowhere", "inside_503", "inside_422", "no_sample", "portal",
-  "no_id", "list", "null_status", "stale", "failed_elsewhere", "gone", "credits" }
+local polls = { "ordinary", "error", "bad", "away", "shed", "limited", "not_found",
+  "not_found_page", "missing", "forbidden", "unauthorised", "reset", "hang", "cut", "empty", "bom",
+  "gzip", "swapped", "moved", "moved_in_circles", "moved_nowhere", "inside_503", "inside_422",
+  "no_sample", "portal", "no_id", "list", "null_status", "stale", "failed_elsewhere", "gone",
+  "credits" }
 
 local missing = '{"id":%s,"status":"Task not found","result":null}'
 
@@ -372,7 +376,8 @@ function Service:poll(url)
   local host, id = url:match "^https://([^/]+)/.*[?&]id=([%w%-]+)"
   local task = self.tasks[id or ""]
   if not task then return answer(404, '{"detail":"Not Found"}') end
-  if host == "api.bfl.ai" and task.host ~= host or host == "api.eu.bfl.ai" and task.host == hosts[2] then
+  if host == "api.bfl.ai" and task.host ~= host
+    or host == "api.eu.bfl.ai" and task.host == hosts[2] then
     task.unpollable = true
     if task.has_url and task.class == "accept" then
       world:broken("a task is polled where the service says", url)
@@ -508,7 +513,9 @@ function Service:download(url, from)
   if world:time() >= link.ends then
     link.refused = true
     local found = dated(world, 403, xml)
-    if found.headers.date and link.url:find('se=', 1, true) then link.refused_at = link.refused_at or world.now end
+    if found.headers.date and link.url:find('se=', 1, true) then
+      link.refused_at = link.refused_at or world.now
+    end
     return found
   elseif world.now < link.valid then
     return dated(world, 403, xml)

@@ -3,8 +3,8 @@
 local world = {}
 
 ---@class simulation.World
----@field now number seconds, on a grid of microseconds, so that the last bit of a power tells no Lua
---- from another
+---@field now number seconds, on a grid of microseconds, so that the last bit of a power tells no
+--- Lua from another
 local World = {}
 World.__index = World
 
@@ -88,7 +88,8 @@ function World:after(seconds, fn, a, b)
   local events, when = self._events, on_grid(self.now + seconds)
   local count = self._count
   local at = count
-  while at > 0 and events[at].when <= when do -- the soonest is the last; the later of two goes first
+  -- The soonest is the last; the later of two goes first.
+  while at > 0 and events[at].when <= when do
     events[at + 1] = events[at]
     at = at - 1
   end
@@ -132,7 +133,9 @@ function World:broken(promise, detail)
   if not self.violation then
     self.violation = promise
     self.detail = detail
-    if self.trace then self.trace(("%12.6f  BROKEN %s: %s"):format(self.now, promise, detail or "")) end
+    if self.trace then
+      self.trace(("%12.6f  BROKEN %s: %s"):format(self.now, promise, detail or ""))
+    end
   end
 end
 

@@ -94,7 +94,8 @@ end
 
 --- Starts a server in a process of its own.
 function raw.start()
-  local lua = os.getenv "KONTEXT_EMULATOR_LUA" or rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match "%d+%.%d+"
+  local lua = os.getenv "KONTEXT_EMULATOR_LUA" or rawget(_G, "jit") and "luajit"
+    or "lua" .. _VERSION:match "%d+%.%d+"
   local pipe = assert(io.popen(lua .. " spec/support/raw_server.lua", "r"))
   local port, control = (pipe:read "*l" or ""):match "^(%d+) (%d+)$"
   assert(port, "the scripted server did not start")
