@@ -82,7 +82,8 @@ describe("the command", function()
     local output, code = sandbox.shell("timeout 20 "
       .. sandbox.command("bin/kontext", "emulator", "--ready-after", "0") .. " >emulated & pid=$!; "
       .. "for i in $(seq 100); do [ -s emulated ] && break; sleep 0.1; done; "
-      .. "LD_PRELOAD= curl -sS -o /dev/null -w '%{http_code}' -H 'x-key: k' $(head -1 emulated)/v1/credits; "
+      .. "LD_PRELOAD= curl -sS -o /dev/null -w '%{http_code}' -H 'x-key: k' "
+      .. "$(head -1 emulated)/v1/credits; "
       .. "kill $pid; wait $pid")
     assert.equal("200", output)
     assert.equal(0, code)

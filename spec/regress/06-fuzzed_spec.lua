@@ -25,6 +25,15 @@ local function opened(text)
   return assert(journal.open(path)), path
 end
 
+-- Returns what stands for a job of that key.
+local function begun(key)
+  local job = {}
+  function job.known() return { key = key, entry = job.entry } end
+  function job.ended() return false end
+  function job.set_entry(_, number) job.entry = number end
+  return job
+end
+
 describe("a host without a name before .bfl.ai", function()
   it("is asked for nothing, so never sees the key", function()
     for _, url in ipairs { "https://.bfl.ai/", "https://a..bfl.ai/", "https://..bfl.ai/" } do
@@ -58,7 +67,7 @@ describe("an answer", function()
     local base, drive = answer("HTTP/1.1 429 Too many\r\nRetry-After: 3\1\r\nETag: a\rb\r\n"
       .. "Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n")
     local engine = assert(core.engine {})
-    assert(engine:fetch { url = base .. "/", plain = true, direct = true })
+    assert(engine:fetch { url = base .. "/", allow_http = true, no_proxy = true })
     local asked = {}
     drive({ poll = function()
       engine:wait(core.now() + 0.01)
@@ -75,7 +84,7 @@ describe("a journal", function()
   it("takes a last line of which only the line's end was torn off", function()
     local one, path = opened "? INTENT 1 key=a\n? ACCEPTED 1 kontext1:id=x:00000000"
     assert.equal("accepted", one:find("a").state)
-    assert(one:record({ _params = { key = "b" } }, "INTENT"))
+    assert(one:record(begun "b", "INTENT"))
     one:close()
     local again = assert(journal.open(path))
     assert.equal("accepted", again:find("a").state)
@@ -88,7 +97,7 @@ describe("a journal", function()
     for _, number in ipairs { "999999999999999", "99999999999999" } do
       local one, path = opened(("? INTENT %s key=a\n? INTENT 100000000000000 key=c\n"):format(
         number))
-      assert(one:record({ _params = { key = "b" } }, "INTENT"))
+      assert(one:record(begun "b", "INTENT"))
       one:close()
       local again = assert(journal.open(path))
       for _, key in ipairs { "a", "b", "c" } do assert.equal("unsent", again:find(key).state) end
@@ -100,9 +109,9 @@ describe("a journal", function()
   it("counts on after a number that no edit has", function()
     local one, path = opened "? INTENT 99999999999999999999 key=a\n? INTENT 7 key=b\n"
     assert.is_nil(one:find "a")
-    local job = { _params = { key = "c" } }
+    local job = begun "c"
     assert(one:record(job, "INTENT"))
-    assert.equal(8, job._entry)
+    assert.equal(8, job.entry)
     one:close()
     os.remove(path)
   end)

@@ -44,12 +44,20 @@ describe("polls", function()
   end)
 
   it("begin with the one that is due longest", function()
-    local jobs, order = {}, {}
-    for i = 1, 24 do
-      jobs[{ status = "pending", _deadline = math.huge, _due = i / 1e6, _next = "_poll",
-        _poll = function() order[#order + 1] = i end }] = true
+    local one, order = queue.new(24), {}
+    for i = 24, 1, -1 do
+      local done = false
+      one:activate {
+        ended = function() return done end,
+        due = function() return done and math.huge or i / 1e6 end,
+        run_due = function()
+          done = true
+          order[#order + 1] = i
+        end,
+      }
     end
-    queue._do_due({ _active = jobs }, math.huge)
+    one:run_due(function() return 1 end, math.huge, false)
+    assert.equal(24, #order)
     for i = 1, 24 do assert.equal(i, order[i]) end
   end)
 end)
