@@ -158,7 +158,7 @@ describe("the command", function()
     assert.equal(0, #submits())
   end)
 
-  it("makes help, a man page and completions of one parser", function()
+  it("makes help, a man page and completions of one parser #once", function()
     assert.equal(done("edit", "--help"), done("help", "edit"))
     assert.equal(done "--help", done "help")
     refused(2, "there is no command edti: there are edit, batch", "help", "edti")

@@ -11,7 +11,6 @@ describe("under faults #once", function()
   local promises = {
     R1 = "sends a paid request at most once",
     R8 = "never hangs its host",
-    R5 = "survives its own memory running out",
     R9 = "may be closed, dropped and forked in any order",
     R2 = "loses and repeats nothing when it is killed",
     S1 = "shows its key to nobody else",
