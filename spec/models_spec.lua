@@ -307,7 +307,7 @@ describe("every model", function()
     os.remove(to)
   end)
 
-  it("erases and paints around a picture by functions of their own", function()
+  it("erases and paints around a picture by functions of their own #once", function()
     local base = { "BFL_API_KEY=k", "BFL_BASE_URL=" .. server.url }
     local from, mask, first, second = os.tmpname(), os.tmpname(), os.tmpname(), os.tmpname()
     support.write(from, picture(256, 256))
