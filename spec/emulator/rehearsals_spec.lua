@@ -181,7 +181,9 @@ describe("the rehearsal", function()
 
   it("table has no row without a promise here", function()
     -- What happens to a window of a photograph is promised in spec/region/edit_spec.lua.
-    for _, name in ipairs { "shifted", "tinted", "scaled", "repainted" } do rehearsed[name] = true end
+    for _, name in ipairs { "shifted", "tinted", "scaled", "repainted" } do
+      rehearsed[name] = true
+    end
     for _, row in ipairs(emulator.rehearsals) do
       assert.is_true(rehearsed[row.name], row.name)
       assert.matches("%.$", row.about)
