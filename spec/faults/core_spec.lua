@@ -9,14 +9,17 @@ end
 
 describe("under faults #once", function()
   local promises = {
-    R1 = "sends a paid request at most once",
-    R8 = "never hangs its host",
-    R9 = "may be closed, dropped and forked in any order",
-    R2 = "loses and repeats nothing when it is killed",
     S1 = "shows its key to nobody else",
     S9 = "writes nowhere else and nothing by halves",
-    S3 = "sends nothing to whom TLS does not vouch for",
   }
+  if os.getenv "TORTURE" then -- they take minutes on a loaded machine
+    promises.R1 = "sends a paid request at most once"
+    promises.R2 = "loses and repeats nothing when it is killed"
+    promises.R5 = "survives its own memory running out"
+    promises.R8 = "never hangs its host"
+    promises.R9 = "may be closed, dropped and forked in any order"
+    promises.S3 = "sends nothing to whom TLS does not vouch for"
+  end
   for id, promise in pairs(promises) do
     it(promise .. " (" .. id .. ")", function()
       local text = run(id)
