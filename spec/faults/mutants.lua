@@ -510,22 +510,28 @@ of("lua/kontext/journal/earlier.lua", {
     by = "spec/regress/14-promises_spec.lua" },
 })
 
-of("lua/kontext/batch.lua", {
+of("lua/kontext/batch/given.lua", {
+  { name = "two items of one list have one name",
+    old = "if value ~= nil and taken[value] and not", new = "if false and not",
+    by = "spec/misuse_spec.lua" },
+})
+
+of("lua/kontext/batch/items.lua", {
   { name = "what is saved is paid for again",
     old = "if there then return nil, { saved = known.path, skipped = true } end",
-    new = "if there then return begin_anew(self, item, key) end", by = "spec/batch_spec.lua" },
+    new = "if there then return begin_anew(self, index, key) end", by = "spec/batch_spec.lua" },
   { name = "what was accepted is paid for again",
     old = "elseif resume.can_be_asked(known) then", new = "elseif false then",
     by = "spec/batch_spec.lua" },
   { name = "what is in doubt is paid for again unless told otherwise",
     old = "elseif not self._retry_ambiguous then",
     new = "elseif self._retry_ambiguous == false then", by = "spec/batch_spec.lua" },
-  { name = "two items of one list have one name",
-    old = "if value ~= nil and taken[value] and not", new = "if false and not",
-    by = "spec/misuse_spec.lua" },
   { name = "a key stands for other parameters than it did",
     old = "if id and known.identity and known.identity ~= id then", new = "if false then",
     by = "spec/regress/14-promises_spec.lua" },
+})
+
+of("lua/kontext/batch.lua", {
   { name = "stop_on_error stops nothing",
     old = "if self._stop_on_error then", new = "if false then", by = "spec/batch_spec.lua" },
   { name = "max_active of a batch is ignored",
