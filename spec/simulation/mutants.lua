@@ -90,6 +90,9 @@ of("job/job.lua", {
   { "a job never runs out of time", "  self._deadline = now + self._timeout\n",
     "  self._deadline = now + 1e9\n" },
   { "a cancel does not look into the sockets", "  self._client:settle(self)\n", "" },
+})
+
+of("job/endings.lua", {
   { "what was sent whole is free after a cancel", "retryable = not self.id and not sent }\nend",
     "retryable = not self.id }\nend" },
   { "what was accepted is failed after its time",
