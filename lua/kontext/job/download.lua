@@ -187,7 +187,9 @@ end
 ---@param self kontext.Job
 ---@param sample string
 function download.begin(self, sample)
-  if sample ~= self._sample then self._ready_at = self._client:clock()() end
+  local now = self._client:clock()()
+  self:answered(now)
+  if sample ~= self._sample then self._ready_at = now end
   self._sample, self._downloads, self._hops = sample, self._downloads or 0, 0
   self._fetch = download.fetch
   self.received, self.total = 0, nil

@@ -13,6 +13,8 @@ local token = require "kontext.token"
 
 local job = {}
 
+local overslept = 0.25 -- seconds past the deadline that no machine's load explains
+
 ---@class kontext.Job
 ---@field id string? the task's, once the service gave one
 ---@field status "waiting"|"uploading"|"pending"|"downloading"|"ready"|"failed"|"cancelled"
@@ -70,7 +72,7 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _watched_at? number when polling began
 ---@field _last_pending? number seconds from then to the last answer of a task in progress
 ---@field _woken? boolean a webhook came while a poll was under way
----@field _last_look? boolean the host was away past the deadline: one more poll is allowed
+---@field _last_look? boolean the host was away past the deadline, and the job got more time
 ---@field _status? string the service's last word
 ---@field _result? table what will be the image
 ---@field _ready_at? number
@@ -307,14 +309,27 @@ function Job:due()
   return self._next and self._due < due and self._due or due
 end
 
+--- Gives a job a short time more, once, whose host slept through the deadline: the task may have
+--- ended long before.
+---@param now number
+function Job:look_once_more(now)
+  self._last_look, self._deadline = true, now + math.min(10, self._timeout)
+end
+
+--- Does so when an answer was read well after the deadline: at its end the engine would have given
+--- up, so that the answer lay in the socket of a host that slept.
+---@param now number
+function Job:answered(now)
+  if now > self._deadline + overslept and not self._last_look then self:look_once_more(now) end
+end
+
 --- Does what is due.
 ---@param now number
 ---@param away boolean the host has not stepped for a while
 function Job:run_due(now, away)
   if self._deadline <= now and (not self._transfer or self._plans) then
     if away and self.id and self._ask and not self._last_look and not self._answer then
-      -- The host slept through the deadline; the task may have ended long before.
-      self._last_look, self._deadline = true, now + math.min(10, self._timeout)
+      self:look_once_more(now)
       self:later(0, self._ask)
       return
     end

@@ -153,6 +153,7 @@ end
 function poll.watch(self)
   self._polls, self._failures, self._hops = 0, 0, 0
   self._watched_at, self._last_pending = self._client:clock()(), 0
+  self:answered(self._watched_at)
   self._ask = poll.ask
   self:set_status "pending"
   self:later(self._client:poll_gap(self), poll.ask)

@@ -95,12 +95,13 @@ local function is_uuid(text)
 end
 
 -- Returns whether a poll's answer is about another task. Some gateways leave the id out or put a
--- word in its place: only another task's id counts.
+-- word in its place, and some number what others name: only another id of the same form counts, and
+-- that of another task in flight.
 local function is_anothers(object, id, is_known)
   local told = answer.id(object)
   if told == nil or told:lower() == id:lower() then return false end
   local numbers = told:find "^%d+$" and id:find "^%d+$"
-  return is_uuid(told) or numbers ~= nil or is_known(told)
+  return is_uuid(told) and is_uuid(id) or numbers ~= nil or is_known(told)
 end
 
 local plain_statuses = {}
