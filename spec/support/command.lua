@@ -35,7 +35,7 @@ end
 
 --- Runs the command with these words and sends it a signal once the emulator has accepted so many
 --- tasks; returns what it wrote (standard error only where `both` is set) and the exit code. It is
---- timeout that gets the signal and hands it on, but for KILL: a shell's background job ignores some.
+--- timeout that gets the signal and hands it on, but for KILL: a background job ignores some.
 function command.ended_by(signal, accepted, both, ...)
   return command.line_ended_by(signal, accepted, sandbox.command("bin/kontext", ...)
     .. (both and "" or " 2>/dev/null"))
