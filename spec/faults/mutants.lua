@@ -418,17 +418,20 @@ of("lua/kontext/client/client.lua", {
   { name = "a webhook for a foreign id is taken",
     old = 'if not named or named.status ~= "pending" then return false end',
     new = "if not named then return true end", by = "spec/client_spec.lua" },
-  { name = "what is paid for waits behind what is not",
-    old = "return self:enqueue(begun, checked.model, true)",
-    new = "return self:enqueue(begun, checked.model, false)", by = "spec/client_spec.lua" },
   { name = "close drops an answer that has come",
     old = "if self._closed then return end\n  self:settle()",
     new = "if self._closed then return end", by = "spec/regress/14-promises_spec.lua" },
-  { name = "the second edit of a key is another one",
-    old = "if same then return same end", new = "", by = "spec/regress/14-promises_spec.lua" },
   { name = "a child's edits end as its client's, not by the fork",
     old = "self.transport:close_engine()", new = "self.transport:close()",
     by = "spec/client_spec.lua LUA_VERSION=5.1" },
+})
+
+of("lua/kontext/client/intake.lua", {
+  { name = "what is paid for waits behind what is not",
+    old = "return queue_claimed(client, begun, checked, true)",
+    new = "return queue_claimed(client, begun, checked, false)", by = "spec/client_spec.lua" },
+  { name = "the second edit of a key is another one",
+    old = "if same then return same end", new = "", by = "spec/regress/14-promises_spec.lua" },
 })
 
 of("lua/kontext/journal/resume.lua", {

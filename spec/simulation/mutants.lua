@@ -64,7 +64,7 @@ of("job/poll.lua", {
     "#sample > api.limits.link then return trouble(self, event) end",
     "#sample > api.limits.link then return self:fail { kind = 'failed', message = 'x' } end" },
   { "a task in progress is not asked for again",
-    "  self:later(self._woken and 0 or client:poll_gap(self), poll.ask)\n", "" },
+    "  self:later(self._woken and 0 or client.pace:gap(self), poll.ask)\n", "" },
   { "a resumed task is not asked for", "  self:later(0, poll.ask)\nend\n\nreturn poll",
     "  self._next = nil\nend\n\nreturn poll" },
 })
@@ -146,8 +146,10 @@ of("client/client.lua", {
     "if false then" },
   { "the next who was refused never tries", "if next_job and next_job:wants_slot() then",
     "if false then" },
-  { "a step sets no alarm",
-    "  if self._engine then self._engine:alarm(self._queue:due(now)) end\n", "" },
+})
+
+of("client/steps.lua", {
+  { "a step sets no alarm", "  if engine then engine:alarm(self._queue:due(now)) end\n", "" },
 })
 
 of("client/origin.lua", {

@@ -56,7 +56,7 @@ end
 
 function endings.ready(self, event, object)
   local client = self._client
-  if not self._result then client:learn(self, self._last_pending) end
+  if not self._result then client.pace:learn(self, self._last_pending) end
   local result = type(object.result) == "table" and object.result or {}
   local sample = result.sample
   if type(sample) ~= "string" or #sample > api.limits.link then return trouble(self, event) end
@@ -105,7 +105,7 @@ function endings.progress(self)
   local client = self._client
   self._last_pending = client:clock()() - self._watched_at
   self._failures = 0
-  self:later(self._woken and 0 or client:poll_gap(self), poll.ask)
+  self:later(self._woken and 0 or client.pace:gap(self), poll.ask)
   self._woken = nil
 end
 
@@ -114,7 +114,7 @@ local function take(self, object)
   if type(object.status) == "string" then self._status = wording.brief(object.status) end
   if type(object.cost) == "number" then
     self.cost = object.cost
-    self._client:told_cost(self)
+    self._client.spending:told_cost(self)
   end
   if type(object.progress) == "number" then
     self.progress = math.max(0, math.min(1, object.progress))
@@ -156,7 +156,7 @@ function poll.watch(self)
   self:answered(self._watched_at)
   self._ask = poll.ask
   self:set_status "pending"
-  self:later(self._client:poll_gap(self), poll.ask)
+  self:later(self._client.pace:gap(self), poll.ask)
 end
 
 --- Begins to poll a task that another process began: it may have ended long ago.

@@ -51,7 +51,7 @@ local function accepted(self, task)
   self.cost = type(task.cost) == "number" and task.cost or nil
   self.polling_url, self._own_url = client.transport:polling_url(task.polling_url, task.id)
   self._accepted_at, self._accepted_wall = client:clock()(), client.system.wall()
-  if self.cost then client:told_cost(self) end
+  if self.cost then client.spending:told_cost(self) end
   client.quota:succeed()
   client:accepted(self)
   local kept, message = self:record "ACCEPTED"
