@@ -168,11 +168,14 @@ local function unable(self)
   return { kind = "auth", message = message, stage = "check", charged = false }
 end
 
--- Returns the edit of that key and content which is under way, for a second one to join.
+-- Returns the edit of that key and content which is under way, for a second one to join; what asks
+-- for something else under that key is refused.
 local function under_way(self, checked)
-  local other = checked.key and self._identities[checked.key]
-  if not other or other:ended() then return nil end
-  return other:same_edit(checked) and other or nil
+  local other = checked.key and self:job_of_key(checked.key)
+  if not other or other:same_edit(checked) then return other end
+  return self:refuse(checked, { kind = "invalid", stage = "check", charged = false,
+    message = ('edit "%s" is under way with other parameters: give this one another key'):format(
+      checked.key) })
 end
 
 -- Reserves what an edit will cost at most. Returns the reservation, where there is a budget; or nil
