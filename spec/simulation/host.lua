@@ -161,7 +161,7 @@ function Host:ended(entry)
   end
   local image = job.image
   books:delivered(edit, { path = image.path, bytes = rawget(image, "bytes"), id = image.id,
-    cost = image.cost, costs = true, resumed = entry.resumed })
+    cost = image.cost, costs = entry.resumed or edit.attempts > 0, resumed = entry.resumed })
   if not image.path and not self.closing then self.life:user_saves(self, edit, image) end
 end
 

@@ -74,7 +74,8 @@ local function check_room(self, edit, host, engine)
   end
   if used >= host.most then
     self.world:broken("no more than max_active edits are under way", edit.prompt)
-  elseif edit.attempts == 1 and not edit.fitted and host.room_until and self.world.now < host.room_until
+  elseif edit.attempts == 1 and not edit.fitted
+    and host.room_until and self.world.now < host.room_until
     and used >= math.max(1, host.room) + 1 then
     self.world:broken("after a 429 fewer edits are under way for a while", edit.prompt)
   end
@@ -238,7 +239,8 @@ function Ledger:fact(node, bytes)
     known.rows[number] = row
     known.list[#known.list + 1] = row
   end
-  local key = bytes:match "[ ,]key=e(%d+)[,\n]"
+  row.key = bytes:match "[ ,]key=([^,\n]*)" or row.key
+  local key = row.key and row.key:match "^e(%d+)$"
   if key and self.edits[tonumber(key)] then
     row.edit = self.edits[tonumber(key)]
     local rows = row.edit.rows or {}
@@ -333,6 +335,17 @@ end
 -- Returns whether the service itself has ended a task, and said so.
 local function is_settled(task)
   return task.finished and task.final ~= "Ready" or task.told_lost
+end
+
+--- Returns the edit that a journal knows by a key, or nil.
+---@param key string
+---@return table? edit
+function Ledger:edit_of_key(key)
+  for _, edit in ipairs(self.edits) do
+    for _, row in ipairs(edit.rows or {}) do
+      if row.key == key then return edit end
+    end
+  end
 end
 
 --- Before an edit is asked for again: how many charges the user has consented to.
@@ -438,6 +451,7 @@ function Ledger:failed(edit, ended)
     and self.edits[edit.parent].ended_kind == err.kind then
     return -- it takes the picture of one that failed
   end
+  if err.kind == "invalid" and edit.must_refuse then return end
   if not need then
     return world:broken("an edit ends with a named kind that has a reason",
       err.kind .. ": " .. err.message)

@@ -123,7 +123,7 @@ function Life:plan_life()
   if not plan.journal then plan.mode = "edits" end
   if plan.save == "same" and plan.mode == "batch" then plan.save = "named" end
   plan.chain = plan.mode == "batch" and the_world:choose("chain.form", shapes.chain)
-  if plan.input == "content" and (not plan.journal or plan.mode ~= "batch" or plan.chain) then plan.input = "path" end
+  if plan.input == "content" and (plan.mode ~= "batch" or plan.chain) then plan.input = "path" end
   plan.keyed = plan.journal and plan.input ~= "content"
   if plan.save == "default" and the_world:choose("folder.taken", shapes.no) then
     self.disk:replace("out/picture.jpg", "the user's own")
@@ -206,6 +206,7 @@ function Life:begin(host, edit)
   edit.begun, edit.host, edit.journal = self.world.now, host, host.journal ~= nil
   edit.attempts, edit.tries, edit.told_free, edit.wait_until, edit.sent_whole = 0, 0, nil, nil, nil
   edit.cancelled, edit.answer, edit.was_limited = nil, nil, nil
+  for _, task in ipairs(edit.tasks) do task.missed = nil end
   host.begun = host.begun + 1
 end
 
@@ -240,6 +241,13 @@ function Life:begin_edit(host, edit)
     self.world:broken("what is under way is joined or refused", edit.prompt)
   end
   host:follow(edit, same)
+end
+
+-- Begins all edits, one by one.
+function Life:begin_edits(host)
+  for _, edit in ipairs(self.ledger.edits) do
+    if host:lives() then self:begin_edit(host, edit) end
+  end
 end
 
 --- The user begins an edit again that was told to be free.
@@ -296,7 +304,7 @@ end
 
 -- A job that resumes a journal's edit has no task: the journal says why.
 function Life:unresumed(host, job)
-  local edit = self.ledger.edits[tonumber(job.error.message:match '^edit "e(%d+)"') or 0]
+  local edit = self.ledger:edit_of_key(job.error.message:match '^edit "([^"]*)"' or "")
   if not edit then return end
   self.ledger:failed(edit, { error = job.error, host = host, timeout = 0, begun = 0,
     resumed = true })
@@ -507,12 +515,14 @@ function Life:come_again()
   local the_world, plan = self.world, self.plan
   local next_thing = the_world:choose("user.next", { "batch", "resume", "stop" })
   if next_thing == "stop" then return end
-  if next_thing == "batch" and plan.mode ~= "batch" then next_thing = "resume" end
+  if next_thing == "batch" and plan.mode ~= "batch" then
+    next_thing = plan.keyed and "edits" or "resume"
+  end
   the_world:move(the_world.now + the_world:choose("user.gap", { 5, 0.5, 700, 5000, 90000 }))
   local again = { journal = plan.journal }
-  if next_thing == "batch" then
-    again.retry_ambiguous = the_world:choose("user.retry", shapes.no)
-    again.remake = the_world:choose("user.remake", shapes.no)
+  if next_thing ~= "resume" then
+    again.retry_ambiguous = next_thing == "batch" and the_world:choose("user.retry", shapes.no)
+    again.remake = next_thing == "batch" and the_world:choose("user.remake", shapes.no)
     self:spoil()
     local changes = plan.keyed and the_world:choose("user.changes", shapes.no)
     for _, edit in ipairs(self.ledger.edits) do
@@ -527,6 +537,7 @@ function Life:come_again()
   local host = self:new_host(process.new(self))
   if not host then return end
   if next_thing == "batch" then self:begin_batch(host, again)
+  elseif next_thing == "edits" then self:begin_edits(host)
   else self:begin_resume(host, plan.journal) end
   if not host:lives() then return end
   host:look()
@@ -597,9 +608,7 @@ function Life:begin_first()
   if self.plan.mode == "batch" then
     self:begin_batch(host)
   else
-    for _, edit in ipairs(self.ledger.edits) do
-      if not one.dead then self:begin_edit(host, edit) end
-    end
+    self:begin_edits(host)
   end
   if host:lives() then host:look() end
   self:disturb(host)

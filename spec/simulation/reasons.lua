@@ -72,7 +72,7 @@ local function refused(kind)
     local host = ended.host
     return edit.answer and edit.answer.final == kind
       or (kind == "auth" or kind == "credits") and host.hopeless_from ~= nil
-      or kind == "invalid" and (edit.must_refuse or ended.status == nil or ended.tried == 0)
+      or kind == "invalid" and (ended.status == nil or ended.tried == 0)
   end
 end
 needs.auth, needs.credits, needs.invalid = refused "auth", refused "credits", refused "invalid"
