@@ -470,7 +470,7 @@ function Ledger:failed(edit, ended)
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
   if err.retryable and edit.consents == 1 and not ended.batch then edit.told_free = true end
-  if err.retryable and open and ended.uploaded then
+  if err.retryable and open and ended.uploaded and open.accepted >= edit.begun then
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
   if err.token then

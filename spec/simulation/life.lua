@@ -158,6 +158,7 @@ function Life:notify(host, task)
   local busy = host.engine:asks(task)
   local lives, known = host:try(host.client.notify, host.client,
     { id = task.id, status = "Ready" })
+  if known then task.woken = the_world.now end
   if not lives or not known or busy or host.was_paused then return end
   local at = the_world.now
   task.hooked = at

@@ -308,7 +308,8 @@ local function check_asked(self, request)
   if not request.hold then
     local task = world.service.tasks[request.url:match "[?&]id=([%w%-]+)$" or ""]
     if not task then return end
-    if task.trouble_for == self and world.now - task.trouble_at < 0.2 and not task.hooked then
+    if task.trouble_for == self and world.now - task.trouble_at < 0.2
+      and not (task.woken and world.now - task.woken < 1) then
       world:broken("after trouble a poll waits", request.url)
     end
     task.trouble_for, task.hooked = nil, nil
