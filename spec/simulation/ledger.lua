@@ -133,6 +133,14 @@ function Ledger:upload(edit, engine, transfer, request)
   if host.journal then check_intent(self, edit, host, transfer, request) end
 end
 
+--- The service will have an upload. Another content is another edit, where the content is the key.
+function Ledger:about_to_charge(edit, transfer)
+  if not edit.by_content then return end
+  local source, sent = self.made[transfer.picture] or transfer.picture, edit.contents or {}
+  if next(sent) and not sent[source] then edit.consents = edit.consents + 1 end
+  sent[source], edit.contents = true, sent
+end
+
 --- The service has a whole upload: is it the picture that was looked at?
 function Ledger:pictured(edit, transfer)
   local world, picture = self.world, transfer.picture
@@ -245,6 +253,7 @@ function Ledger:fact(node, bytes)
     row.edit = self.edits[tonumber(key)]
     local rows = row.edit.rows or {}
     row.edit.rows = rows
+    if fact == "INTENT" then row.changed = row.edit.changed end
     if rows[#rows] ~= row then rows[#rows + 1] = row end
   end
   row.fact = fact
@@ -372,7 +381,8 @@ function Ledger:consent(edit, again)
     end
   end
   if edit.tampered then more = true end
-  if edit.changed and fact and fact ~= "FAILED" and fact ~= "INTENT" and not edit.tampered then
+  if fact and fact ~= "FAILED" and fact ~= "INTENT" and not edit.tampered
+    and row.changed ~= edit.changed then
     edit.must_refuse = true
     return
   end

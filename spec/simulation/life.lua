@@ -44,7 +44,7 @@ end
 function Life:die(one, how)
   local the_world = self.world
   the_world:note("crash " .. how)
-  self.crashed = how
+  self.crashed, self.died = how, true
   if how == "power" then
     for _, host in ipairs(self.hosts) do host.process.dead = true end
     self.disk:lose_power()
@@ -421,7 +421,7 @@ function Life:plan_folders()
     if trouble then
       local from = the_world:choose("folder.from", { 0.1, 0, 1, 3.2, 5 })
       local long = the_world:choose("folder.long", { 1e6, 0.5, 5 })
-      self.folders_fail = true
+      self.folders_fail, self.troubled = true, true
       the_world:after(from, function()
         self.disk.state[folder] = trouble
         the_world:after(long, function() self.disk.state[folder] = nil end)
@@ -516,6 +516,7 @@ function Life:come_again()
   local the_world, plan = self.world, self.plan
   local next_thing = the_world:choose("user.next", { "batch", "resume", "stop" })
   if next_thing == "stop" then return end
+  for _, edit in ipairs(self.ledger.edits) do edit.changed, edit.must_refuse = nil, nil end
   if next_thing == "batch" and plan.mode ~= "batch" then
     next_thing = plan.keyed and "edits" or "resume"
   end
@@ -527,7 +528,7 @@ function Life:come_again()
     self:spoil()
     local changes = plan.keyed and the_world:choose("user.changes", shapes.no)
     for _, edit in ipairs(self.ledger.edits) do
-      edit.changed = changes
+      edit.changed = changes or nil
       if edit.input and not self.disk.names[edit.input] then
         self.disk:replace(edit.input, "\137PNG 800 600 new " .. edit.number)
       end
@@ -545,7 +546,6 @@ function Life:come_again()
   self:disturb(host)
   self:drive()
   self:close_hosts()
-  for _, edit in ipairs(self.ledger.edits) do edit.changed, edit.must_refuse = nil, nil end
 end
 
 -- A second actor beside the first.
@@ -567,16 +567,28 @@ function Life:after_crash()
   end
 end
 
+-- Whether a name is left over that nothing came of.
+function Life:check_names()
+  for _, path in ipairs(self.disk.list) do
+    local node = self.disk.names[path]
+    if node and node.size == 0 and path:find("^out/") then
+      self.world:broken("a name that nothing came of is given back", path)
+    end
+  end
+end
+
 -- In a world without faults all that is open is resumed; then nothing may be missing.
 function Life:reckon()
   local the_world = self.world
   if the_world.violation then return end
   self:after_crash()
+  if not self.died and not self.troubled then self:check_names() end
   the_world.healthy = true
   self.disk.state = {}
   self.folders_fail = nil
   local open = false
   for _, edit in ipairs(self.ledger.edits) do
+    edit.must_refuse = nil
     for _, task in ipairs(edit.tasks) do
       if not task.delivered then open = true end
     end

@@ -79,6 +79,7 @@ end
 local function received(transfer)
   local world, edit = transfer.world, transfer.edit
   local ledger = world.ledger
+  ledger:about_to_charge(edit, transfer)
   local answer, task = world.service:submit(edit)
   if task then ledger:charge_of(transfer, task, answer) end
   ledger:pictured(edit, transfer)
