@@ -19,6 +19,14 @@ describe("a paid picture", function()
       "link.se#2=2", "link.skew#2=3" })
   end)
 
+  it("is not paid for again because its name was taken, and a number was added", function()
+    survives(7, 205, { "life.mode#1=2", "life.save#1=4", "user.twice#2=2" })
+  end)
+
+  it("keeps its key to itself: another edit of that key is refused", function()
+    survives(7, 9, { "life.mode#1=2", "user.returns#1=2", "user.changes#1=2" })
+  end)
+
   it("is still accepted after a kill before the sync and a power failure later", function()
     survives(2, 6905, { "crash.sync#6=2", "crash.folder#1=3" })
   end)

@@ -54,6 +54,7 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _identity? string what distinguishes this edit from others of the same key
 ---@field _destination? string the destination that the client holds for the job
 ---@field _reserved? string the name that was reserved for the result
+---@field _asked_as? string the name that the caller gave, once another one was reserved
 ---@field _plans? table<string, table> pictures that are to be made to fit
 ---@field _answer? string what is put back into a region
 ---@field _names? integer names that were tried for what is put back
@@ -172,7 +173,7 @@ end
 ---@param checked table
 ---@return boolean
 function Job:same_edit(checked)
-  return self._params.save_as == checked.save_as and self:identity() == identity.of(checked)
+  return self:save_as() == checked.save_as and self:identity() == identity.of(checked)
 end
 
 --- Returns what distinguishes the edit from others of the same key.
@@ -230,10 +231,11 @@ function Job:key()
   return self._params.key
 end
 
---- Returns where the picture is to be saved.
+--- Returns where the picture is to be saved, as the caller named it: the name that was reserved may
+--- have a number.
 ---@return string?
 function Job:save_as()
-  return self._params.save_as
+  return self._asked_as or self._params.save_as
 end
 
 --- Returns the queue's slots that the job takes a place of.

@@ -58,6 +58,7 @@ local function reserve(self, path)
       local made, message, code = client.system.reserve(name)
       if made == false and n == 1 and not self._reserved then made = is_kept(self, name) end
       if made then
+        self._asked_as = self._asked_as or self._params.save_as
         self._params.save_as, self._reserved = name, name
         hold(self, name)
         return nil
