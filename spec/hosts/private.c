@@ -19,7 +19,8 @@ int main(int count, char **arguments) {
   lua_State *(*new_state)(void);
   void (*open_libs)(lua_State *), (*close_state)(lua_State *);
   void (*open_selected)(lua_State *, int, int); /* since Lua 5.5 */
-  int (*load_file)(lua_State *, const char *), (*load_filex)(lua_State *, const char *, const char *);
+  int (*load_file)(lua_State *, const char *);
+  int (*load_filex)(lua_State *, const char *, const char *); /* since 5.2 */
   int (*call)(lua_State *, int, int, int), (*callk)(lua_State *, int, int, int, ptrdiff_t, void *);
   const char *(*text)(lua_State *, int, size_t *);
   lua_State *L;

@@ -14,8 +14,8 @@ KX_EXPORT int luaopen_kontext_promote(lua_State *L);
 
 #if defined(__GNUC__) && defined(RTLD_NOLOAD)
 
-/* Makes the library that holds `address` global, and returns its handle. Returns NULL where there is
-   none, or where another Lua is global already: a module would then take functions of both. */
+/* Makes the library that holds `address` global for good, and returns its handle. Returns NULL where
+   there is none, or where another Lua is global already: a module would take functions of both. */
 static void *promote(void *address) {
   static const char any[] = "lua_settop"; /* a function that every Lua has, as no macro */
   Dl_info info;
@@ -29,7 +29,7 @@ static void *promote(void *address) {
     (void)dlclose(library);
     return NULL;
   }
-  return dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL); /* and it is never unloaded */
+  return dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
 }
 
 /* Returns true to Lua, or false where nothing was made visible. */
