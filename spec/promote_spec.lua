@@ -61,7 +61,7 @@ describe("a program that loads its Lua privately #once", function()
     end
   end
 
-  it("is refused where another Lua is visible, whose functions would be mixed with its own", function()
+  it("is refused where another Lua is visible: the functions of both would be mixed", function()
     local library = assert(library_of "liblua5.4.so.0")
     local other = assert(library_of "liblua5.3.so.0")
     assert.equal("false\n", run(library, "5.4", ([[
