@@ -5,8 +5,8 @@
 ---     input_image = "car.jpg" }:wait())
 ---   assert(image:save "red-car.jpg")
 
--- Some programs load their Lua privately, and the C module finds no lua_ function then: in that case
--- alone kontext.promote makes them visible (docs/hosts.md).
+-- Some programs load their Lua privately, and the C module finds no lua_ function there: only then
+-- kontext.promote makes them visible (docs/hosts.md).
 local loaded, problem = pcall(require, "kontext.core")
 if not loaded and problem:find("undefined symbol: lua", 1, true) then
   pcall(require, "kontext.promote")
