@@ -8,7 +8,7 @@ files["bench"] = { std = "lua54" }
 files["fuzz"] = { std = "lua54" }
 files["bench/peers"] = { std = "max" }
 files["spec/hosts"] = { read_globals = { "awesome", "module", "obslua" },
-  globals = { "vim", "love" } }
+  globals = { "vim", "love", "vlc" } }
 files["spec/hosts/*.cfg.lua"] = { ignore = { "11" } } -- Prosody's are all globals
 files["examples/haproxy"] = { read_globals = { "core" } }
 files["examples/nginx"] = { globals = { "ngx" } }

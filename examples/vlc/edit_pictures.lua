@@ -1,12 +1,12 @@
 -- VLC: an interface script that edits each picture of the playlist and adds the results to it.
 -- Put it into ~/.local/share/vlc/lua/intf/ (another name than kontext.lua), then
---   vlc --extraintf luaintf --lua-intf edit-pictures \
---     --lua-config 'edit-pictures={prompt="Make it snow"}' car.jpg
+--   vlc --extraintf luaintf --lua-intf edit_pictures \
+--     --lua-config 'edit_pictures={prompt="Make it snow"}' car.jpg
 -- VLC keeps its Lua to itself: `require "kontext"` knows what to do about that (docs/hosts.md).
 local kontext = require "kontext"
 
 local client = kontext.new()
-local prompt = config.prompt or "Make it a watercolour painting"
+local prompt = (config or {}).prompt or "Make it a watercolour painting"
 local jobs = {} -- path → job
 
 -- car.jpg → car-kontext-1.jpg, beside it: the first that is not there.
