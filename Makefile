@@ -81,14 +81,20 @@ libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) $(jpe
 
 B = build/$(if $(VARIANT),$(VARIANT)-)$(LUA_VERSION)
 core = $(B)/kontext/core.so
-objects = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/*.c src/*/*.c))
+promote = $(B)/kontext/promote.so
+sources = $(filter-out src/promote/%,$(wildcard src/*.c src/*/*.c))
+objects = $(sources:src/%.c=$(B)/%.o)
 
-all: $(core) ; @:
+all: $(core) $(promote) ; @:
 
 $(core): $(objects)
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $^ $(libs)
+
+$(promote): $(B)/promote/promote.o
+	@mkdir -p $(@D)
+	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $^ -ldl
 
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -125,7 +131,7 @@ $(B)/picture/stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficie
 $(B)/picture/picture.o $(B)/picture/jpeg_turbo.o $(B)/region/jpeg_region.o: $(jpeg) # made anew where that has come or gone
 $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
--include $(objects:.o=.d)
+-include $(objects:.o=.d) $(B)/promote/promote.d
 
 # Install -------------------------------------------------------------------------------------
 
@@ -136,6 +142,7 @@ install: all
 	  install -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file" || exit 1; done
 	@install -d "$(DESTDIR)$(LIBDIR)/kontext" "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(core) "$(DESTDIR)$(LIBDIR)/kontext/core.so"
+	@install -m 755 $(promote) "$(DESTDIR)$(LIBDIR)/kontext/promote.so"
 	@install -d "$(DESTDIR)$(TYPEDIR)"
 	@install -m 644 types/kontext.lua "$(DESTDIR)$(TYPEDIR)/kontext.lua"
 	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(prefix)|' bin/kontext \
@@ -166,7 +173,8 @@ dist:
 
 uninstall:
 	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
-	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(BINDIR)/kontext" \
+	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(LIBDIR)/kontext/promote.so" \
+	  "$(DESTDIR)$(BINDIR)/kontext" \
 	  "$(DESTDIR)$(TYPEDIR)/kontext.lua" $(page_files)
 	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" \
 	  "$(DESTDIR)$(TYPEDIR)/.." -type d -empty -delete
@@ -265,6 +273,7 @@ simulate-mutants: all
 symbols: all
 	test "$$(nm -D --defined-only $(core) | cut -d' ' -f3)" = luaopen_kontext_core
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
+	test "$$(nm -D $(promote) | grep -o 'lua.*')" = luaopen_kontext_promote
 
 # What an OpenAPI document of the service (SPEC=FILE, JSON) says otherwise than the table of models.
 drift: all

@@ -74,6 +74,11 @@ hosts|command awesome    |awesome
 hosts|command darktable  |darktable
 hosts|command pandoc     |pandoc
 hosts|command tshark     |tshark
+hosts|command love       |love
+hosts|command cvlc       |vlc-bin vlc-plugin-base
+hosts|command obs        |obs-studio
+hosts|since gir1.2-gimp-3.0 gimp-console-3|gimp gir1.2-gimp-3.0/
+hosts|file /usr/lib/python3|python3
 hosts|command Xvfb       |xvfb xauth
 hosts|command tmux       |tmux
 hosts|command curl       |curl
@@ -113,6 +118,7 @@ have() {
     command) command -v "$2" ;;
     file) test -e "$2" ;;
     pkg) pkg-config --exists "$2" ;;
+    since) ! apt-cache show "$2" || command -v "$3" ;; # what only newer releases have
     inc) echo "#include <$2>" | cc -E ${STB_INCDIR:+-I"$STB_INCDIR"} - ;;
     # Debian 12 has lua-http for 5.1 to 5.3 only, but its files for 5.1 serve every Lua.
     python) /usr/bin/python3 -c "import $2" ;;

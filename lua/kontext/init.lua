@@ -4,6 +4,14 @@
 ---   local image = assert(kontext.edit{ prompt = "Change the car color to red",
 ---     input_image = "car.jpg" }:wait())
 ---   assert(image:save "red-car.jpg")
+
+-- Some programs load their Lua privately, and the C module finds no lua_ function there: only then
+-- kontext.promote makes them visible (docs/hosts.md).
+local loaded, problem = pcall(require, "kontext.core")
+if not loaded and problem:find("undefined symbol: lua", 1, true) then
+  pcall(require, "kontext.promote")
+end
+
 local check = require "kontext.job.check"
 local client = require "kontext.client.client"
 local core = require "kontext.core"

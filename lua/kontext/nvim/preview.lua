@@ -1,6 +1,7 @@
 -- Before and after, side by side, in a floating window that does not take the cursor. The pictures
 -- are made small on libuv's threads: decoding one of 12 megapixels takes a while.
 local kontext = require "kontext"
+local graphics_of_terminal = require "kontext.nvim.graphics"
 local terminal = require "kontext.nvim.terminal"
 local wording = require "kontext.wording"
 
@@ -144,7 +145,7 @@ end
 ---@param edit table  of kontext.nvim: file, path
 ---@param graphics nil|string  "kitty", "iterm2", "sixel", "cells"
 function preview.show(edit, graphics)
-  graphics = graphics or terminal.graphics()
+  graphics = graphics or graphics_of_terminal.best()
   local pictures = {}
   local left = 2
   for n, path in ipairs { edit.file, edit.path } do
