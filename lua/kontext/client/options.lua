@@ -42,6 +42,9 @@ local function misuse(given)
     return ('loop must be a function, "yield" or the name of a loop such as "uv", not %q'):format(
       given.loop)
   end
+  if given.user_agent and given.user_agent:find "%c" then
+    return "user_agent must not contain control characters"
+  end
   local base, message = origin.read(given.base_url or api.bases["global"], true)
   if not base then return "base_url " .. message end
 end

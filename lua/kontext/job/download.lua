@@ -74,14 +74,14 @@ local function flaw(self, event)
     return "its bytes do not match their Content-MD5"
   elseif is_text(event, known) then
     return "a text came in its place"
-  elseif known.ended == false and not told then
-    return "its end is missing"
-  elseif known.ended == nil and not told and not event.length_known then
-    -- No length, no MD5, no end mark: whole when it comes twice with the same size.
+  elseif not told and (known.ended == false or known.ended == nil and not event.length_known) then
+    -- It has no end mark: whole when its length is told, or may have no mark, and it comes twice
+    -- with the same size.
     self._sizes = self._sizes or {}
-    if not self._sizes[event.received] then
-      self._sizes[event.received] = true
-      return "nothing says whether it is whole"
+    local again_so = self._sizes[event.received] and (known.ended == nil or event.length_known)
+    self._sizes[event.received] = true
+    if not again_so then
+      return known.ended == nil and "nothing says whether it is whole" or "its end is missing"
     end
   end
   local result = self._result
@@ -173,9 +173,9 @@ function download.fetch(self, location)
   elseif code and save.destination(self) then
     save.begin_elsewhere(self, message, code)
     download.fetch(self)
-  elseif not code and not location and self._sample ~= self._sample_asked then
-    self._sample_asked = self._sample -- a link that nobody can ask for: a new poll may give another
-    self:later(retry.trouble_gap(1, self._client.system.random), self._ask)
+  elseif not code and not location then -- nobody can ask for it: a new poll may give another
+    self._flaw, self._unfit = message, (self._unfit or 0) + 1
+    self:later(retry.trouble_gap(self._unfit, self._client.system.random), self._ask)
   else
     drop(self)
     self._flaw = message

@@ -53,6 +53,7 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _intended? boolean the journal has its INTENT
 ---@field _identity? string what distinguishes this edit from others of the same key
 ---@field _destination? string the destination that the client holds for the job
+---@field _found? string which file the destination was before anything was paid
 ---@field _reserved? string the name that was reserved for the result
 ---@field _asked_as? string the name that the caller gave, once another one was reserved
 ---@field _plans? table<string, table> pictures that are to be made to fit
@@ -79,6 +80,7 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _ready_at? number
 ---@field _sample? string the picture's link
 ---@field _sample_asked? string the link that had expired when a new poll was made
+---@field _unfit? integer links in a row that nobody can ask for
 ---@field _doubtful_end? boolean only our own clock says that the link has expired
 ---@field _downloads? integer downloads that failed
 ---@field _flaw? string why the last download did not do

@@ -122,7 +122,7 @@ local function take(self, object)
 end
 
 local function polled(self, event)
-  local object = answer.read(event)
+  local object = answer.read_poll(event)
   local verdict, class = retry.judge_poll(event, object, self.id, function(id)
     return self._client:has_task(id)
   end)
