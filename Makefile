@@ -411,6 +411,13 @@ test-hosts: deps-demo deps-hosts
 	-@$(MAKE) build/bench/sdk
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
 
+# The page of --gallery in headless Chromium, by mouse, touch and keyboard; skipped without it.
+test-gallery: all
+	@mkdir -p build/gallery && cd build/gallery && \
+	  { test -d node_modules/playwright-core || npm install --silent --no-audit --no-fund \
+	    playwright-core >/dev/null 2>&1 || true; }
+	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal spec/gallery/gallery.lua
+
 bench: bench-programs
 	@$(environment) bench/run
 

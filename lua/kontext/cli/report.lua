@@ -130,8 +130,11 @@ local advice = {
 -- The parameters that an option has another name for; in a list they keep theirs.
 local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety" }
 
--- Returns a message of the library with options in place of Lua's names.
-local function in_options(options, message)
+--- Returns a message of the library with options in place of Lua's names.
+---@param options table
+---@param message string
+---@return string
+function report.in_options(options, message)
   for _, pair in ipairs(advice) do message = message:gsub(pair[1], pair[2]) end
   if options.command == "batch" then return message end
   return (message:gsub("^([%l_]+) ", function(name)
@@ -158,7 +161,7 @@ end
 function report.fail(options, err, job, subject, silent)
   local token = err.token
   if not token and job and job.id and is_resumable(err.kind) then token = job:token() end
-  local message = in_options(options, err.message)
+  local message = report.in_options(options, err.message)
   if not silent then report.warn((subject and subject .. ": " or "") .. message) end
   if token then complain("To go on with it: kontext resume '" .. token .. "'") end
   if options.json and err.kind ~= "output" then
