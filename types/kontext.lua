@@ -116,6 +116,31 @@ local kontext = {}
 ---@field user_agent? string
 ---@field loop? string|fun(client: kontext.Client, seconds: number?) how `wait` waits
 ---@field journal? string path
+---@field budget? number credits; nothing is sent that could cost more in all
+---@field on_event? fun(event: kontext.Event) told what happens to each edit
+
+---What has happened to an edit. No key, no link to a picture and no token is in it.
+---@class kontext.Event
+---@field event "submit"|"retry"|"limited"|"accepted"|"poll"|"ready"|"saved"|"failed"
+---@field job integer numbers the client's edits
+---@field time integer seconds since 1970
+---@field ms integer since the first event of this edit
+---@field id string? the task's
+---@field key string? the edit's
+---@field model string
+---@field try integer? of submit: 1 for the first
+---@field seconds number? of retry and limited: until the next try
+---@field status string? of poll: the service's word
+---@field http integer? the server's HTTP status
+---@field code string? libcurl's name, or the system's
+---@field bytes integer? of accepted: sent; of saved: the picture's
+---@field credits number?
+---@field progress number? 0 … 1
+---@field path string? of saved
+---@field kind kontext.ErrorKind? of failed, as the next three
+---@field stage string?
+---@field charged boolean?
+---@field message string?
 
 ---@class kontext.Info what a picture is
 ---@field format "jpeg"|"png"|"webp"

@@ -19,6 +19,7 @@ local json = require "kontext.json"
 local version = require "kontext.version"
 
 local kontext = {
+  _VERSION = "kontext " .. version,
   new = client.new,
   check = check.image,
 }

@@ -73,6 +73,8 @@ local function service(command, edits)
       .. "in $BFL_API_KEY_CMD writes).")
   command:option "--timeout":argname "S":convert(seconds "--timeout")
     :description "Seconds for one edit (300)."
+  command:option "--log":argname "FILE"
+    :description "Add to FILE what happens to each edit: a JSON object a line, with no key."
   command:flag "-q --quiet":description "No live line and no remarks; results and errors only."
 end
 

@@ -80,21 +80,30 @@ function report.say_path(path)
   report.say(core.terminal(1) and screen.escape(path) or path)
 end
 
---- Writes a line of JSON: an object of the named fields of `from`, in this order. JSON holds UTF-8
---- alone: in another string, such as a file's name in Latin-1, each byte that is none is written as
---- \xNN, and the field NAME_base64 has the string's own bytes.
+--- Returns a JSON object of the named fields of `from`, in this order. JSON holds UTF-8 alone: in
+--- another string, such as a file's name in Latin-1, each byte that is none is written as \xNN, and
+--- the field NAME_base64 has the string's own bytes.
 ---@param from table
 ---@param names string separated by spaces
-function report.say_json(from, names)
+---@param all? boolean also those that are nil, as null
+---@return string
+function report.object(from, names, all)
   local parts = {}
   for name in names:gmatch "%S+" do
     local value = from[name]
-    parts[#parts + 1] = json.string(name) .. ":" .. literal(value)
+    if value ~= nil or all then parts[#parts + 1] = json.string(name) .. ":" .. literal(value) end
     if type(value) == "string" and json.invalid_utf8(value) then
       parts[#parts + 1] = json.string(name .. "_base64") .. ":" .. json.string(core.base64(value))
     end
   end
-  report.say("{" .. table.concat(parts, ",") .. "}")
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- Writes a line of JSON, as `report.object` makes it, with null for what is not known.
+---@param from table
+---@param names string separated by spaces
+function report.say_json(from, names)
+  report.say(report.object(from, names, true))
 end
 
 -- Writes a line on standard error, where nothing can be done about a failure.

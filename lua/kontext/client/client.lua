@@ -5,6 +5,7 @@ local batch = require "kontext.batch"
 local credits = require "kontext.job.credits"
 local digests = require "kontext.journal.digests"
 local errors = require "kontext.errors"
+local events = require "kontext.client.events"
 local intake = require "kontext.client.intake"
 local job = require "kontext.job.job"
 local journal = require "kontext.journal.journal"
@@ -48,6 +49,7 @@ function client.new(given, on)
     pace = pace.new(on_machine, its_queue, chosen.poll_interval),
     _options = chosen, _queue = its_queue, _open = 0, _destinations = {}, _identities = {},
     _steps = steps.new(on_machine, its_queue, chosen.timeout),
+    _events = events.new(on_machine, chosen.on_event),
   }, Client)
   local base, message = origin.read(chosen.base_url, true)
   if not base then
@@ -421,6 +423,15 @@ function Client:changed(of)
     of:notice_shown()
     callback(of)
   end)
+end
+
+--- Tells the host's on_event what has happened to a job, at the end of the step.
+---@param of kontext.Job
+---@param name string
+---@param fields? table
+function Client:event(of, name, fields)
+  local notice = self._events:notice(of, name, fields)
+  if notice then self:tell_host(notice) end
 end
 
 --- A job has ended.

@@ -20,7 +20,7 @@ local types = {
   api_key = text, base_url = text, region = text, model = text, ca_file = text, proxy = text,
   user_agent = text, journal = text, timeout = number, connect_timeout = number,
   stall_timeout = number, max_active = number, poll_interval = number, budget = number,
-  loop = { string = true, ["function"] = true },
+  loop = { string = true, ["function"] = true }, on_event = { ["function"] = true },
 }
 
 -- Returns what is misused, or nil.
@@ -70,6 +70,7 @@ function options.check(given, level)
     loop = given.loop,
     journal = given.journal,
     budget = given.budget,
+    on_event = given.on_event,
   }
 end
 

@@ -434,6 +434,13 @@ function Job:get(url, redirected, receive, options)
   return self:expect(id, receive)
 end
 
+--- Tells the host's on_event.
+---@param name string
+---@param fields? table
+function Job:tell(name, fields)
+  self._client:event(self, name, fields)
+end
+
 --- Shows a new status.
 ---@param status string
 function Job:set_status(status)
