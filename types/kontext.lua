@@ -117,10 +117,10 @@ local kontext = {}
 ---@field loop? string|fun(client: kontext.Client, seconds: number?) how `wait` waits
 ---@field journal? string path
 ---@field budget? number credits; nothing is sent that could cost more in all
----@field on_event? fun(event: kontext.Event) told what happens to each edit
+---@field on_event? fun(event: kontext.EditEvent) told what happens to each edit
 
 ---What has happened to an edit. No key, no link to a picture and no token is in it.
----@class kontext.Event
+---@class kontext.EditEvent
 ---@field event "submit"|"retry"|"limited"|"accepted"|"poll"|"ready"|"saved"|"failed"
 ---@field job integer numbers the client's edits
 ---@field time integer seconds since 1970
@@ -199,7 +199,7 @@ local Job = {}
 
 ---Waits for the end, or at most `seconds`.
 ---@param seconds? number
----@return kontext.Image|number|nil image (a number of credits for a job of `credits`)
+---@return kontext.Image? image
 ---@return string? message
 ---@return kontext.Error? err
 function Job:wait(seconds) end
@@ -220,6 +220,15 @@ function Job:ended() end
 ---@return string?
 ---@return string? message
 function Job:token() end
+
+---The job of `credits`: its `wait` gives a number, and it can be neither resumed nor saved.
+---@class kontext.CreditsJob
+---@field status "pending"|"ready"|"failed"|"cancelled"
+---@field error kontext.Error?
+---@field wait fun(self: kontext.CreditsJob, seconds: number?): number?, string?, kontext.Error?
+---@field poll fun(self: kontext.CreditsJob): string
+---@field cancel fun(self: kontext.CreditsJob)
+---@field ended fun(self: kontext.CreditsJob): boolean
 
 ---@class kontext.BatchOptions
 ---@field max_active? integer edits at once (the client's)
@@ -284,7 +293,7 @@ function Client:resume(from, overrides) end
 function Client:batch(list, options) end
 
 ---A job whose `wait` gives the number of credits left.
----@return kontext.Job
+---@return kontext.CreditsJob
 function Client:credits() end
 
 ---Wakes the job that a webhook's event names.
@@ -420,7 +429,7 @@ function kontext.edit(params) end
 function kontext.resume(from) end
 
 ---A job whose `wait` gives the number of credits left.
----@return kontext.Job
+---@return kontext.CreditsJob
 function kontext.credits() end
 
 ---Begins many edits with a few in flight, with the default client.
