@@ -1,4 +1,4 @@
--- kontext edit and batch --gallery: the page, as text. spec/gallery/gallery.lua opens it in a browser.
+-- kontext edit and batch --gallery, as text; spec/gallery/gallery.lua opens the page in a browser.
 local command = require "spec.support.command"
 local core = require "kontext.core"
 local gallery = require "kontext.cli.gallery"
@@ -54,7 +54,8 @@ describe("a gallery #once", function()
     local page = sandbox.read "evil.html"
     assert.equal(1, count(page, "<script>"))
     assert.equal(0, count(page, "<img src=x"))
-    assert.is_truthy(page:find("a &quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\\x1B[2J", 1, true))
+    local shown = "a &quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\\x1B[2J"
+    assert.is_truthy(page:find(shown, 1, true))
     assert.is_nil(page:find "[%z\1-\9\11-\31\127]")
     assert.is_nil(page:find("\226\128\174", 1, true))
     assert.equal("&#39;\\xFF", gallery.escape "'\255")
@@ -76,7 +77,7 @@ describe("a gallery #once", function()
     assert.is_truthy(sandbox.read "first-edit.jpg")
   end)
 
-  it("holds the region at its full size, and copies without the place where it was taken", function()
+  it("holds the region at its full size, and copies without metadata", function()
     command.run("edit", "car.jpg", "p", "--region", "300,200,200,100", "-o", "part.jpg",
       "--gallery", "part.html")
     local page = sandbox.read "part.html"

@@ -127,7 +127,7 @@ local function look(source)
   return source and (source.path or source.bytes) and (check.source(source, true)) or nil
 end
 
--- Returns { url, width, height } of a picture in the page, or nil. `part` is of the upright picture.
+-- Returns { url, width, height } of a picture in the page, or nil. `part` is of the upright one.
 local function picture(source, most, part)
   local info = look(source)
   if not info then return nil end

@@ -64,7 +64,7 @@ function options.check(given, level)
     stall_timeout = given.stall_timeout or 30,
     max_active = given.max_active,
     poll_interval = given.poll_interval,
-    ca_file = given.ca_file,
+    ca_file = given.ca_file or environment "CURL_CA_BUNDLE" or environment "SSL_CERT_FILE",
     proxy = given.proxy,
     user_agent = given.user_agent or "kontext-lua/" .. version,
     loop = given.loop,
