@@ -171,6 +171,16 @@ dist:
 	@cp kontext-$(release)-1.rockspec build/dist
 	@echo $(archive).gz
 
+# A package for Debian and its kin, of the commit that is checked out: build/deb/kontext_*.deb. It is
+# built where its headers are, and installs without a compiler.
+deb: deps-deb dist
+	@rm -rf build/deb && mkdir -p build/deb && tar -xf $(archive).gz -C build/deb
+	@cp -r build/deb/kontext-$(release)/packaging/debian build/deb/kontext-$(release)/debian
+	@cd build/deb/kontext-$(release) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
+	  dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 || { tail -n 40 ../build.log; exit 1; }
+	@rm -rf build/deb/kontext-$(release)
+	@ls build/deb/kontext_*.deb
+
 uninstall:
 	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
 	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(LIBDIR)/kontext/promote.so" \

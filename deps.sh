@@ -97,6 +97,10 @@ lint |command cppcheck   |cppcheck
 check|command valgrind   |valgrind libc6-dbg
 check|command clang      |clang libclang-rt-14-dev/libclang-rt-dev
 check|command gcovr      |gcovr
+deb  |command dpkg-buildpackage|dpkg-dev
+deb  |command dh         |debhelper
+deb  |command fakeroot   |fakeroot
+deb  |pkg libjpeg        |libjpeg62-turbo-dev
 bench|file $photo        |lomiri-wallpapers-16.04
 bench|command gnuplot    |gnuplot-nox
 bench|command valgrind   |valgrind libc6-dbg

@@ -164,7 +164,8 @@ end
 -- Returns what helps against a failure to reach the service, or "".
 local function remedy(options, err)
   if err.kind == "tls" then
-    return "; behind a company's proxy, name its certificates with --ca-file FILE or CURL_CA_BUNDLE"
+    return "; behind a company's proxy, name its certificates with --ca-file FILE or "
+      .. "CURL_CA_BUNDLE"
   end
   local base = options.base_url or not options.region and os.getenv "BFL_BASE_URL" or ""
   if err.kind == "network" and base:find "^https?://127%." and options.command ~= "emulator" then
