@@ -304,8 +304,11 @@ format-check: columns deps-lint ; clang-format --dry-run -Werror $(formatted)
 columns:
 	! LC_ALL=C.UTF-8 grep -nE '^.{101,}' $$(find src spec bench fuzz -name '*.[ch]')
 
+shell_scripts = deps.sh .ci/run fuzz/run $(wildcard spec/*/*.sh bench/peers/*.sh)
+
 # stb.c is stb's code, not ours.
 lint: format-check deps-lint
+	shellcheck $(shell_scripts)
 	ls src/*.c src/*/*.c | grep -v /stb.c | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=c99 -Isrc $(LUA_CFLAGS)
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
@@ -427,6 +430,10 @@ test-gallery: all
 	  { test -d node_modules/playwright-core || npm install --silent --no-audit --no-fund \
 	    playwright-core >/dev/null 2>&1 || true; }
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal spec/gallery/gallery.lua
+
+# The pictures of README, made again: needs what test-gallery needs, and tmux.
+screens: test-gallery nvim
+	@$(environment) LUA=$(LUA) spec/gallery/screens.sh
 
 bench: bench-programs
 	@$(environment) bench/run
