@@ -171,6 +171,16 @@ dist:
 	@cp kontext-$(release)-1.rockspec build/dist
 	@echo $(archive).gz
 
+# A package for Debian and its kin, of the commit that is checked out: build/deb/kontext_*.deb. It is
+# built where its headers are, and installs without a compiler.
+deb: deps-deb dist
+	@rm -rf build/deb && mkdir -p build/deb && tar -xf $(archive).gz -C build/deb
+	@cp -r build/deb/kontext-$(release)/packaging/debian build/deb/kontext-$(release)/debian
+	@cd build/deb/kontext-$(release) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
+	  dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 || { tail -n 40 ../build.log; exit 1; }
+	@rm -rf build/deb/kontext-$(release)
+	@ls build/deb/kontext_*.deb
+
 uninstall:
 	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
 	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(LIBDIR)/kontext/promote.so" \
@@ -294,8 +304,11 @@ format-check: columns deps-lint ; clang-format --dry-run -Werror $(formatted)
 columns:
 	! LC_ALL=C.UTF-8 grep -nE '^.{101,}' $$(find src spec bench fuzz -name '*.[ch]')
 
+shell_scripts = deps.sh .ci/run fuzz/run $(wildcard spec/*/*.sh bench/peers/*.sh)
+
 # stb.c is stb's code, not ours.
 lint: format-check deps-lint
+	shellcheck $(shell_scripts)
 	ls src/*.c src/*/*.c | grep -v /stb.c | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=c99 -Isrc $(LUA_CFLAGS)
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
@@ -410,6 +423,17 @@ test-hosts: deps-demo deps-hosts
 	@$(MAKE) nvim
 	-@$(MAKE) build/bench/sdk
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
+
+# The page of --gallery in headless Chromium, by mouse, touch and keyboard; skipped without it.
+test-gallery: all
+	@mkdir -p build/gallery && cd build/gallery && \
+	  { test -d node_modules/playwright-core || npm install --silent --no-audit --no-fund \
+	    playwright-core >/dev/null 2>&1 || true; }
+	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal spec/gallery/gallery.lua
+
+# The pictures of README, made again: needs what test-gallery needs, and tmux.
+screens: test-gallery nvim
+	@$(environment) LUA=$(LUA) spec/gallery/screens.sh
 
 bench: bench-programs
 	@$(environment) bench/run

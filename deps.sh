@@ -1,6 +1,7 @@
 #!/bin/sh
 # deps.sh PURPOSE…: sees to it that what those purposes (build, run, demo, test …) need is there.
 # Silent when all is; with apt-get it installs what is missing, elsewhere names it and fails.
+# shellcheck disable=SC2005,SC2046,SC2086,SC2116 # lists of names are split on purpose
 
 lua=lua${LUA_VERSION:-5.4} package=$lua headers=lib$lua-dev
 case $lua in
@@ -94,9 +95,14 @@ compilers|command clang  |clang
 lint |command clang-tidy |clang-tidy
 lint |command clang-format|clang-format
 lint |command cppcheck   |cppcheck
+lint |command shellcheck |shellcheck
 check|command valgrind   |valgrind libc6-dbg
 check|command clang      |clang libclang-rt-14-dev/libclang-rt-dev
 check|command gcovr      |gcovr
+deb  |command dpkg-buildpackage|dpkg-dev
+deb  |command dh         |debhelper
+deb  |command fakeroot   |fakeroot
+deb  |pkg libjpeg        |libjpeg62-turbo-dev
 bench|file $photo        |lomiri-wallpapers-16.04
 bench|command gnuplot    |gnuplot-nox
 bench|command valgrind   |valgrind libc6-dbg

@@ -8,6 +8,7 @@ local given = require "kontext.batch.given"
 local items = require "kontext.batch.items"
 local loop = require "kontext.loop"
 local params = require "kontext.job.params"
+local receiver = require "kontext.receiver"
 local retry = require "kontext.job.retry"
 
 local batch = {}
@@ -270,6 +271,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err of kind "timeout" when only the wait ran out
 function Batch:wait(seconds)
+  receiver.check(self, Batch, "batch:wait()", 2)
   if wait_for(self, seconds, function() return self:ended() end) then return self._results end
   return errors.result(errors.new { kind = "timeout", stage = "wait",
     message = ("%d of %d edits did not end within the %g s of this wait; they go on: wait again")
@@ -279,6 +281,7 @@ end
 --- Iterates over the results as they come; `for result in batch:results() do … end`.
 ---@return fun(): kontext.BatchResult?
 function Batch:results()
+  receiver.check(self, Batch, "batch:results()", 2)
   return function()
     wait_for(self, nil, function() return self._told < #self._arrived or self:ended() end)
     if self._told == #self._arrived then return nil end
@@ -289,6 +292,7 @@ end
 
 --- Cancels what is under way and begins nothing more.
 function Batch:cancel()
+  receiver.check(self, Batch, "batch:cancel()", 2)
   self._stopped = true
   local jobs = {}
   for index = 1, self._begun do

@@ -19,6 +19,7 @@ local json = require "kontext.json"
 local version = require "kontext.version"
 
 local kontext = {
+  _VERSION = "kontext " .. version,
   new = client.new,
   check = check.image,
 }
@@ -29,6 +30,9 @@ local default -- made on first use
 for _, name in ipairs { "edit", "erase", "outpaint", "resume", "credits", "batch", "notify",
   "step", "poll", "pollfd", "getfd", "events", "timeout" } do
   kontext[name] = function(...)
+    if ... == kontext then
+      error(("kontext.%s takes a dot, not a colon"):format(name), 2)
+    end
     if not default then
       default = client.new()
       default._depth = 1

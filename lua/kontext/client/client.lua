@@ -5,6 +5,7 @@ local batch = require "kontext.batch"
 local credits = require "kontext.job.credits"
 local digests = require "kontext.journal.digests"
 local errors = require "kontext.errors"
+local events = require "kontext.client.events"
 local intake = require "kontext.client.intake"
 local job = require "kontext.job.job"
 local journal = require "kontext.journal.journal"
@@ -13,6 +14,7 @@ local origin = require "kontext.client.origin"
 local pace = require "kontext.client.pace"
 local queue = require "kontext.client.queue"
 local resume = require "kontext.journal.resume"
+local receiver = require "kontext.receiver"
 local retry = require "kontext.job.retry"
 local spending = require "kontext.client.spending"
 local steps = require "kontext.client.steps"
@@ -48,6 +50,7 @@ function client.new(given, on)
     pace = pace.new(on_machine, its_queue, chosen.poll_interval),
     _options = chosen, _queue = its_queue, _open = 0, _destinations = {}, _identities = {},
     _steps = steps.new(on_machine, its_queue, chosen.timeout),
+    _events = events.new(on_machine, chosen.on_event),
   }, Client)
   local base, message = origin.read(chosen.base_url, true)
   if not base then
@@ -85,8 +88,9 @@ function Client:__tostring()
   return "kontext.client: " .. (self._closed and "closed" or self._options.base_url)
 end
 
--- Raises at the level of the public method's caller when the client is closed.
+-- Raises at the level of the public method's caller when the client is closed, or is none.
 local function alive(self, level)
+  receiver.check(self, Client, "client:edit{ … }", (level or 1) + 2)
   if self._closed then error("the client is closed", (level or 1) + 2) end
   self:_leave_to_parent()
 end
@@ -143,6 +147,7 @@ end
 ---@param edit_params table see docs/reference.md
 ---@return kontext.Job
 function Client:edit(edit_params)
+  receiver.check(self, Client, "client:edit{ … }", 2)
   -- No tail call, here and below: errors blame the caller's line.
   local begun = self:begin_edit(edit_params, 2 + self._depth)
   return begun
@@ -152,6 +157,7 @@ end
 ---@param given table image, mask, and more
 ---@return kontext.Job
 function Client:erase(given)
+  receiver.check(self, Client, "client:erase{ … }", 2)
   local level = 2 + self._depth
   local begun = self:begin_edit(tools.erase(given, level), level)
   return begun
@@ -161,6 +167,7 @@ end
 ---@param given table input_image, and margins or a width and a height, and more
 ---@return kontext.Job
 function Client:outpaint(given)
+  receiver.check(self, Client, "client:outpaint{ … }", 2)
   local level = 2 + self._depth
   local begun = self:begin_edit(tools.outpaint(given, level), level)
   return begun
@@ -419,8 +426,20 @@ function Client:changed(of)
   if not callback then return end
   self._steps:tell_host(function()
     of:notice_shown()
-    callback(of)
+    local done, raised = pcall(callback, of)
+    if done then return end
+    of:drop_callback() -- one that raised once would raise again at each change
+    error(raised, 0)
   end)
+end
+
+--- Tells the host's on_event what has happened to a job, at the end of the step.
+---@param of kontext.Job
+---@param name string
+---@param fields? table
+function Client:event(of, name, fields)
+  local notice = self._events:notice(of, name, fields)
+  if notice then self:tell_host(notice) end
 end
 
 --- A job has ended.
@@ -494,6 +513,7 @@ end
 ---@param seconds? number default 0
 ---@return integer open the number of jobs that have not ended
 function Client:poll(seconds)
+  receiver.check(self, Client, "client:poll(seconds)", 2)
   if seconds ~= nil and type(seconds) ~= "number" then
     error("seconds must be a number, not " .. type(seconds), 2 + self._depth)
   end
@@ -544,6 +564,7 @@ end
 ---@param event table of webhook.verify
 ---@return boolean known whether a job of this client is waiting for it
 function Client:notify(event)
+  receiver.check(self, Client, "client:notify(event)", 2)
   alive(self, 1)
   if type(event) ~= "table" or type(event.id) ~= "string" then
     error("event must be one of webhook.verify", 2 + self._depth)
@@ -556,6 +577,7 @@ end
 
 --- Ends all jobs at once, with errors of kind "closed"; what was accepted can be resumed.
 function Client:close()
+  receiver.check(self, Client, "client:close()", 2)
   if self._closed then return end
   self:settle()
   self:_end_all("closed", "the client was closed")

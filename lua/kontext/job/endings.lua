@@ -51,6 +51,9 @@ function endings.fail(self, fields)
   if ended then
     self:record(ended, { kind = fields.kind, id = fields.job_id, polling_url = fields.polling_url })
   end
+  self:tell("failed", { kind = fields.kind, stage = fields.stage, http = fields.status,
+    code = self.error.code, charged = fields.charged, credits = self.cost,
+    message = self.error.message })
   self:finish(fields.kind == "cancelled" and "cancelled" or "failed")
 end
 

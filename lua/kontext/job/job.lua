@@ -8,6 +8,7 @@ local identity = require "kontext.journal.identity"
 local loop = require "kontext.loop"
 local memory = require "kontext.job.memory"
 local params = require "kontext.job.params"
+local receiver = require "kontext.receiver"
 local save = require "kontext.job.save"
 local token = require "kontext.token"
 
@@ -117,6 +118,7 @@ end
 ---@return string status
 ---@return number? progress 0 … 1
 function Job:poll()
+  receiver.check(self, Job, "job:poll()", 2)
   if not self:ended() then self._client:step() end
   return self.status, self.progress
 end
@@ -127,6 +129,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err
 function Job:wait(seconds)
+  receiver.check(self, Job, "job:wait()", 2)
   if seconds ~= nil and type(seconds) ~= "number" then
     error("seconds must be a number, not " .. type(seconds), 2)
   end
@@ -149,6 +152,7 @@ end
 
 --- Ends the job at once. The service has no cancel: it goes on with what it has accepted.
 function Job:cancel()
+  receiver.check(self, Job, "job:cancel()", 2)
   self._client:settle(self)
   self:stop("cancelled", "the edit was cancelled")
 end
@@ -158,6 +162,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err while the service has given no id
 function Job:token()
+  receiver.check(self, Job, "job:token()", 2)
   if self.id then return (token.write(self:known())) end
   return errors.result(errors.new { kind = "invalid", retryable = self.sent == 0,
     message = "there is nothing to resume: the service has not accepted the edit" })
@@ -277,6 +282,11 @@ function Job:take_notice()
   if not callback or self._noticed then return nil end
   self._noticed = true
   return callback
+end
+
+--- Calls the host's callback no more.
+function Job:drop_callback()
+  self._params.on_progress = nil
 end
 
 function Job:notice_shown()
@@ -434,6 +444,13 @@ function Job:get(url, redirected, receive, options)
   if not id then return nil, where, code end
   self._asked_url = where
   return self:expect(id, receive)
+end
+
+--- Tells the host's on_event.
+---@param name string
+---@param fields? table
+function Job:tell(name, fields)
+  self._client:event(self, name, fields)
 end
 
 --- Shows a new status.

@@ -71,6 +71,7 @@ function endings.ready(self, event, object)
     duration = type(seconds) == "number" and seconds or nil,
   }
   self._failures = 0
+  self:tell("ready", { credits = self.cost })
   download.begin(self, encoded(sample))
 end
 
@@ -131,6 +132,8 @@ local function polled(self, event)
   if verdict ~= "missing" and verdict ~= "trouble" and verdict ~= "redirect" then
     self._missing, self._missing_since = nil, nil -- another answer came between
   end
+  self:tell("poll", { http = event.status, status = object and wording.brief(object.status),
+    code = event.code, progress = self.progress })
   self._client:changed(self)
   endings[verdict](self, event, object, class)
 end

@@ -236,6 +236,7 @@ function save.done(self, md5, size)
     if not kept then
       self:warn("the picture is saved, but the journal cannot be written: " .. message)
     end
+    self:tell("saved", { path = result.path, bytes = size, credits = self.cost })
   end
   self:finish "ready"
 end
@@ -282,6 +283,7 @@ end
 ---@param md5 string base64
 ---@param size integer bytes
 function save.noted(self, path, md5, size)
+  self:tell("saved", { path = path, bytes = size, credits = self.cost })
   if self._entry then
     self._client:record(self, "SAVED", { path = path, md5 = md5, size = ("%d"):format(size) })
   end

@@ -1,7 +1,7 @@
 -- Which graphics the terminal draws. It is asked where Neovim hands the answers on: its name since
 -- 0.10, and whether it draws kitty's graphics or sixels since 0.12. Before that an answer would be
 -- taken for keys, so the environment alone tells.
-local terminal = require "kontext.nvim.terminal"
+local terminal = require "kontext.terminal"
 
 local graphics = {}
 

@@ -2,7 +2,7 @@
 -- are made small on libuv's threads: decoding one of 12 megapixels takes a while.
 local kontext = require "kontext"
 local graphics_of_terminal = require "kontext.nvim.graphics"
-local terminal = require "kontext.nvim.terminal"
+local terminal = require "kontext.terminal"
 local wording = require "kontext.wording"
 
 local uv = vim.uv or vim.loop
@@ -49,7 +49,7 @@ end
 local function draw(done, ...)
   uv.new_work(function(lua, c, path, graphics, columns, rows, colors, id, cell_width, cell_height)
     package.path, package.cpath = lua .. package.path, c .. package.cpath
-    return require("kontext.nvim.terminal").draw({ graphics = graphics, columns = columns,
+    return require("kontext.terminal").draw({ graphics = graphics, columns = columns,
       rows = rows, colors = colors, id = id, cell_width = cell_width, cell_height = cell_height },
       path)
   end, vim.schedule_wrap(done)):queue(
