@@ -187,7 +187,15 @@ function start(self)
   if self._starting or self._later then return end
   self._starting = true
   local active, stop = 0, self._client:clock()() + burst
-  for _ in pairs(self._under_way) do active = active + 1 end
+  local refused
+  for index, job in pairs(self._under_way) do
+    active = active + 1
+    if job ~= true and retry.is_hopeless(job.error) and index <= (refused or index) then
+      refused = index
+    end
+  end
+  -- Its result comes later in this step; what begins now would be sent with the refused key.
+  if refused then self._refused = self._refused or self._under_way[refused].error end
   while active < self._max_active or self._stopped do
     local index = next_item(self)
     if not index then break end

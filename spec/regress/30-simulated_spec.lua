@@ -8,6 +8,12 @@ local function survives(seed, number, lines)
   assert.is_nil(broken, tostring(world.detail))
 end
 
+describe("a batch", function()
+  it("begins nothing in the step in which its key is refused", function()
+    survives(31, 195, { "life.edits#1=7", "submit.verdict#44=19", "submit.verdict#46=9" })
+  end)
+end)
+
 describe("a paid picture", function()
   it("is not given up because our own clock is a day ahead", function()
     survives(1, 2081, { "clock.jump#1=4", "link.skew#1=2", "download.date#1=2",
