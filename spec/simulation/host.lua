@@ -88,6 +88,7 @@ function Host:look()
       table.remove(jobs, i)
       self.task_ended = self.life.world.now
       self:ended(entry)
+      if self.process.dead then return end
     end
   end
   for i = #self.questions, 1, -1 do

@@ -237,7 +237,13 @@ function Life:begin_edit(host, edit)
   end
   local same
   lives, same = host:try(host.client.edit, host.client, item_of(edit, self.plan))
-  if not lives or same == job or same:ended() then return end
+  if not lives or same == job then return end
+  if same:ended() then
+    if edit.key and not job:ended() and same.error and same.error.kind == "invalid" then
+      self.world:broken("the same edit joins the one that is under way", edit.prompt)
+    end
+    return
+  end
   if not job:ended() then
     self.world:broken("what is under way is joined or refused", edit.prompt)
   end
@@ -505,6 +511,8 @@ function Life:spoil()
   if spoil == "nothing" then return end
   for _, edit in ipairs(self.ledger.edits) do
     if edit.save_as and self.disk:content(edit.save_as) then
+      local task = self.service.pictures[self.disk:content(edit.save_as)]
+      if task then task.excused = true end
       if spoil == "unlink" then self.disk:unlink(edit.save_as)
       else self.disk:replace(edit.save_as, "the user's own") end
     end

@@ -14,6 +14,8 @@ function main.live(seed, number, script, trace)
   return one.world, one.world.violation, one
 end
 
+local shrinking = 300000 -- steps that finding a shorter script may take: some ten seconds
+
 --- Returns the shortest script that breaks the same promise: parts are left out for as long as it
 --- still does.
 ---@param seed integer
@@ -22,22 +24,22 @@ end
 ---@param promise string
 ---@return string[] lines
 function main.shrink(seed, number, lines, promise)
+  local steps = 0
   local function fails(some)
-    local _, broken = main.live(seed, number, chance.read(some))
+    local _, broken, one = main.live(seed, number, chance.read(some))
+    steps = steps + one.steps
     return broken == promise
   end
   if not fails(lines) then return lines end
   local size = math.ceil(#lines / 2)
-  local tries = 0
-  while size >= 1 and tries < 2000 do
+  while size >= 1 and steps < shrinking do
     local at, shorter = 1, false
     while at <= #lines do
       local rest = {}
       for i, line in ipairs(lines) do
         if i < at or i >= at + size then rest[#rest + 1] = line end
       end
-      tries = tries + 1
-      if #rest < #lines and fails(rest) then
+      if #rest < #lines and steps < shrinking and fails(rest) then
         lines, shorter = rest, true
       else
         at = at + size
