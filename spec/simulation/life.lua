@@ -500,7 +500,7 @@ end
 function Life:tamper(swapped)
   self.disk:unlink "j/journal"
   if swapped then self.disk:replace("j/journal", "") end
-  for _, edit in ipairs(self.ledger.edits) do edit.tampered = true end
+  for _, edit in ipairs(self.ledger.edits) do edit.tampered, edit.rows = true, nil end
 end
 
 -- Coming again ------------------------------------------------------------------------------------
