@@ -475,6 +475,7 @@ function Ledger:failed(edit, ended)
       err.kind .. ": " .. err.message)
   end
   local good, why = need(self, edit, err, task, ended)
+  edit.freed = err.retryable or err.charged == false
   if not good then
     return world:broken("an edit ends for a reason that there is", ("%s %s: %s (%s)"):format(
       edit.prompt, err.kind, err.message, why or "it is not so"))

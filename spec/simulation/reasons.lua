@@ -106,9 +106,13 @@ function needs.image(_, edit) return edit.fitted end
 
 function needs.internal(_, edit) return edit.fitted end
 
-function needs.budget(_, _, _, _, ended)
-  local host = ended.host
-  return host.budget and 8 * host.begun + 4 > host.budget
+-- What may have been charged, or may be, costs 8 credits at the most.
+function needs.budget(_, edit, _, _, ended)
+  local host, most = ended.host, 4
+  for _, other in ipairs(host.begun) do
+    if other ~= edit and not other.freed then most = most + 8 end
+  end
+  return host.budget and most > host.budget
 end
 
 function needs.cancelled(_, _, _, _, ended)

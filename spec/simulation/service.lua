@@ -229,6 +229,9 @@ local with_url = { plain = true, bom = true, gzip = true, number = true, trailin
 function Service:submit(edit)
   local world = self.world
   local verdict = world:choose("submit.verdict", verdicts)
+  if self.storm_until and world.now < self.storm_until and not world.healthy then
+    verdict = "limited"
+  end
   if refusals[verdict] then
     local found = refusals[verdict](world)
     found.final = finals[verdict]
