@@ -128,16 +128,20 @@ local function start_item(self, index)
   local item = chains.marked(self._list[index])
   self._under_way[index] = true
   if item.key then return start_keyed(self, index, item.key, items.identity(self, item)) end
-  local paths, err = {}, nil
-  if not self._stopped and self._client:journal() then paths, err = items.paths(self, item) end
+  local paths, stamps = {}, nil
+  if not self._stopped and self._client:journal() then paths, stamps = items.paths(self, item) end
   if not paths then -- another run, which can read the picture, would know the edit by another key
     self._under_way[index] = nil
-    return ended(self, index, items.identity(self, item), { error = err })
+    return ended(self, index, items.identity(self, item), { error = stamps })
   elseif #paths == 0 then
     return start_keyed(self, index, numbered(self, items.identity(self, item)))
   end
   self._client:digest(paths, function(digests, message, code)
-    if digests then
+    local changed = digests and items.changed(self, item, stamps)
+    if changed then
+      self._under_way[index] = nil
+      ended(self, index, items.identity(self, item), { error = changed })
+    elseif digests then
       local id = items.identity(self, item, digests)
       start_keyed(self, index, numbered(self, id))
     elseif self._client:is_closed() then
