@@ -45,7 +45,8 @@ function needs.timeout(self, edit, err, task, ended)
     return false, "too early"
   end
   if task and not ended.paused and task.link and task.link.refused_at
-    and world.now - math.max(task.link.refused_at, task.troubled) > 100 then
+    and world.now - math.max(task.link.refused_at, task.troubled) > 100
+    and task.forgotten > world.now then
     return false, "its link had expired for 100 s"
   end
   if task and not ended.paused then
