@@ -581,7 +581,7 @@ local questions = { network = true, timeout = true, http = true, protocol = true
 function Ledger:credits_told(host, job)
   local world, service = self.world, self.world.service
   local credits, _, err = job:wait(0)
-  world:note("credits", credits or 0)
+  world:note("credits", math.floor(credits or 0))
   if (service.credits_asked or 0) > 3 * (world.questions or 0) then
     world:broken("the credits are asked for three times at the most", "")
   elseif err and not (questions[err.kind] or host.process.dead) then
