@@ -268,10 +268,13 @@ $(B)/units/%: spec/c/%.c $(filter-out $(B)/lua/%,$(objects))
 # The policy under a deterministic simulation: LIVES=20000 SEED=7, or SECONDS=60 of fresh lives. One
 # seed and number of lives give one digest, on every Lua.
 simulate: all
-	@$(environment) $(LUA) spec/simulation/run "$(or $(LIVES),0)" "$(or $(SECONDS),60)" "$(SEED)" $(LUA)
+	@$(environment) $(LUA) spec/simulation/run "$(or $(LIVES),0)" "$(or $(SECONDS),60)" "$(SEED)" $(LUA) $(PAGE)
+
+# Lives fresh lives, and writes what they met into the page that tells of it.
+simulate-page: ; @$(MAKE) simulate LUA_VERSION=jit PAGE=docs/reliability.md
 
 # The same lives each time, and a part of the mutants: for every run of the checks.
-simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=30000 SEED=11
+simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=15000 SEED=11
 
 # Breaks one rule after the other in a copy, and counts the lives until the simulation sees it.
 simulate-mutants: all
@@ -457,7 +460,7 @@ build/bench/sdk: bench/peers/sdk.mjs
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all simulate simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
+.PHONY: all simulate simulate-page simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck format format-check columns lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
   test-hosts world compilers dist bench bench-smoke bench-programs clean

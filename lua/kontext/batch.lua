@@ -129,16 +129,20 @@ local function start_item(self, index)
   local item = chains.marked(self._list[index])
   self._under_way[index] = true
   if item.key then return start_keyed(self, index, item.key, items.identity(self, item)) end
-  local paths, err = {}, nil
-  if not self._stopped and self._client:journal() then paths, err = items.paths(self, item) end
+  local paths, stamps = {}, nil
+  if not self._stopped and self._client:journal() then paths, stamps = items.paths(self, item) end
   if not paths then -- another run, which can read the picture, would know the edit by another key
     self._under_way[index] = nil
-    return ended(self, index, items.identity(self, item), { error = err })
+    return ended(self, index, items.identity(self, item), { error = stamps })
   elseif #paths == 0 then
     return start_keyed(self, index, numbered(self, items.identity(self, item)))
   end
   self._client:digest(paths, function(digests, message, code)
-    if digests then
+    local changed = digests and items.changed(self, item, stamps)
+    if changed then
+      self._under_way[index] = nil
+      ended(self, index, items.identity(self, item), { error = changed })
+    elseif digests then
       local id = items.identity(self, item, digests)
       start_keyed(self, index, numbered(self, id))
     elseif self._client:is_closed() then
@@ -188,7 +192,15 @@ function start(self)
   if self._starting or self._later then return end
   self._starting = true
   local active, stop = 0, self._client:clock()() + burst
-  for _ in pairs(self._under_way) do active = active + 1 end
+  local refused
+  for index, job in pairs(self._under_way) do
+    active = active + 1
+    if job ~= true and retry.is_hopeless(job.error) and index <= (refused or index) then
+      refused = index
+    end
+  end
+  -- Its result comes later in this step; what begins now would be sent with the refused key.
+  if refused then self._refused = self._refused or self._under_way[refused].error end
   while active < self._max_active or self._stopped do
     local index = next_item(self)
     if not index then break end

@@ -17,7 +17,7 @@ function host.new(life, of)
   local plan = life.plan
   return setmetatable({ life = life, process = of, jobs = {}, questions = {}, paused = 0,
     timeout = plan.timeout, most = plan.most or 24, task_ended = -1, keeps_tokens = plan.tokens,
-    budget = plan.budget or nil, charges = {}, begun = 0, retries = 0, accepts = 0, sent_at = 0,
+    budget = plan.budget or nil, charges = {}, begun = {}, retries = 0, accepts = 0, sent_at = 0,
     journal = plan.journal and "j/journal" or nil }, Host)
 end
 
@@ -88,6 +88,7 @@ function Host:look()
       table.remove(jobs, i)
       self.task_ended = self.life.world.now
       self:ended(entry)
+      if self.process.dead then return end
     end
   end
   for i = #self.questions, 1, -1 do

@@ -232,7 +232,13 @@ end
 
 --- A journal has become another file.
 function Ledger:moved(from, to)
-  self.nodes[to] = self.nodes[from]
+  local known, lines = self.nodes[from], {}
+  self.nodes[to] = { rows = known.rows, list = known.list, lines = lines, dirty = {},
+    path = known.path } -- a power failure may leave either file
+  for text in disk.data_of(to):gmatch "[^\n]+" do
+    local fact, number = text:match "^%x+ (%u+) (%d+)"
+    lines[#lines + 1] = { text = text, row = known.rows[number], fact = fact }
+  end
 end
 
 --- A line was written.
@@ -254,7 +260,9 @@ function Ledger:fact(node, bytes)
     local rows = row.edit.rows or {}
     row.edit.rows = rows
     if fact == "INTENT" then row.changed = row.edit.changed end
-    if rows[#rows] ~= row then rows[#rows + 1] = row end
+    if rows[#rows] ~= row and self.world.disk.names[known.path] == node then
+      rows[#rows + 1] = row -- else nobody will find it
+    end
   end
   row.fact = fact
   known.dirty[#known.dirty + 1] = row
@@ -312,10 +320,10 @@ function Ledger:power_lost()
       seen[known] = true
       for _, row in ipairs(known.list) do row.fact, row.durable = nil, nil end
       known.dirty = {}
-      local whole, there = {}, {}
-      for text in disk.data_of(node):gmatch "[^\n]+" do there[text] = true end
-      for _, line in ipairs(known.lines) do
-        if there[line.text] then
+      local whole = {}
+      for text in disk.data_of(node):gmatch "[^\n]+" do -- what is lost are the last ones
+        local line = known.lines[#whole + 1]
+        if line and line.text == text then
           line.row.fact, line.row.durable = line.fact, line.fact
           whole[#whole + 1] = line
         end
@@ -467,6 +475,7 @@ function Ledger:failed(edit, ended)
       err.kind .. ": " .. err.message)
   end
   local good, why = need(self, edit, err, task, ended)
+  edit.freed = err.retryable or err.charged == false
   if not good then
     return world:broken("an edit ends for a reason that there is", ("%s %s: %s (%s)"):format(
       edit.prompt, err.kind, err.message, why or "it is not so"))
@@ -572,7 +581,7 @@ local questions = { network = true, timeout = true, http = true, protocol = true
 function Ledger:credits_told(host, job)
   local world, service = self.world, self.world.service
   local credits, _, err = job:wait(0)
-  world:note("credits", credits or 0)
+  world:note("credits", math.floor(credits or 0))
   if (service.credits_asked or 0) > 3 * (world.questions or 0) then
     world:broken("the credits are asked for three times at the most", "")
   elseif err and not (questions[err.kind] or host.process.dead) then

@@ -129,6 +129,8 @@ function Life:plan_life()
     self.disk:replace("out/picture.jpg", "the user's own")
   end
   self:plan_edits(choose "edits")
+  local storm = the_world:choose("submit.storm", { false, 3, 20, 100 })
+  self.service.storm_until = storm and the_world.now + storm
   if plan.webhook then
     self.service.hook = function(task) self:plan_hook(task) end
   end
@@ -208,7 +210,8 @@ function Life:begin(host, edit)
   edit.attempts, edit.tries, edit.told_free, edit.wait_until, edit.sent_whole = 0, 0, nil, nil, nil
   edit.cancelled, edit.answer, edit.was_limited = nil, nil, nil
   for _, task in ipairs(edit.tasks) do task.missed = nil end
-  host.begun = host.begun + 1
+  edit.freed = nil
+  host.begun[#host.begun + 1] = edit
 end
 
 -- Returns a callback that follows a batch's job, and may raise.
@@ -237,7 +240,13 @@ function Life:begin_edit(host, edit)
   end
   local same
   lives, same = host:try(host.client.edit, host.client, item_of(edit, self.plan))
-  if not lives or same == job or same:ended() then return end
+  if not lives or same == job then return end
+  if same:ended() then
+    if edit.key and not job:ended() and same.error and same.error.kind == "invalid" then
+      self.world:broken("the same edit joins the one that is under way", edit.prompt)
+    end
+    return
+  end
   if not job:ended() then
     self.world:broken("what is under way is joined or refused", edit.prompt)
   end
@@ -494,19 +503,24 @@ end
 function Life:tamper(swapped)
   self.disk:unlink "j/journal"
   if swapped then self.disk:replace("j/journal", "") end
-  for _, edit in ipairs(self.ledger.edits) do edit.tampered = true end
+  for _, edit in ipairs(self.ledger.edits) do edit.tampered, edit.rows = true, nil end
 end
 
 -- Coming again ------------------------------------------------------------------------------------
 
 -- The user spoils what was saved.
 function Life:spoil()
-  local spoil = self.world:choose("user.spoil", { "nothing", "unlink", "replace" })
+  local spoil = self.world:choose("user.spoil", { "nothing", "unlink", "replace", "alike" })
   if spoil == "nothing" then return end
   for _, edit in ipairs(self.ledger.edits) do
     if edit.save_as and self.disk:content(edit.save_as) then
+      local task = self.service.pictures[self.disk:content(edit.save_as)]
+      if task then task.excused = true end
+      local size = #self.disk:content(edit.save_as)
       if spoil == "unlink" then self.disk:unlink(edit.save_as)
-      else self.disk:replace(edit.save_as, "the user's own") end
+      else
+        self.disk:replace(edit.save_as, spoil == "alike" and ("u"):rep(size) or "the user's own")
+      end
     end
   end
 end

@@ -174,18 +174,24 @@ of("client/queue.lua", {
     "    if true then\n      slots.used" },
 })
 
-of("client/client.lua", {
+of("client/intake.lua", {
   { "another edit may have a key that is under way",
     "  if not other or other:same_edit(checked) then return other end",
     "  if not other or other:same_edit(checked) then return other end\n"
       .. "  if other then return nil end" },
   { "a key that is under way is not joined", "  if same then return same end\n", "" },
   { "an edit does not look for an earlier run's",
-    "    or checked.key and not anew and earlier.job(self, checked)\n", "" },
+    "    or checked.key and not anew and earlier.job(client, checked)\n", "" },
   { "what was looked at may change before it is sent", "      source.stamp = known.stamp\n", "" },
   { "a picture is not made to fit", "or plans and fit.begin or submit.begin", "or submit.begin" },
+})
+
+of("client/spending.lua", {
   { "the budget is not asked", "  if not self._budget then return nil end\n",
     "  if true then return nil end\n" },
+})
+
+of("client/client.lua", {
   { "a webhook wakes nobody", "  named:wake()\n", "" },
   { "a close does not look into the sockets",
     "  if self._closed then return end\n  self:settle()\n", "  if self._closed then return end\n" },

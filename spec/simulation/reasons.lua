@@ -45,7 +45,8 @@ function needs.timeout(self, edit, err, task, ended)
     return false, "too early"
   end
   if task and not ended.paused and task.link and task.link.refused_at
-    and world.now - math.max(task.link.refused_at, task.troubled) > 100 then
+    and world.now - math.max(task.link.refused_at, task.troubled) > 100
+    and task.forgotten > world.now then
     return false, "its link had expired for 100 s"
   end
   if task and not ended.paused then
@@ -106,9 +107,13 @@ function needs.image(_, edit) return edit.fitted end
 
 function needs.internal(_, edit) return edit.fitted end
 
-function needs.budget(_, _, _, _, ended)
-  local host = ended.host
-  return host.budget and 8 * host.begun + 4 > host.budget
+-- What may have been charged, or may be, costs 8 credits at the most.
+function needs.budget(_, edit, _, _, ended)
+  local host, most = ended.host, 4
+  for _, other in ipairs(host.begun) do
+    if other ~= edit and not other.freed then most = most + 8 end
+  end
+  return host.budget and most > host.budget
 end
 
 function needs.cancelled(_, _, _, _, ended)

@@ -229,6 +229,9 @@ local with_url = { plain = true, bom = true, gzip = true, number = true, trailin
 function Service:submit(edit)
   local world = self.world
   local verdict = world:choose("submit.verdict", verdicts)
+  if self.storm_until and world.now < self.storm_until and not world.healthy then
+    verdict = "limited"
+  end
   if refusals[verdict] then
     local found = refusals[verdict](world)
     found.final = finals[verdict]
@@ -430,7 +433,8 @@ end
 
 local downloads = { "whole", "forbidden", "not_found", "error", "shed", "reset", "hang", "cut",
   "wrong", "portal", "endless", "endless_cut", "moved", "moved_in_circles", "moved_nowhere",
-  "wrong_range", "no_range", "early_end", "hex_md5", "no_md5", "large" }
+  "wrong_range", "no_range", "other_rest", "other_total", "early_end", "hex_md5", "no_md5",
+  "large" }
 
 local function md5(bytes)
   return core.base64(core.md5(bytes))
@@ -509,6 +513,22 @@ local download_answers = {
     if from == 0 then return picture_answer(link, 0) end
     return { bytes = "", headers = {}, kind = "protocol", code = "CURLE_RANGE_ERROR",
       detail = "the server sent another range than was asked for" }
+  end,
+  other_rest = function(_, link, from) -- the file behind the link has changed meanwhile
+    local found = picture_answer(link, from)
+    if found.status == 206 then
+      found.bytes, found.headers.etag = found.bytes:gsub("x", "z"), '"2"'
+    end
+    return found
+  end,
+  other_total = function(_, link, from)
+    local found = picture_answer(link, from)
+    if found.status == 206 then
+      found.bytes, found.headers.etag = "zz" .. found.bytes, nil
+      found.headers["content-range"] = ("bytes %d-%d/%d"):format(from, #link.task.picture + 1,
+        #link.task.picture + 2)
+    end
+    return found
   end,
   no_range = function(_, link) return picture_answer(link, 0, link.task.picture) end,
   early_end = function(_, link) -- a proxy that tells the length of what it has

@@ -26,9 +26,9 @@ end
 ---@param self kontext.Batch
 ---@param item table
 ---@return string[]? paths
----@return kontext.Error? err
+---@return table|kontext.Error stamps by path: which file it was; or the error
 function items.paths(self, item)
-  local paths, model = {}, self._client:default_model()
+  local paths, stamps, model = {}, {}, self._client:default_model()
   item = params.flatten(item, model)
   for _, field in ipairs(params.fields) do
     local value = field.api == "image" and item[field.name]
@@ -36,10 +36,27 @@ function items.paths(self, item)
     if source and source.path then
       local known, err = check.source(source, item.fit, item.model or model)
       if not known then return nil, err end
-      paths[#paths + 1] = source.path
+      paths[#paths + 1], stamps[source.path] = source.path, known.stamp
     end
   end
-  return paths
+  return paths, stamps
+end
+
+--- Returns why an item cannot have the key that its pictures' digests make: one of them has changed
+--- since, and another content would be known by that key. Returns nil where none has.
+---@param self kontext.Batch
+---@param item table
+---@param stamps table of items.paths
+---@return kontext.Error?
+function items.changed(self, item, stamps)
+  local paths, now = items.paths(self, item)
+  if not paths then return now end
+  for _, path in ipairs(paths) do
+    if now[path] ~= stamps[path] then
+      return errors.new { kind = "file", code = "ESTALE", stage = "check", charged = false,
+        retryable = true, message = path .. " has changed while it was read: edit again" }
+    end
+  end
 end
 
 -- Returns the result of a job that has ended.

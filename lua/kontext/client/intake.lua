@@ -63,6 +63,7 @@ end
 local function queue_claimed(client, begun, checked, first)
   local refused = save.claim(begun)
   if refused then
+    if begun.id then refused.charged, refused.retryable = nil, false end -- it is paid for
     client:count()
     begun:fail(refused)
     return begun
