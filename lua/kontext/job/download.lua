@@ -74,14 +74,14 @@ local function flaw(self, event)
     return "its bytes do not match their Content-MD5"
   elseif is_text(event, known) then
     return "a text came in its place"
-  elseif not told and (known.ended == false or known.ended == nil and not event.length_known) then
-    -- It has no end mark: whole when its length is told, or may have no mark, and it comes twice
-    -- with the same size.
+  elseif known.ended == false and not told then
+    return "its end is missing"
+  elseif known.ended == nil and not told and not event.length_known then
+    -- No length, no MD5, no end mark: whole when it comes twice with the same size.
     self._sizes = self._sizes or {}
-    local again_so = self._sizes[event.received] and (known.ended == nil or event.length_known)
-    self._sizes[event.received] = true
-    if not again_so then
-      return known.ended == nil and "nothing says whether it is whole" or "its end is missing"
+    if not self._sizes[event.received] then
+      self._sizes[event.received] = true
+      return "nothing says whether it is whole"
     end
   end
   local result = self._result
