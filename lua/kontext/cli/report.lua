@@ -127,8 +127,8 @@ function report.note(options, text)
 end
 
 local no_key = "there is no API key: make one in your account at the service, then export "
-  .. "BFL_API_KEY=…, or pass --key-file FILE, or let BFL_API_KEY_CMD name a command that writes it; "
-  .. "to try without one: kontext emulator"
+  .. "BFL_API_KEY=…, or pass --key-file FILE, or let BFL_API_KEY_CMD name a command that writes "
+  .. "it; to try without one: kontext emulator"
 
 -- What the library advises, in the words of the command.
 local advice = {
