@@ -1,6 +1,7 @@
 #!/usr/bin/env luajit
 -- GIMP 3: a plug-in, through lgi: Filters → Edit with words. The result is a new layer on top.
 -- Put it, executable, into ~/.config/GIMP/3.0/plug-ins/kontext-edit/ (3.2 for GIMP 3.2).
+local ffi = require "ffi"
 local kontext = require "kontext"
 local lgi = require "lgi"
 
@@ -57,10 +58,6 @@ end
 local Kontext = lgi.package "Kontext"
 Kontext:class("Edit", Gimp.PlugIn)
 
-function Kontext.Edit:do_query_procedures() -- luacheck: ignore 212
-  return { NAME }
-end
-
 function Kontext.Edit:do_create_procedure(name)
   local procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN,
     function(_, _, image, _, config)
@@ -79,6 +76,20 @@ function Kontext.Edit:do_create_procedure(name)
     GObject.ParamFlags.READWRITE)
   return procedure
 end
+
+-- lgi frees the list that a method returns, and GIMP frees it again. So this method, the first
+-- after those of GObject's class, is given without lgi.
+ffi.cdef [[
+  typedef struct { void *before[17]; void *(*query_procedures)(void *); } KontextClass;
+  size_t g_type_from_name(const char *);
+  KontextClass *g_type_class_ref(size_t);
+  void *g_list_append(void *, void *);
+  void *g_strdup(const char *);
+]]
+local gobject = ffi.load "libgobject-2.0.so.0"
+local glib = ffi.load "libglib-2.0.so.0"
+local class = gobject.g_type_class_ref(gobject.g_type_from_name(GObject.Type.name(Kontext.Edit)))
+class.query_procedures = function() return glib.g_list_append(nil, glib.g_strdup(NAME)) end
 
 -- lgi hands on an array from its first element, which `arg` has at 0.
 local arguments = {}

@@ -161,8 +161,9 @@ promise("shows the pictures before and after, without taking the cursor", functi
   equal(nil, float(true))
   vim.cmd "Kontext show 1"
   wait("the first edit's preview", function() return float(true) end)
-  local shown = vim.api.nvim_win_get_buf(float(true))
   wait("the drawing", function()
+    if not float(true) then return false end
+    local shown = vim.api.nvim_win_get_buf(float(true))
     local text = table.concat(vim.api.nvim_buf_get_lines(shown, 0, -1, false), "\n")
     return text:find "^car.jpg 1365×1074 .*car%-kontext%-1.jpg" and text:find "▀▀▀▀"
   end)

@@ -7,7 +7,7 @@ local support = {}
 --- The checkout.
 support.root = os.getenv "PWD"
 
-local PATIENCE = 60 -- seconds for one host
+local PATIENCE = 180 -- seconds for one host: more than any takes
 
 --- Photographs: one of 12 megapixels, or $PHOTO, and a smaller one where only the outcome matters.
 support.photo = os.getenv "PHOTO" or "/usr/share/backgrounds/sunset_by_Aitzol_Berasategi.jpg"

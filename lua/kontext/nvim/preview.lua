@@ -46,14 +46,20 @@ local function cell_size()
 end
 
 -- Draws in another thread, where nothing of this one is known; calls `done` with drawing, message.
-local function draw(done, ...)
-  uv.new_work(function(lua, c, path, graphics, columns, rows, colors, id, cell_width, cell_height)
+-- The numbers are columns, rows, colors, id, cell_width and cell_height of terminal.draw, in one
+-- text: luv hands on nine arguments and no table.
+local function draw(done, path, graphics, ...)
+  uv.new_work(function(lua, c, file, kind, numbers)
     package.path, package.cpath = lua .. package.path, c .. package.cpath
-    return require("kontext.terminal").draw({ graphics = graphics, columns = columns,
-      rows = rows, colors = colors, id = id, cell_width = cell_width, cell_height = cell_height },
-      path)
+    local number = numbers:gmatch "%S+"
+    local how = { graphics = kind }
+    for name in ("columns rows colors id cell_width cell_height"):gmatch "%S+" do
+      how[name] = tonumber(number())
+    end
+    return require("kontext.terminal").draw(how, file)
   end, vim.schedule_wrap(done)):queue(
-    root .. "?.lua;" .. package.path .. ";", root .. "?.so;" .. package.cpath .. ";", ...)
+    root .. "?.lua;" .. package.path .. ";", root .. "?.so;" .. package.cpath .. ";",
+    path, graphics, table.concat({ ... }, " "))
 end
 
 -- Cells for one picture: at most a third of the screen's width and of its height, a cell being
