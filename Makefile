@@ -104,14 +104,14 @@ $(B)/%.o: src/%.c
 # The module as `make install` has it: with what `require "kontext"` loads compiled into it. A
 # development tree reads lua/, and so does a Lua that the files were not compiled for.
 whole = $(B)/whole/kontext/core.so
-sources = $(shell find lua/kontext -name '*.lua')
+lua_files = $(shell find lua/kontext -name '*.lua')
 
 $(whole): $(objects) $(B)/whole/chunks.o
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $(filter-out $(B)/lua/chunks.o,$^) $(libs)
 
-$(B)/whole/chunks.o: src/lua/chunks.lua src/lua/chunks.c src/lua/chunks.h $(sources)
+$(B)/whole/chunks.o: src/lua/chunks.lua src/lua/chunks.c src/lua/chunks.h $(lua_files)
 	@mkdir -p $(@D)
 	@$(LUA) src/lua/chunks.lua lua > $(@:.o=.c) 2>/dev/null || cp src/lua/chunks.c $(@:.o=.c)
 	@$(compile) -c -o $@ $(@:.o=.c)
@@ -150,7 +150,7 @@ $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
 # Install -------------------------------------------------------------------------------------
 
-modules = $(patsubst lua/%,%,$(sources))
+modules = $(patsubst lua/%,%,$(lua_files))
 install: all $(whole)
 	@for file in $(modules); do \
 	  install -d "$(DESTDIR)$(LUADIR)/$$(dirname $$file)" && \
