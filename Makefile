@@ -101,6 +101,21 @@ $(B)/%.o: src/%.c
 	@echo "  CC $@"
 	@$(compile) -MMD -MP -c -o $@ $<
 
+# The module as `make install` has it: with what `require "kontext"` loads compiled into it. A
+# development tree reads lua/, and so does a Lua that the files were not compiled for.
+whole = $(B)/whole/kontext/core.so
+lua_files = $(shell find lua/kontext -name '*.lua')
+
+$(whole): $(objects) $(B)/whole/chunks.o
+	@mkdir -p $(@D)
+	@echo "  LD $@"
+	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $(filter-out $(B)/lua/chunks.o,$^) $(libs)
+
+$(B)/whole/chunks.o: src/lua/chunks.lua src/lua/chunks.c src/lua/chunks.h $(lua_files)
+	@mkdir -p $(@D)
+	@$(LUA) src/lua/chunks.lua lua > $(@:.o=.c) 2>/dev/null || cp src/lua/chunks.c $(@:.o=.c)
+	@$(compile) -c -o $@ $(@:.o=.c)
+
 # The module once more, for spec/faults/c_out_of_memory.lua: what our own objects call may fail.
 starved = malloc calloc realloc free strdup strndup opendir closedir pthread_create deflateInit_ inflateInit_ \
   HMAC curl_easy_init curl_easy_cleanup curl_easy_setopt curl_multi_init curl_multi_cleanup \
@@ -135,13 +150,15 @@ $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
 # Install -------------------------------------------------------------------------------------
 
-modules = $(patsubst lua/%,%,$(shell find lua/kontext -name '*.lua'))
-install: all
+modules = $(patsubst lua/%,%,$(lua_files))
+install: all $(whole)
 	@for file in $(modules); do \
 	  install -d "$(DESTDIR)$(LUADIR)/$$(dirname $$file)" && \
 	  install -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file" || exit 1; done
 	@install -d "$(DESTDIR)$(LIBDIR)/kontext" "$(DESTDIR)$(BINDIR)"
-	install -m 755 $(core) "$(DESTDIR)$(LIBDIR)/kontext/core.so"
+	install -m 755 $(whole) "$(DESTDIR)$(LIBDIR)/kontext/core.so"
+	@sed '/^local core = require/s| --.*|; core.preload(package.preload)|' lua/kontext/init.lua \
+	  > "$(DESTDIR)$(LUADIR)/kontext/init.lua"
 	@install -m 755 $(promote) "$(DESTDIR)$(LIBDIR)/kontext/promote.so"
 	@install -d "$(DESTDIR)$(TYPEDIR)"
 	@install -m 644 types/kontext.lua "$(DESTDIR)$(TYPEDIR)/kontext.lua"
@@ -294,7 +311,7 @@ drift: all
 	@$(environment) $(LUA) spec/support/drift.lua $(SPEC)
 
 luacheck:
-	luacheck -q --no-color lua plugin spec examples bench fuzz bin/kontext bench/run spec/run
+	luacheck -q --no-color lua plugin src/lua/chunks.lua spec examples bench fuzz bin/kontext bench/run spec/run
 
 # C as .clang-format has it, and no line over 100 columns. The rooms of the others follow.
 formatted = $(wildcard src/*.[ch] src/net/*.[ch] src/file/*.[ch] src/lua/*.[ch]) \

@@ -72,6 +72,46 @@ describe("an installed kontext #once", function()
     end)
   end
 
+  -- Prints what an edit ends with, and where the client's constructor stands.
+  local asks = [[
+    export LUA_PATH="$P/share/lua/$V/?.lua;$P/share/lua/$V/?/init.lua;;"
+    export LUA_CPATH="$P/lib/lua/$V/?.so;;"
+    "$RUN" -e 'local kontext = require "kontext"
+      local client = kontext.new { base_url = "http://127.0.0.1:1" }
+      local _, message = client:edit { prompt = "x", input_image = "no.jpg" }:wait()
+      local where = debug.getinfo(kontext.new, "S")
+      print(message) print(where.source .. ":" .. where.linedefined)']]
+
+  local function line_of(path, text)
+    local number = 0
+    for line in io.lines(path) do
+      number = number + 1
+      if line:find(text, 1, true) == 1 then return number end
+    end
+  end
+
+  for _, version in ipairs { "5.4", "5.1" } do
+    it("reads one file of its own, and errors name the sources' lines: " .. version, function()
+      local prefix = tree .. "/one-" .. version
+      local variables = { V = version, P = prefix, RUN = "lua" .. version }
+      alone(variables, [[make -C "$TREE" install LUA_VERSION=$V PREFIX="$P"
+        cd "$P/share/lua/$V/kontext" && find . -name '*.lua' ! -path ./init.lua -delete]])
+      local said = alone(variables, asks)
+      assert.same("cannot read no.jpg: No such file or directory", said[1])
+      local line = line_of("lua/kontext/client/client.lua", "function client.new(")
+      assert.same("@lua/kontext/client/client.lua:" .. line, said[2])
+    end)
+  end
+
+  it("reads its files in a Lua that it was not compiled for", function()
+    local prefix = tree .. "/files"
+    alone({ P = prefix }, 'make -C "$TREE" install LUA_VERSION=5.1 PREFIX="$P"')
+    local said = alone({ V = "5.1", P = prefix, RUN = "luajit" }, asks)
+    assert.same("cannot read no.jpg: No such file or directory", said[1])
+    assert.same(1, (said[2]:find("@" .. prefix .. "/share/lua/5.1/kontext/client/client.lua", 1,
+      true)))
+  end)
+
   -- From an archive and its rockspec side by side, as `make dist` leaves them; the archive holds
   -- what this tree is, committed or not.
   for _, version in ipairs { "5.4", "5.1" } do

@@ -12,9 +12,9 @@ if not loaded and problem:find("undefined symbol: lua", 1, true) then
   pcall(require, "kontext.promote")
 end
 
+local core = require "kontext.core" -- first: `make install` lets it bring the others, compiled
 local check = require "kontext.job.check"
 local client = require "kontext.client.client"
-local core = require "kontext.core"
 local json = require "kontext.json"
 local version = require "kontext.version"
 

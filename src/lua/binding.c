@@ -468,6 +468,7 @@ int luaopen_kontext_core(lua_State *L) {
                                        {"region_look", kx_lua_region_look},
                                        {"region_mask", kx_lua_region_mask},
                                        {"info", core_info},
+                                       {"preload", kx_lua_preload},
                                        {"watch_signals", kx_lua_watch_signals},
                                        {"signal", kx_lua_signal},
                                        {"hold_streams", kx_lua_hold_streams},

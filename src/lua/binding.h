@@ -50,6 +50,9 @@ void kx_lua_base64(lua_State *L, const void *bytes, size_t size);
 void **kx_lua_guard(lua_State *L);
 void kx_lua_guard_type(lua_State *L);
 
+/* The function core.preload. */
+int kx_lua_preload(lua_State *L);
+
 /* The functions core.thumbnail and core.base64. */
 int kx_lua_thumbnail(lua_State *L);
 int kx_lua_encode(lua_State *L);

@@ -1,0 +1,3 @@
+#include "lua/chunks.h"
+
+const kx_chunk kx_chunks[] = {{NULL, NULL, 0}};
