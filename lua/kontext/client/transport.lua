@@ -315,7 +315,7 @@ function Transport:settle()
   if events then deliver(self, events) end
 end
 
--- Returns the numbers of the transfers, in their order: what is called for each of them comes in the
+-- Returns the numbers of the transfers, in their order: what is called for each comes in the
 -- same order on every Lua.
 local function numbers(jobs)
   local ids = {}
