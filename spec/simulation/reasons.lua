@@ -107,9 +107,12 @@ function needs.image(_, edit) return edit.fitted end
 
 function needs.internal(_, edit) return edit.fitted end
 
--- What may have been charged, or may be, costs 8 credits at the most.
+-- What may have been charged, or may be, costs 8 credits at the most. What is still to be sent of a
+-- batch ends as the first one did.
 function needs.budget(_, edit, _, _, ended)
   local host, most = ended.host, 4
+  if ended.batch and host.over_budget then return true end
+  host.over_budget = true
   for _, other in ipairs(host.begun) do
     if other ~= edit and not other.freed then most = most + 8 end
   end

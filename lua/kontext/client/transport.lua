@@ -315,8 +315,8 @@ function Transport:settle()
   if events then deliver(self, events) end
 end
 
--- Returns the numbers of the transfers, in their order: what is called for each of them comes in
--- the same order on every Lua.
+-- Returns the numbers of the transfers, in their order: what is called for each comes in the
+-- same order on every Lua.
 local function numbers(jobs)
   local ids = {}
   for id in pairs(jobs) do ids[#ids + 1] = id end
