@@ -62,6 +62,7 @@ end
 local function wrong(photo, region, ...)
   run:violation(("%s %d,%d,%d,%d"):format(photo.what, region.x, region.y, region.width,
     region.height), ...)
+  if os.getenv "VERBOSE" then io.stderr:write(run.violations[#run.violations], "\n") end
 end
 
 local function edit(client, base, photo, nth, to)
@@ -132,6 +133,7 @@ run:run(function()
         local to = folder .. "/made." .. (photo.format == "png" and "png" or "jpg")
         edit(client, emulator.url, photo, nth, to)
         os.remove(to)
+        os.remove((to:gsub("made", "made-answer"):gsub("%.%a+$", ".png")))
       end
       if os.getenv "VERBOSE" then
         io.stderr:write(("%s %d edits, %d violations, seam %.2f, lab %.2f, %.0f MiB, %.1f s\n")
