@@ -8,7 +8,9 @@ strips {before, after, window}             whether the coefficients beside the w
 kept {before, after, stripped}             what of the metadata is gone or new, by exiftool
 colours {before, after, window, changed}   the largest difference of colour outside of what was changed
 profile {to, name}                         writes an ICC profile
-fitted {before, after}                     how far a whole picture's colours are from another one's
+fitted {before, after, window}             how far a picture's colours are from another one's, whole or
+                                           in a window, and whether its profile is there
+tagged {to, name}                          makes a small picture of strong colours with a profile
 """
 import glob
 import io
@@ -301,13 +303,29 @@ def colours(before, after, window, changed):
             "same": a.info["icc_profile"] == b.info["icc_profile"] and a.info["icc_profile"] is not None}
 
 
-def fitted(before, after):
+def fitted(before, after, window=None):
     a, b = decoded(before), decoded(after)
-    a = a.resize(b.size, Image.BOX)
+    profile_before = a.info.get("icc_profile")
+    a = a.crop(box(window)) if window else a.resize(b.size, Image.BOX)
+    a.info["icc_profile"] = profile_before
     difference = ImageChops.difference(in_lab(a, a.info.get("icc_profile")),
                                        in_lab(b, b.info.get("icc_profile")))
     return {"lab": max(ImageStat.Stat(difference).mean), "width": b.size[0], "height": b.size[1],
-            "told": bool(b.info.get("icc_profile"))}
+            "same": a.info["icc_profile"] == b.info.get("icc_profile"), "mode": b.mode}
+
+
+def tagged(to, name):
+    image = Image.new("RGB", (360, 270))
+    for i in range(12):
+        colour = ((i & 1) * 255, (i >> 1 & 1) * 255, (i >> 2 & 1) * 200 + i * 4)
+        image.paste(colour, (i % 4 * 90, i // 4 * 90, i % 4 * 90 + 90, i // 4 * 90 + 90))
+    if name == "grey":
+        grey = bytearray(icc("adobe-rgb"))
+        grey[16:20] = b"GRAY"
+        image.convert("L").save(to, quality=95, icc_profile=bytes(grey))
+    else:
+        image.save(to, quality=95, subsampling=0, icc_profile=icc(name))
+    return {}
 
 
 def profile(to, name):
