@@ -134,6 +134,12 @@ def photographs(folder, most):
     made, chance = [], random.Random(7)
     for number, (name, width, height, how, orientation, profile) in enumerate(KINDS[:most]):
         path = "%s/%s" % (folder, name if name.endswith(".png") else name + ".jpg")
+        turned = orientation >= 5
+        made.append({"path": path, "format": "png" if name.endswith(".png") else "jpeg", "what": name,
+                     "width": height if turned else width, "height": width if turned else height,
+                     "profile": profile or ""})
+        if os.path.exists(path):
+            continue
         image = scene(number, (width, height), chance)
         colours = icc(profile) if profile else None
         if name == "rgb16.png":
@@ -154,10 +160,6 @@ def photographs(folder, most):
             with open(path, "wb") as file:
                 file.write(run(words, ppm(image)))
         with_metadata(path, folder, image, orientation)
-        turned = orientation >= 5
-        made.append({"path": path, "format": "png" if name.endswith(".png") else "jpeg", "what": name,
-                     "width": height if turned else width, "height": width if turned else height,
-                     "profile": profile or ""})
     return made
 
 

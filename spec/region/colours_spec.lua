@@ -1,5 +1,5 @@
--- The colours of photographs that are not sRGB, as littlecms sees them: in a window that is sent, in
--- the photograph that it is put back into, and in a picture that is made to fit.
+-- The colours of photographs that are not sRGB, as littlecms sees them: in a window that is sent,
+-- in the photograph that it is put back into, and in a picture that is made to fit.
 local cjson = require "cjson"
 local pictures = require "spec.support.pictures"
 local support = require "spec.region.support"
