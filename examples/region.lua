@@ -19,5 +19,5 @@ local job = kontext.edit {
 local image = assert(job:wait())
 
 for _, warning in ipairs(job.warnings or {}) do print("warning: " .. warning) end
-print(("%s: %d x %d, match %.2f"):format(image.path or "in memory", image.width, image.height,
-  image.match))
+print(("%s: %d x %d, match %s"):format(image.path or "in memory", image.width, image.height,
+  image.match and ("%.2f"):format(image.match) or "unknown, for want of a margin"))

@@ -147,6 +147,28 @@ describe("a region", function()
     assert.equal("\255\0\0", after:sub(at, at + 2))
   end)
 
+  it("is given its colours back where a tint has cut the highlights off", function()
+    local function light(x, y) return math.min(255, 150 + (x * 37 + y * 91) % 140) end
+    local photo = png(128, 128, function(x, y)
+      local level = light(x, y)
+      return level, level, level
+    end)
+    local answer = png(96, 96, function(x, y)
+      local level = light(x + 16, y + 16)
+      return math.min(255, math.floor(level * 1.06 + 3.5)), level, level
+    end)
+    local event = support.wait(engine, engine:region_compose { bytes = photo, answer = answer,
+      window = { x = 16, y = 16, width = 96, height = 96 }, memory = memory,
+      region = { x = 42, y = 42, width = 44, height = 44 } })
+    assert.is_nil(event.kind, event.detail)
+    local after, sum = pixels_of(event.body, 128, 128), 0
+    for y = 44, 83 do
+      for x = 44, 83 do sum = sum + math.abs(after:byte((y * 128 + x) * 3 + 1) - light(x, y)) end
+    end
+    assert.is_true(sum / 1600 < 2.5, sum / 1600)
+    assert.is_true(event.match > 0.9, event.match)
+  end)
+
   it("refuses a mask of another size, or one that is black", function()
     local photo, mask = folder .. "/photo.png", folder .. "/mask.png"
     support.write(photo, png(40, 30, texture))

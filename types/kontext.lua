@@ -167,7 +167,9 @@ local kontext = {}
 ---@field id string
 ---@field path string? where save_as put it
 ---@field original_answer string? of a region: the service's own picture of the window
----@field match number? of a region: how alike the margins are, 0 … 1
+---@field region kontext.Rectangle? of a region: what was to change, in the upright picture's pixels
+---@field window kontext.Rectangle? of a region: what was sent
+---@field match number? of a region: how alike the margins are, 0 … 1; nil: none could be compared
 ---@field shift {x: number, y: number}? of a region: how far the answer lay off, in pixels
 local Image = {}
 
@@ -242,6 +244,10 @@ function Job:token() end
 ---@field index integer the item's place in the list
 ---@field image kontext.Image? where the item has no save_as
 ---@field saved string? where it was saved
+---@field region kontext.Rectangle? of an edit of a region: what was to change
+---@field window kontext.Rectangle? the same of what was sent
+---@field match number? how alike the margins are, 0 … 1; nil: none could be compared
+---@field shift {x: number, y: number}? how far the answer lay off, in pixels
 ---@field skipped boolean? an earlier run had saved it
 ---@field fetched_again boolean? an earlier run had saved it, its file was gone, and the service had it
 ---@field remade boolean? the same, and the service had it no more: it was paid for again

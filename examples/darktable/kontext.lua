@@ -6,10 +6,11 @@ local kontext = require "kontext"
 
 local client
 
--- What darktable shows of a picture, its edits included, as a JPEG no larger than is of use.
-local function export(image)
-  local jpeg = dt.new_format "jpeg"
-  jpeg.quality, jpeg.max_width, jpeg.max_height = 95, 2048, 2048
+-- What darktable shows of a picture, its edits included, as a JPEG no larger than is of use: of a
+-- region at its full size, for the rest of the picture stays as it is.
+local function export(image, region)
+  local jpeg, most = dt.new_format "jpeg", region and 0 or 2048
+  jpeg.quality, jpeg.max_width, jpeg.max_height = 95, most, most
   local path = os.tmpname() .. ".jpg"
   jpeg:write_image(image, path)
   return path
@@ -27,12 +28,13 @@ local function free_path(image)
 end
 
 -- All are started, then each is waited for: waiting for one drives all, and darktable goes on.
-local function edit(images, prompt)
+local function edit(images, prompt, region)
   client = client or kontext.new { api_key = os.getenv "BFL_API_KEY" }
   local jobs, stop = {}, false
   local bar = dt.gui.create_job("kontext: " .. prompt, true, function() stop = true end)
   for n, image in ipairs(images) do
-    jobs[n] = client:edit { prompt = prompt, input_image = { path = export(image) } }
+    jobs[n] = client:edit { prompt = prompt, region = region,
+      input_image = { path = export(image, region) } }
   end
   for n, job in ipairs(jobs) do
     if stop then job:cancel() end
@@ -49,15 +51,24 @@ local function edit(images, prompt)
 end
 
 local entry = dt.new_widget "entry" { placeholder = "Make it snow", tooltip = "what to change" }
+local where = dt.new_widget "entry" { placeholder = "everywhere", tooltip =
+  "the only part that may change: x,y,width,height in per cent, such as 25%,40%,20%,30%" }
+
+-- Returns the rectangle that was written, or nil.
+local function region()
+  local text = (where.text or ""):gsub("%s+", "")
+  return text ~= "" and text or nil
+end
 
 dt.register_lib("kontext", "edit with words", true, false, {
   [dt.gui.views.lighttable] = { "DT_UI_CONTAINER_PANEL_RIGHT_CENTER", 100 },
 }, dt.new_widget "box" {
   orientation = "vertical",
   entry,
+  where,
   dt.new_widget "button" {
     label = "edit the selected pictures",
-    clicked_callback = function() edit(dt.gui.selection(), entry.text) end,
+    clicked_callback = function() edit(dt.gui.selection(), entry.text, region()) end,
   },
 })
 

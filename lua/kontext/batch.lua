@@ -25,6 +25,10 @@ Batch.__index = Batch
 ---@field index integer the item's place in the list
 ---@field image kontext.Image? the picture, where the item has no save_as
 ---@field saved string? where it was saved
+---@field region table? of an edit of a region: {x, y, width, height}, what was to change
+---@field window table? the same of what was sent
+---@field match number? how alike the margins are, 0 … 1; nil: there was none to compare
+---@field shift {x: number, y: number}? how far the answer lay off, in pixels
 ---@field skipped boolean? an earlier run had saved it
 ---@field fetched_again boolean? an earlier run had saved it, and the file was gone
 ---@field remade boolean? the same, and the service had it no more: it was paid for again

@@ -117,6 +117,8 @@ function estimate.estimate(given, default_model)
   local done
   done, message = params.check_pictures(checked, known)
   if not done then return invalid(message) end
+  -- The mask's pixels tell how large the window is, and reading them would hold up the host.
+  if checked.window and not checked.window.plan then known.input_image = {} end
   return estimate.of(checked, known)
 end
 

@@ -18,7 +18,9 @@ local image = {}
 ---@field id string the task's
 ---@field path string? where save_as put it
 ---@field original_answer string? of a region: the service's own picture of the window
----@field match number? of a region: how alike the margins are, 0 … 1
+---@field region table? {x, y, width, height}: what was to change, in pixels of the upright picture
+---@field window table? of a region: the same of what was sent
+---@field match number? of a region: how alike the margins are, 0 … 1; nil: there was no margin
 ---@field shift {x: number, y: number}? of a region: how far the answer lay off, in pixels
 ---@field _job kontext.Job that made it
 local Image = { __name = "kontext.image" }
@@ -41,6 +43,15 @@ end
 function image.new(fields, job)
   fields._job = job -- a weak table from image to job kept both for good before Lua 5.2
   return setmetatable(fields, Image)
+end
+
+local places = { "region", "window", "match", "shift" }
+
+--- Copies what is known of an edit of a region: where it is, and how the answer lay.
+---@param from table an image or its fields
+---@param to table
+function image.copy_place(from, to)
+  for _, name in ipairs(places) do to[name] = from[name] end
 end
 
 --- Saves the picture: afterwards the old file is there or the whole new one.

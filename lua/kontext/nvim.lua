@@ -82,13 +82,13 @@ local function choose(items, what, describe, fn)
 end
 
 -- car.jpg → car-kontext-1.jpg, the first that is neither there nor on its way.
-local function free_path(file)
+local function free_path(file, format)
   local stem = vim.fn.fnamemodify(file, ":p:r"):gsub("%-kontext%-%d+$", "")
-  local format = options.params.output_format == "png" and "png" or "jpg"
+  local ending = (format or options.params.output_format) == "png" and "png" or "jpg"
   local taken = {}
   for _, edit in ipairs(edits) do taken[edit.path] = true end
   for n = 1, math.huge do
-    local path = ("%s-kontext-%d.%s"):format(stem, n, format)
+    local path = ("%s-kontext-%d.%s"):format(stem, n, ending)
     if not taken[path] and vim.fn.filereadable(path) == 0 then return path end
   end
 end
@@ -209,8 +209,8 @@ local function follow(edit, make)
   coroutine.wrap(function() finish(edit, edit.job:wait()) end)()
 end
 
-local function start(file, prompt, below, make)
-  local edit = { file = file, prompt = prompt, path = free_path(file), below = below }
+local function start(file, prompt, below, make, format)
+  local edit = { file = file, prompt = prompt, path = free_path(file, format), below = below }
   if vim.bo.filetype == "markdown" then
     local cursor = vim.api.nvim_win_get_cursor(0)
     edit.buffer = vim.api.nvim_get_current_buf()
@@ -268,12 +268,16 @@ end
 
 local commands = {}
 
+-- Edits a file, or the region of it that the first word names: then the format stays.
 local function edit_file(file, below, words, command)
+  local region = (words[1] or ""):match "^region=(.+)$"
+  if region then words = vim.list_slice(words, 2) end
   with_prompt(words, command, function(prompt)
+    local known = region and kontext.check { path = file }
     start(file, prompt, below, function(params)
-      params.input_image = { path = file }
+      params.input_image, params.region = { path = file }, region
       return nvim.client():edit(params)
-    end)
+    end, known and known.format)
   end)
 end
 

@@ -108,6 +108,17 @@ promise("takes the selected words for the prompt", function()
   assert(lines()[1]:find("![make it naïve](words-kontext-1.jpg)", 1, true), lines()[1])
 end)
 
+promise("edits the part of the picture that region= names, and keeps its size", function()
+  copy "part.jpg"
+  local told = #notices
+  vim.cmd "Kontext edit part.jpg region=25%,25%,30%,40% Make the door red"
+  wait("the edit", function() return #notices > told end)
+  local before = assert(require "kontext".check { path = "part.jpg" })
+  local after = assert(require "kontext".check { path = "part-kontext-1.jpg" })
+  equal({ before.width, before.height }, { after.width, after.height })
+  assert(vim.fn.execute("Kontext list"):find "Make the door red")
+end)
+
 promise("takes a range's lines for the prompt", function()
   copy "range.jpg"
   buffer("prompt.txt", { "Not this.", "Make it", "winter.", "Nor this." })

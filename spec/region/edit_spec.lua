@@ -133,22 +133,76 @@ describe("an edit of a region", function()
     assert.same({ "jpeg", width, height }, { known.format, known.width, known.height })
   end)
 
-  it("changes what a mask is white at", function()
-    local from, mask = photograph "png", folder .. "/mask.png"
-    local rows = {}
-    for y = 1, height do
-      local white = y > 500 and y <= 700
-      rows[y] = "\0" .. ("\0"):rep(2100) .. (white and "\255" or "\0"):rep(900)
-        .. ("\0"):rep(width * 3 - 3000)
+  -- Writes a mask that is white from about 700, 500 to 1000, 700, or nowhere.
+  local function write_mask(is_black)
+    local mask, rows = folder .. "/mask.png", {}
+    for y = 0, height / 50 - 1 do
+      local white = y >= 10 and y < 14 and not is_black
+      rows[y + 1] = "\0" .. ("\0"):rep(14 * 3) .. (white and "\255" or "\0"):rep(6 * 3)
+        .. ("\0"):rep((width / 50 - 20) * 3)
     end
-    support.write(mask, pictures.whole_png(width, height, table.concat(rows)))
+    local small = pictures.whole_png(width / 50, height / 50, table.concat(rows))
+    support.write(mask, assert(core.thumbnail({ bytes = small }, width, height, "png")))
+    return mask
+  end
+
+  it("changes what a mask is white at", function()
+    local from, mask = photograph "png", write_mask()
     local given = params { input_image = from, mask = mask, save_as = folder .. "/made.png" }
     given.region = nil
     made(client:edit(given))
     if not support.has_oracle() then return pending "no Pillow" end
     -- The mask's edge is softened by some pixels.
-    local outside = support.ask_one("compare", from, folder .. "/made.png", 690, 490, 320, 220)
+    local outside = support.ask_one("compare", from, folder .. "/made.png", 640, 440, 420, 320)
     assert.equal("0", outside:match "^%d+")
+  end)
+
+  it("reads a mask on the worker, and refuses a bad one before it pays", function()
+    local from = photograph "png"
+    local region_mask = core.region_mask
+    core.region_mask = function() error "the host was held up" end
+    local outcomes = {}
+    for _, name in ipairs { "good", "black", "changed" } do
+      local mask = write_mask(name == "black")
+      local given = params { input_image = from, mask = mask, key = name }
+      given.region = nil
+      local job = client:edit(given)
+      local told = kontext.estimate(given)
+      assert.same({ 4, nil }, { told.credits, told.width })
+      if name == "changed" then support.write(mask, painted.png) end
+      local image, message = job:wait(60)
+      outcomes[name] = image and "made" or message
+      if not image then assert.equal(false, job.error.charged) end
+      if image then
+        local x, y = image.region.x, image.region.y
+        assert.is_true(x > 640 and x <= 700 and y > 440 and y <= 500, x .. "," .. y)
+      end
+    end
+    core.region_mask = region_mask
+    assert.equal("made", outcomes.good)
+    assert.truthy(outcomes.black:find("black everywhere", 1, true), outcomes.black)
+    assert.truthy(outcomes.changed:find("mask", 1, true), outcomes.changed)
+    assert.equal(1, #emulator:requests("POST"))
+  end)
+
+  it("tells batches where it is, of a photograph that is too large for the service", function()
+    local from, journal = folder .. "/large.jpg", folder .. "/journal"
+    support.write(from, assert(core.repaint { width = 5201, height = 4001, format = "jpeg",
+      seed = 1 }))
+    local own = new { journal = journal }
+    local items = { params { input_image = from, save_as = folder .. "/made.jpg" } }
+    local results = assert(own:batch(items):wait(200))
+    assert.is_nil(results[1].error and results[1].error.message)
+    assert.same(rect, results[1].region)
+    assert.is_true(results[1].window.width >= rect.width)
+    results = assert(own:batch(items):wait(200))
+    assert.is_true(results[1].skipped)
+    items[1].strip = true -- another edit: what is sent is not the same
+    items[1].save_as = folder .. "/stripped.jpg"
+    results = assert(own:batch(items):wait(200))
+    assert.is_nil(results[1].skipped)
+    own:close()
+    assert.equal(8, charged())
   end)
 
   it("saves the service's own picture beside one that fits badly, and warns", function()

@@ -34,7 +34,8 @@ local function camera(orientation, little)
     (u32(48) .. u32(1)):rep(3) .. thumbnail
 end
 
-local profile = ("an ICC profile"):rep(6000) -- of more than one segment
+-- Of more than one segment.
+local profile = ("\0"):rep(16) .. "RGB " .. ("an ICC profile"):rep(6000)
 
 local function icc(part, parts, bytes)
   return pictures.segment(0xE2, "ICC_PROFILE\0" .. string.char(part, parts) .. bytes)

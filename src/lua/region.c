@@ -173,7 +173,8 @@ static int region_cut(lua_State *L) {
 /* engine:region_compose{path=, stamp= or bytes=, window=, region=, answer= or answer_path=,
    mask_path=, to=, no_replace=, metadata=, memory=} → id, or nil, message, code. `metadata` is
    "keep" (the default), "strip" or "none". Without `to` the event's body is the file; `match`,
-   `shift_x`, `shift_y`, `zoom_x`, `zoom_y` say how the answer lay, `warning` what else is to be
+   `shift_x`, `shift_y`, `zoom_x`, `zoom_y` say how the answer lay (without a margin there is no
+   `match`), `warning` what else is to be
    known; `size` and `md5` (base64) are the result's. */
 static int region_compose(lua_State *L) {
   static const char *const ways[] = {"keep", "strip", "none", NULL};
@@ -229,7 +230,7 @@ void kx_lua_region_event(lua_State *L, const kx_region *job) {
     kx_lua_set_integer(L, "height", (uint64_t)job->picture_height);
     set_rect(L, "box", &job->box);
   } else if (job->kind == KX_REGION_COMPOSE) {
-    set_number(L, "match", job->match);
+    if (job->matched) set_number(L, "match", job->match);
     set_number(L, "shift_x", job->shift_x);
     set_number(L, "shift_y", job->shift_y);
     set_number(L, "zoom_x", job->zoom_x);

@@ -11,6 +11,7 @@
 #define REACH 4            /* pixels of the smallest level that are searched to each side */
 #define LEAST_POINTS 400   /* of the margin, for an estimate worth having */
 #define MOST_POINTS 60000  /* that are looked at in one level */
+#define LEAST_ENDS 50      /* of the margin's points that are black or white */
 #define ROUNDS 12
 #define MOST_ZOOM 0.06
 #define WORST 32.0         /* levels that the margins differ by where nothing matches */
@@ -385,7 +386,30 @@ static float *read_colours(const kx_alignment *a, const kx_picture *answer, cons
   return values;
 }
 
-/* Finds a channel's gain and offset by least squares; what does not fit weighs little. */
+/* Returns 1 where a level may stand for any beyond it. */
+static int is_end(double value) { return value < 1.5 || value > 253.5; }
+
+/* Finds what is to be added where the answer is black or white: there the tint may have cut it off,
+   and the margin tells what stands in the picture. */
+static void fit_ends(kx_alignment *a, const kx_picture *picture, const points *p,
+                     const float *values, int k) {
+  double sum[2] = {0, 0}, lacking;
+  int count[2] = {0, 0}, i;
+
+  for (i = 0; i < p->count; i++) {
+    double value = values[i * 3 + k], truth = picture->pixels[(size_t)p->at[i] * 3 + (size_t)k];
+    if (value < -500 || !is_end(value)) continue;
+    lacking = truth - ((double)a->gain[k] * (value < 128 ? 0 : 255) + (double)a->offset[k]);
+    if (fabs(lacking) > WORST) continue;
+    sum[value > 128] += lacking;
+    count[value > 128]++;
+  }
+  a->black[k] = count[0] >= LEAST_ENDS ? (float)(sum[0] / count[0]) : 0;
+  a->white[k] = count[1] >= LEAST_ENDS ? (float)(sum[1] / count[1]) : 0;
+}
+
+/* Finds a channel's gain and offset by least squares; what does not fit weighs little, and what may
+   be cut off nothing. */
 static void fit_channel(kx_alignment *a, const kx_picture *picture, points *p, const float *values,
                         int k) {
   double gain = 1, offset = 0;
@@ -401,7 +425,7 @@ static void fit_channel(kx_alignment *a, const kx_picture *picture, points *p, c
     for (i = 0; i < p->count; i++) {
       double value = values[i * 3 + k], truth = picture->pixels[(size_t)p->at[i] * 3 + (size_t)k];
       double weight = (double)p->error[i] / scale;
-      if (p->error[i] > 1e8f) continue;
+      if (p->error[i] > 1e8f || is_end(value)) continue;
       weight = 1 / (1 + weight * weight);
       weight *= weight;
       n += weight, u += weight * value, v += weight * truth;
@@ -429,9 +453,9 @@ static double distance(const kx_alignment *a, const kx_picture *picture, const p
   for (i = 0; i < p->count; i++) {
     if (values[i * 3] < -500) continue;
     for (k = 0; k < 3; k++) {
-      double e = (double)a->gain[k] * (double)values[i * 3 + k] + (double)a->offset[k] -
-                 picture->pixels[(size_t)p->at[i] * 3 + (size_t)k];
-      sum += fabs(e);
+      double made = (double)kx_aligned_level(a, k, values[i * 3 + k]);
+      made = made < 0 ? 0 : made > 255 ? 255 : made;
+      sum += fabs(made - picture->pixels[(size_t)p->at[i] * 3 + (size_t)k]);
     }
     count += 3;
   }
@@ -447,12 +471,14 @@ static int fit_colours(kx_alignment *a, const kx_picture *picture, const kx_pict
   if (!values) return 0;
   for (k = 0; k < 3; k++) {
     a->gain[k] = 1;
-    a->offset[k] = 0;
+    a->offset[k] = a->black[k] = a->white[k] = 0;
     fit_channel(a, picture, p, values, k);
     /* Half a level is the rounding's. */
     if (fabs((double)a->gain[k] - 1) < 0.004 && fabs((double)a->offset[k]) < 0.5) {
       a->gain[k] = 1;
       a->offset[k] = 0;
+    } else {
+      fit_ends(a, picture, p, values, k);
     }
   }
   a->match = 1 - distance(a, picture, p, values) / WORST;

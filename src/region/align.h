@@ -10,9 +10,24 @@ typedef struct kx_alignment {
   double shift_x, shift_y; /* how far the answer lies to the right and below, in its pixels */
   double zoom_x, zoom_y;   /* how much larger it is, from its middle; 1: not */
   float gain[3], offset[3]; /* gain · answer + offset is the picture, by channel */
+  float black[3], white[3]; /* what is added at the ends, where a tint has cut the answer off */
   double match;            /* 1: the margins are equal; 0: 32 levels or more apart on average */
   int known;               /* the margin was large enough to tell */
 } kx_alignment;
+
+#define KX_END 8 /* levels at each end that `black` and `white` fade in over */
+
+/* Returns the picture's level for the answer's, of a channel. */
+static inline float kx_aligned_level(const kx_alignment *a, int channel, float value) {
+  float to = a->gain[channel] * value + a->offset[channel], end = 0;
+
+  if (value > 255 - KX_END) {
+    end = (value < 255 ? value - (255 - KX_END) : KX_END) / KX_END * a->white[channel];
+  } else if (value < KX_END) {
+    end = (value > 0 ? KX_END - value : KX_END) / KX_END * a->black[channel];
+  }
+  return to + end;
+}
 
 /* Sets that the answer lies as it should and has the right colours. */
 void kx_alignment_none(kx_alignment *alignment);

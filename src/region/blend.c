@@ -164,7 +164,7 @@ int kx_blend_row(kx_blend *b, int y, float *weights, float *rgb) {
       value[0] += weight * p[0], value[1] += weight * p[1], value[2] += weight * p[2];
     }
     for (channel = 0; channel < 3; channel++) {
-      float c = a->gain[channel] * value[channel] + a->offset[channel];
+      float c = kx_aligned_level(a, channel, value[channel]);
       rgb[(size_t)x * 3 + (size_t)channel] = c < 0 ? 0 : c > 255 ? 255 : c;
     }
   }

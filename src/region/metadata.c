@@ -297,7 +297,9 @@ int kx_profile_insert(kx_buffer *picture, int png, const kx_buffer *profile) {
   kx_buffer all = {NULL, 0, 0, 0, 0};
   size_t head = png ? 33 : 2; /* behind the header; behind the start and JFIF */
 
-  if (profile->size == 0 || picture->size < 40) return 1;
+  /* The window is RGB, also of a grey picture: there a profile of greys makes no sense. */
+  if (profile->size < 128 || memcmp(profile->bytes + 16, "RGB ", 4) != 0) return 1;
+  if (picture->size < 40) return 1;
   if (!png && picture->bytes[2] == 0xFF && picture->bytes[3] == APP0) {
     head += 2 + KX_BE16(picture->bytes + 4);
     if (head > picture->size) return 1;

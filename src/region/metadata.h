@@ -31,7 +31,8 @@ int kx_png_exif(const kx_png *png, const kx_png_chunk *chunk, kx_metadata how, i
 /* Adds the colour profile of a JPEG or PNG to `out`; nothing where it has none. */
 void kx_profile_read(const kx_source *source, const kx_image_info *info, kx_buffer *out);
 
-/* Puts a profile into a JPEG or PNG that has none; returns 1, or 0 without memory. */
+/* Puts a profile of RGB into a JPEG or PNG that has none; one of inks or greys stays out.
+   Returns 1, or 0 without memory. */
 int kx_profile_insert(kx_buffer *picture, int png, const kx_buffer *profile);
 
 /* Adds to `out` the JPEG or PNG without what KX_METADATA_STRIP removes: its coded pixels are the

@@ -424,6 +424,7 @@ static void tell(kx_region *r, const subject *s, const kx_rect *window, const kx
   double y = b->alignment.shift_y * window->height / b->answer.height;
   int o = s->info.orientation, turned = o >= 5;
 
+  r->matched = b->alignment.known;
   r->match = b->alignment.match;
   /* A picture is stored mirrored in columns for 2, 3, 7, 8 and in rows for 3, 4, 6, 7. */
   if (o == 2 || o == 3 || o == 7 || o == 8) x = -x;

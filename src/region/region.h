@@ -36,6 +36,7 @@ typedef struct kx_region {
 
   int picture_width, picture_height; /* upright, of the file that was read */
   kx_rect box;
+  int matched;          /* COMPOSE: there is a margin to compare */
   double match;         /* 0 … 1: how alike the margins are */
   double shift_x, shift_y; /* how far the answer lay to the right and below, in the file's pixels */
   double zoom_x, zoom_y;

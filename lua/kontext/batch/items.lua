@@ -5,6 +5,7 @@ local check = require "kontext.job.check"
 local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
+local image = require "kontext.image"
 local models = require "kontext.models"
 local params = require "kontext.job.params"
 local resume = require "kontext.journal.resume"
@@ -34,7 +35,9 @@ function items.paths(self, item)
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)
     if source and source.path then
-      local known, err = check.source(source, item.fit, item.model or model)
+      -- Of a picture that is made to fit, or of which a window is sent, more may be there.
+      local known, err = check.source(source, item.fit or item.region or item.mask,
+        item.model or model)
       if not known then return nil, err end
       paths[#paths + 1], stamps[source.path] = source.path, known.stamp
     end
@@ -64,6 +67,7 @@ local function result_of(job)
   local result = { error = job.error, warnings = job.warnings }
   if job.error then return result end
   result.saved = job.image.path
+  image.copy_place(job.image, result)
   if not result.saved then result.image = job.image end
   return result
 end

@@ -28,7 +28,8 @@ local function of_pictures(options, inputs)
   for i, name in ipairs(inputs) do
     edits[i] = given.parameters(options)
     edits[i].prompt = list.expand(options.prompt, names.stem(name))
-    edits[i].input_image = given.photograph(given.picture(name), edits[i])
+    edits[i].input_image = given.picture(name)
+    given.place(edits[i])
   end
   return edits, inputs
 end
@@ -180,7 +181,9 @@ local function tell_results(options, run)
       run.failed = run.failed + 1
     elseif options.json then
       report.say_json({ path = result.saved and names.shown(result.saved), key = result.key,
-        of = run.called[index], skipped = result.skipped or false }, "path of key skipped")
+        of = run.called[index], skipped = result.skipped or false, region = result.region,
+        window = result.window, match = result.match, shift = result.shift },
+        "path of key skipped" .. report.place_fields(result))
     else
       report.say_path(names.shown(result.saved))
     end

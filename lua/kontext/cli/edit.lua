@@ -96,7 +96,8 @@ function edit.tell(options, image, path, job)
     done, err = pcall(report.write, image.bytes)
   elseif options.json then
     done, err = pcall(report.say_json, setmetatable({ path = shown, bytes = #image.bytes },
-      { __index = image }), "path format width height bytes seed id cost duration prompt")
+      { __index = image }), "path format width height bytes seed id cost duration prompt"
+        .. report.place_fields(image))
   else
     done, err = pcall(report.say_path, shown)
   end
@@ -123,7 +124,7 @@ end
 local function parameters(options, run, n)
   local wanted = given.parameters(options)
   for name, value in pairs(run.sources) do wanted[name] = value end
-  wanted.input_image = given.photograph(wanted.input_image, wanted)
+  given.place(wanted)
   wanted.prompt = run.prompts[n] or run.prompts[1]
   if options.count > 1 and options.seed and tonumber(options.seed) then
     wanted.seed = ("%.0f"):format(tonumber(options.seed) + n - 1)

@@ -6,14 +6,15 @@ local given = {}
 
 local keep = { yes = true, no = false }
 
---- Returns a picture whose region is edited with its absolute path: `resume` in another folder has
---- to find it. Another picture is returned as it is.
----@param source table of given.picture
----@param wanted table the edit's parameters
----@return table
-function given.photograph(source, wanted)
-  if not source.path or not (wanted.region or wanted.mask) then return source end
-  return { path = names.absolute(source.path) }
+--- Names the photograph of an edit of a region, and its mask, by absolute paths: `resume` in
+--- another folder has to find them.
+---@param wanted table the edit's parameters; those of another edit stay as they are
+function given.place(wanted)
+  if not wanted.region and not wanted.mask then return end
+  for _, name in ipairs { "input_image", "mask" } do
+    local path = type(wanted[name]) == "table" and wanted[name].path
+    if path then wanted[name] = { path = names.absolute(path) } end
+  end
 end
 
 --- Returns the format that the result's name shall have: a region's is the photograph's.
@@ -45,7 +46,7 @@ function given.parameters(options)
     aspect_ratio = options.aspect, seed = options.seed, output_format = options.format,
     model = options.model, safety_tolerance = options.safety,
     prompt_upsampling = options.upsample, fit = options.fit,
-    region = options.area, mask = options.mask and { path = names.absolute(options.mask) },
+    region = options.area, mask = options.mask and { path = options.mask },
     keep_metadata = keep[options.keep_exif], strip = options.strip,
   }
 end

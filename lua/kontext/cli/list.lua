@@ -28,8 +28,10 @@ end
 -- Fills in the defaults and makes pictures of names; returns the edit, or nil and what is wrong.
 local function complete(edit, defaults)
   local explicit = edit.output_format
+  local part_of_its_own = edit.region or edit.mask -- an option's is for the others
   for name, value in pairs(defaults) do
-    if edit[name] == nil then edit[name] = value end
+    local is_part = name == "region" or name == "mask"
+    if edit[name] == nil and not (is_part and part_of_its_own) then edit[name] = value end
   end
   if type(edit.save_as) == "string" then
     if not explicit and names.mismatch(edit.save_as, edit.output_format) then
@@ -45,6 +47,7 @@ local function complete(edit, defaults)
       edit[name] = given.picture(value)
     end
   end
+  given.place(edit)
   local stem = type(source) == "string" and names.stem(source) or nil
   for _, name in ipairs { "prompt", "save_as" } do
     if stem and type(edit[name]) == "string" then edit[name] = list.expand(edit[name], stem) end

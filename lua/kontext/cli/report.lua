@@ -40,9 +40,18 @@ local function is_resumable(kind)
   return not kinds[kind] or kinds[kind].fact == nil
 end
 
--- Returns the JSON of a value or a list of values.
+-- What JSON holds of a rectangle or a shift, in this order.
+local parts_of_place = { "x", "y", "width", "height" }
+
+-- Returns the JSON of a value, a list of values, or a place in a picture.
 local function literal(value)
-  if type(value) == "table" then
+  if type(value) == "table" and value.x then
+    local parts = {}
+    for _, name in ipairs(parts_of_place) do
+      if value[name] then parts[#parts + 1] = ('"%s":%s'):format(name, literal(value[name])) end
+    end
+    return "{" .. table.concat(parts, ",") .. "}"
+  elseif type(value) == "table" then
     local parts = {}
     for i, item in ipairs(value) do parts[i] = literal(item) end
     return "[" .. table.concat(parts, ",") .. "]"
@@ -78,6 +87,13 @@ end
 ---@param path string
 function report.say_path(path)
   report.say(core.terminal(1) and screen.escape(path) or path)
+end
+
+--- Returns the fields of JSON about an edit of a region, each with a space before; "" of another.
+---@param from table an image or a result
+---@return string
+function report.place_fields(from)
+  return from.region and " region window match shift" or ""
 end
 
 --- Returns a JSON object of the named fields of `from`, in this order. JSON holds UTF-8 alone: in

@@ -197,6 +197,16 @@ function Transport:strip(job, source)
     stamp = source.stamp })
 end
 
+--- Reads a mask; the event has its `width`, `height` and `box`.
+---@param job kontext.Job
+---@param source table {path=, stamp=}
+---@return integer? id
+---@return string? message
+---@return string? code
+function Transport:mask(job, source)
+  return note(self, job, self.engine:region_mask(source))
+end
+
 --- Cuts the window out of a photograph, as region.cut says.
 ---@param job kontext.Job
 ---@param wanted table

@@ -17,6 +17,10 @@ local function text_of(rect)
   return ("%d,%d,%d,%d"):format(rect.x, rect.y, rect.width, rect.height)
 end
 
+local function copy(rect)
+  return { x = rect.x, y = rect.y, width = rect.width, height = rect.height }
+end
+
 local function rect_of(text)
   local x, y, width, height = (text or ""):match "^(%d+),(%d+),(%d+),(%d+)$"
   if not x or #text > 60 then return nil end
@@ -28,8 +32,8 @@ end
 ---@param known table
 function compose.note(window, known)
   if not window then return end
-  known.region = window.region or text_of(window.plan.region)
-  if not window.plan then return end
+  known.region = window.region or window.plan and text_of(window.plan.region)
+  if not window.plan then return end -- the mask was not read, so nothing was paid
   known.window = text_of(window.plan.window)
   known.source, known.stamp, known.mask = window.source.path, window.source.stamp, window.mask
   known.metadata = window.strip and "strip" or window.keep_metadata == false and "none" or nil
@@ -105,14 +109,15 @@ local function source_loss(self, event)
   end
 end
 
--- Saves the answer beside a composite that fits badly.
+-- Saves the answer beside a composite that fits badly, or that nothing shows how well it fits.
 local function keep_beside(self)
   local result = self._result
   if not result.path then return end -- it is in image.original_answer
   local path, message = save.beside(self, answer_name(result.path, "png"), self._answer)
-  self:warn(path and ("the answer fits badly (match %.2f): the service's own picture of the window "
-    .. "is saved as %s"):format(result.match, path)
-    or "the service's own picture of the window could not be saved: " .. message)
+  local why = result.match and ("the answer fits badly (match %.2f)"):format(result.match)
+    or "nobody can tell how well the answer fits"
+  self:warn(why .. ": the service's own picture of the window " .. (path and "is saved as " .. path
+    or "could not be saved: " .. message))
 end
 
 local put_back
@@ -131,7 +136,8 @@ local function composed(self, event)
     return failed(self, event)
   end
   result.original_answer, result.match = self._answer, event.match
-  result.shift = { x = event.shift_x, y = event.shift_y }
+  if event.match then result.shift = { x = event.shift_x, y = event.shift_y } end
+  result.region, result.window = copy(window.plan.region), copy(window.plan.window)
   result.format, result.width, result.height = window.format, window.width, window.height
   if self._params.save_as then
     result.path, self._reserved = self._params.save_as, nil
@@ -139,7 +145,7 @@ local function composed(self, event)
     result.bytes = event.body
   end
   if event.warning then self:warn(event.warning) end
-  if event.match < poor_match then keep_beside(self) end
+  if not event.match or event.match < poor_match then keep_beside(self) end
   self.received, self.total = event.size, event.size
   save.done(self, event.md5, event.size)
 end

@@ -169,41 +169,79 @@ local function failure(kind, message)
   return errors.new { kind = kind, message = message, stage = "check", charged = false }
 end
 
---- Reads a mask: a PNG as large as the upright picture, of which white may change.
+-- Returns the sentence about a mask that is not as large as its picture.
+local function other_size(source, mask, width, height)
+  return ("the mask %s has %d x %d pixels, the picture %d x %d: make it as large"):format(
+    check.name(source), mask.width, mask.height, width, height)
+end
+
+--- Reads a mask at once: a PNG as large as the upright picture, of which white may change.
 ---@param source table {path=} or {bytes=}
 ---@param width integer of the upright picture
 ---@param height integer
 ---@return table? box {x, y, width, height} around what is not black
 ---@return string? message
 function region.mask(source, width, height)
-  local name = check.name(source)
   local mask, message = core.region_mask(source)
-  if not mask then return nil, ("the mask %s cannot be used: %s"):format(name, message) end
+  if not mask then
+    return nil, ("the mask %s cannot be used: %s"):format(check.name(source), message)
+  end
   if mask.width ~= width or mask.height ~= height then
-    return nil, ("the mask %s has %d x %d pixels, the picture %d x %d: make it as large")
-      :format(name, mask.width, mask.height, width, height)
+    return nil, other_size(source, mask, width, height)
   end
   return mask.box
+end
+
+-- Returns why no region of a picture can be edited, or nil; and the memory that a window takes.
+local function look(source, width, height)
+  local refusal, need = core.region_look(source, width, height)
+  return refusal and failure("image", ("a region of %s cannot be edited: %s"):format(
+    check.name(source), refusal)), need
+end
+
+--- Returns why no region of a picture can be edited, whichever it is, or nil.
+---@param source table {path=} or {bytes=}
+---@return kontext.Error?
+function region.refusal(source)
+  return (look(source, 0, 0))
+end
+
+--- Returns what is wrong with a mask by its header, or notes the state of its file: its pixels are
+--- the worker's to read.
+---@param source table {path=}
+---@param known table of check.source, of the photograph
+---@return kontext.Error?
+function region.wrong_mask(source, known)
+  local width, height = check.upright(known)
+  local mask, outcome, detail = core.check(source, {})
+  if outcome == "file" then
+    return failure("file", ("the mask %s cannot be used: %s"):format(check.name(source),
+      detail.why))
+  elseif not mask or mask.format ~= "png" then
+    return failure("invalid", ("the mask %s is no PNG: a mask is one, as large as the picture, of "
+      .. "which white may change"):format(check.name(source)))
+  elseif mask.width ~= width or mask.height ~= height then
+    return failure("invalid", other_size(source, mask, width, height))
+  end
+  source.stamp = mask.stamp
 end
 
 --- Plans an edit of a region of a checked picture.
 ---@param source table {path=} or {bytes=}
 ---@param known table of check.source
----@param given table {region=} as region.read takes it, or {mask = source}; {model_sizes=, margin=}
+---@param given table {region=} as region.read takes it, or {box=} of a mask; {sizes=, margin=}
 ---@return kontext.RegionPlan? plan
 ---@return kontext.Error? err
 function region.prepare(source, known, given)
   local name = check.name(source)
-  local width, height = known.width, known.height
-  if known.orientation >= 5 then width, height = height, width end
-  local rect, message
-  if given.mask then rect, message = region.mask(given.mask, width, height)
-  else rect, message = region.read(given.region, width, height) end
+  local width, height = check.upright(known)
+  local rect, message = given.box, nil
+  if not rect then rect, message = region.read(given.region, width, height) end
   if not rect then return nil, failure("invalid", message) end
   local plan = region.plan(rect, width, height, given)
-  local refusal, need = core.region_look(source, plan.window.width, plan.window.height)
+  local refusal, need = look(source, plan.window.width, plan.window.height)
   if refusal then
-    return nil, failure("image", ("a region of %s cannot be edited: %s"):format(name, refusal))
+    return nil, refusal
   elseif need > memory then
     return nil, failure("image", ("a region of %s takes %.0f MiB of memory to edit, and %.0f are "
       .. "allowed: make the picture smaller first"):format(name, need / 2 ^ 20, memory / 2 ^ 20))
@@ -265,7 +303,10 @@ function region.region(image, rect, options)
   if not known then return errors.result(err) end
   local given = { region = rect, margin = options and options.margin,
     sizes = options and options.sizes }
-  if type(rect) == "table" and rect.mask then given.mask = { path = rect.mask } end
+  if type(rect) == "table" and rect.mask then
+    given.box, message = region.mask({ path = rect.mask }, check.upright(known))
+    if not given.box then return errors.result(failure("invalid", message)) end
+  end
   local plan
   plan, err = region.prepare(source, known, given)
   if not plan then return errors.result(err) end

@@ -5,7 +5,9 @@ local params = require "kontext.job.params"
 
 local identity = {}
 
-local ours = { model = true, fit = true, region = true, mask = true } -- not sent, but they count
+-- Not sent, but they count.
+local ours = { model = true, fit = true, region = true, mask = true, keep_metadata = true,
+  strip = true }
 
 local function hex(bytes)
   return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
