@@ -14,8 +14,8 @@ of("job/retry.lua", {
   { "an answer that never came is sent again", 'return "ambiguous"\nend', 'return "unsent"\nend' },
   { "a gateway's 503 is taken for the service's", 'status == 503 and answer.is_own(object)',
     'status == 503' },
-  { "an id of an answer that breaks off is dropped", "if success and task and not task.nested then",
-    "if success and whole and task and not task.nested then" },
+  { "an id of an answer that breaks off is dropped", "if success and told then",
+    "if success and whole and told then" },
   { "a 429 is final", 'whole and status == 429', 'whole and status == 4290' },
   { "a 5xx at a submit is final", "elseif status >= 300 and status < 400 or refusals[status] then",
     "elseif status >= 300 or refusals[status] then" },
@@ -237,7 +237,8 @@ of("job/credits.lua", {
 })
 
 of("job/answer.lua", {
-  { "the id of a cut answer is dropped", "json.salvage(event.body)", "nil" },
+  { "the id of a cut answer is dropped", "local found = event.body and json.salvage(event.body)",
+    "local found" },
   { "a compressed answer is not read",
     "return core.inflate(body, api.limits.answer) or body", "return body" },
   { "a byte order mark hides a paid task", 'text:gsub("^\\239\\187\\191", "")', "text" },

@@ -1,4 +1,4 @@
-/* Which process an object belongs to: a forked child has to leave its parent's connections alone. */
+/* Which process an object belongs to: a forked child leaves its parent's connections alone. */
 #ifndef KX_OWNER_H
 #define KX_OWNER_H
 

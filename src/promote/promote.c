@@ -14,8 +14,9 @@ KX_EXPORT int luaopen_kontext_promote(lua_State *L);
 
 #if defined(__GNUC__) && defined(RTLD_NOLOAD)
 
-/* Makes the library that holds `address` global for good, and returns its handle. Returns NULL where
-   there is none, or where another Lua is global already: a module would take functions of both. */
+/* Makes the library that holds `address` global for good, and returns its handle. Returns NULL
+   where there is none, or where another Lua is global already: a module would take functions of
+   both. */
 static void *promote(void *address) {
   static const char any[] = "lua_settop"; /* a function that every Lua has, as no macro */
   Dl_info info;
