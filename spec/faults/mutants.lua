@@ -236,7 +236,8 @@ of("lua/kontext/job/retry.lua", {
 
 of("lua/kontext/job/answer.lua", {
   { name = "the id of a cut answer is dropped",
-    old = "local found = event.body and json.salvage(event.body)", new = "local found", by = "spec/submit_spec.lua" },
+    old = "local found = event.body and json.salvage(event.body)", new = "local found",
+    by = "spec/submit_spec.lua" },
   { name = "a compressed answer is not read",
     old = "return core.inflate(body, api.limits.answer) or body", new = "return body",
     by = "spec/submit_spec.lua" },
