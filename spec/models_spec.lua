@@ -416,6 +416,27 @@ describe("the models", function()
     os.remove(path)
   end)
 
+  it("of a program are told apart by all of its fields, in a journal too", function()
+    local identity = require "kontext.journal.identity"
+    local row = invented()
+    row.fields[4] = { name = "version", type = "image" } -- a text, where it is one of ours
+    row.fields[5] = { name = "more", type = "images", max = 2 }
+    models.define("invented", row)
+    local edit = { model = "invented", prompt = "x", picture = picture(70, 50), strength = 0.25,
+      version = picture(64, 64), more = { picture(64, 65), picture(64, 66) } }
+    local seen = { [identity.of(params.check(edit))] = true }
+    for _, other in ipairs { with(edit, "picture", picture(70, 51)), with(edit, "strength", 0.5),
+      with(edit, "version", picture(64, 70)), with(edit, "more", { picture(64, 65) }),
+      with(edit, "more", { picture(64, 65), picture(64, 67) }) } do
+      local id = identity.of(params.check(other))
+      assert.is_nil(seen[id])
+      seen[id] = true
+    end
+    -- Those of our models stay what earlier versions have written into journals.
+    assert.equal("9b3a97c42264b3ff", identity.of { prompt = "x", seed = 7,
+      input_image = picture(64, 48) })
+  end)
+
   it("of a program are refused where the row is wrong or the name is ours", function()
     for _, row in ipairs {
       { "my", {}, "path must be" },

@@ -97,7 +97,7 @@ end
 local function paths_of(self, item)
   local paths, model = {}, self._client:default_model()
   item = params.flatten(item, model)
-  for _, field in ipairs(params.fields) do
+  for _, field in ipairs(params.fields_of(item, model)) do
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)
     if source and source.path then

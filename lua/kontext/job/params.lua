@@ -260,34 +260,57 @@ local function described(name_, kind)
   return { name = name_, type = kind, types = lua_types[kind], api = writers[kind] }
 end
 
---- The parameters of all models, in the order of the requests (Kontext's first), then ours; each is
---- also found under its name: { name, types, api }. What has no `api` is not sent; of a picture
---- `api` is "image". Each picture of a list is there as "images[1]", "images[2]" …
+--- The parameters of all our models, in the order of the requests (Kontext's first), then ours;
+--- each is also found under its name: { name, types, api }. What has no `api` is not sent; of a
+--- picture `api` is "image". Each picture of a list is there as "images[1]", "images[2]" …
 params.fields = {}
 
-local function add_field(field)
-  if params.fields[field.name] then return end
-  params.fields[#params.fields + 1] = field
-  params.fields[field.name] = field
+local function add_field(fields, field)
+  if fields[field.name] then return end
+  fields[#fields + 1] = field
+  fields[field.name] = field
 end
 
 local function item_name(field_name, i) return ("%s[%d]"):format(field_name, i) end
 
 -- Adds what a model has and no earlier one.
-local function add_model(row)
+local function add_model(fields, row)
   for _, field in ipairs(row.fields) do
     if field.type == "images" then
-      for i = 1, field.max do add_field(described(item_name(field.name, i), "image")) end
-      params.fields[field.name] = { name = field.name, type = "images", types = lua_types.images }
+      for i = 1, field.max do add_field(fields, described(item_name(field.name, i), "image")) end
+      fields[field.name] = { name = field.name, type = "images", types = lua_types.images }
     else
-      add_field(described(field.name, field.type))
+      add_field(fields, described(field.name, field.type))
     end
   end
 end
 
-add_model(models.find(models.default))
-for _, model_name in ipairs(models.names()) do add_model(models.find(model_name)) end
-for _, field in ipairs(ours) do add_field(field) end
+add_model(params.fields, models.find(models.default))
+for _, model_name in ipairs(models.names()) do
+  if models.is_own(model_name) then add_model(params.fields, models.find(model_name)) end
+end
+for _, field in ipairs(ours) do add_field(params.fields, field) end
+
+local fields_by_row = setmetatable({}, { __mode = "k" })
+
+--- Returns the parameters that an edit by the model may have, as `params.fields` has them: those of
+--- a program's own model too. Their order never changes, for it tells edits apart.
+---@param given table
+---@param default_model? string the client's
+---@return table[]
+function params.fields_of(given, default_model)
+  local row = params.row_of(given, default_model)
+  if not row or models.is_own(row.name) then return params.fields end
+  local fields = fields_by_row[row]
+  if fields then return fields end
+  local its_own = {}
+  fields = {}
+  add_model(its_own, row)
+  for _, field in ipairs(params.fields) do add_field(fields, its_own[field.name] or field) end
+  for _, field in ipairs(its_own) do add_field(fields, field) end
+  fields_by_row[row] = fields
+  return fields
+end
 
 --- Names what a model's edit may have: the request's fields and ours, by name.
 ---@param row table the model's
@@ -341,6 +364,7 @@ local function row_of(given, default)
   local wanted = type(given) == "table" and type(given.model) == "string" and given.model
   return models.find(wanted or default or models.default)
 end
+params.row_of = row_of
 
 --- Says that there is no such model, and which there are.
 ---@param given any
