@@ -168,6 +168,27 @@ describe("every model", function()
       assert.equal(sent, server:ledger().totals.submits)
     end)
 
+    it("is told its cost where the service does, and its link lives as long: " .. name .. " #once", function()
+      local edit = least(row)
+      local begun = server:submit(raw(edit), name).json
+      local ready = server:await(begun.polling_url).json
+      assert.equal("Ready", ready.status)
+      local expected = kontext.estimate(edit).credits
+      if row.cost_at == "submit" then
+        assert.near(expected, begun.cost, 1e-9)
+        assert.is_number(begun.output_mp)
+      else
+        assert.near(expected, ready.cost, 1e-9)
+        if not name:find "kontext" then assert.equal(cjson.null, begun.cost or cjson.null) end
+      end
+      local ends = ready.result.sample:match "[?&]se=([^&]+)":gsub("%%3A", ":")
+      local at = {}
+      for late = -5, 30 do
+        at[os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + row.link_life - late)] = true
+      end
+      assert.is_true(at[ends], ends)
+    end)
+
     it("takes no field of another model: " .. name, function()
       for _, other in ipairs { "seed", "guidance", "aspect_ratio", "dilate_pixels" } do
         if not row.by_name[other] then
@@ -330,6 +351,22 @@ describe("every model", function()
       requests[2].params.reference_offset_y })
     assert.equal(2, #requests)
     for _, path in ipairs { from, mask, first, second, first .. ".lua" } do os.remove(path) end
+  end)
+
+  it("is under way with the statuses of its time #once", function()
+    for name, way in pairs { ["flux-2-pro"] = { Pending = 1, Reasoning = 2, Generating = 3 },
+      ["flux-kontext-pro"] = { Pending = 1 } } do
+      local begun = server:submit({ prompt = "[emulate: slow 2]" }, name).json
+      local reached = 0
+      repeat
+        local status = server:request(begun.polling_url).json.status
+        if status ~= "Ready" then
+          assert.is_true(way[status] ~= nil and way[status] >= reached, status)
+          reached = way[status]
+        end
+      until status == "Ready"
+      assert.is_true(reached > (name == "flux-2-pro" and 1 or 0))
+    end
   end)
 
   it("names a malformed key as the service does", function()
