@@ -168,7 +168,7 @@ describe("every model", function()
       assert.equal(sent, server:ledger().totals.submits)
     end)
 
-    it("is told its cost where the service does, and its link lives as long: " .. name .. " #once", function()
+    it("is told its cost and its link's life as the row says: " .. name .. " #once", function()
       local edit = least(row)
       local begun = server:submit(raw(edit), name).json
       local ready = server:await(begun.polling_url).json
