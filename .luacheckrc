@@ -7,10 +7,15 @@ files["spec/faults"] = { std = "lua54+busted" } -- tools that only the campaigns
 files["bench"] = { std = "lua54" }
 files["fuzz"] = { std = "lua54" }
 files["bench/peers"] = { std = "max" }
-files["spec/hosts"] = { read_globals = { "awesome", "module" }, globals = { "vim" } }
+files["spec/hosts"] = { read_globals = { "awesome", "module", "obslua" },
+  globals = { "vim", "love", "vlc" } }
 files["spec/hosts/*.cfg.lua"] = { ignore = { "11" } } -- Prosody's are all globals
 files["examples/haproxy"] = { read_globals = { "core" } }
 files["examples/nginx"] = { globals = { "ngx" } }
+files["examples/love"] = { globals = { "love" } }
+files["examples/obs"] = { read_globals = { "obslua" },
+  globals = { "script_description", "script_properties", "script_update" } }
+files["examples/vlc"] = { read_globals = { "vlc", "config" } }
 files["examples/pandoc"] = { read_globals = { "pandoc" } }
 files["examples/prosody"] = { read_globals = { "module" } }
 files["examples/wireshark"] = { read_globals = { "Field", "Listener" } }

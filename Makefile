@@ -81,14 +81,20 @@ libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) $(jpe
 
 B = build/$(if $(VARIANT),$(VARIANT)-)$(LUA_VERSION)
 core = $(B)/kontext/core.so
-objects = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/*.c src/*/*.c))
+promote = $(B)/kontext/promote.so
+sources = $(filter-out src/promote/%,$(wildcard src/*.c src/*/*.c))
+objects = $(sources:src/%.c=$(B)/%.o)
 
-all: $(core) ; @:
+all: $(core) $(promote) ; @:
 
 $(core): $(objects)
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $^ $(libs)
+
+$(promote): $(B)/promote/promote.o
+	@mkdir -p $(@D)
+	@$(CC) $(shared) $(CFLAGS) $(extra_flags) $(LDFLAGS) -o $@ $^ -ldl
 
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -125,7 +131,7 @@ $(B)/picture/stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficie
 $(B)/picture/picture.o $(B)/picture/jpeg_turbo.o $(B)/region/jpeg_region.o: $(jpeg) # made anew where that has come or gone
 $(jpeg): ; @mkdir -p $(@D) && rm -f $(B)/jpeg-* && touch $@
 
--include $(objects:.o=.d)
+-include $(objects:.o=.d) $(B)/promote/promote.d
 
 # Install -------------------------------------------------------------------------------------
 
@@ -136,6 +142,7 @@ install: all
 	  install -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file" || exit 1; done
 	@install -d "$(DESTDIR)$(LIBDIR)/kontext" "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(core) "$(DESTDIR)$(LIBDIR)/kontext/core.so"
+	@install -m 755 $(promote) "$(DESTDIR)$(LIBDIR)/kontext/promote.so"
 	@install -d "$(DESTDIR)$(TYPEDIR)"
 	@install -m 644 types/kontext.lua "$(DESTDIR)$(TYPEDIR)/kontext.lua"
 	sed -e '1s|lua5.4|$(notdir $(LUA))|' -e 's|@PREFIX@|$(prefix)|' bin/kontext \
@@ -164,9 +171,20 @@ dist:
 	@cp kontext-$(release)-1.rockspec build/dist
 	@echo $(archive).gz
 
+# A package for Debian and its kin, of the commit that is checked out: build/deb/kontext_*.deb. It is
+# built where its headers are, and installs without a compiler.
+deb: deps-deb dist
+	@rm -rf build/deb && mkdir -p build/deb && tar -xf $(archive).gz -C build/deb
+	@cp -r build/deb/kontext-$(release)/packaging/debian build/deb/kontext-$(release)/debian
+	@cd build/deb/kontext-$(release) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
+	  dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 || { tail -n 40 ../build.log; exit 1; }
+	@rm -rf build/deb/kontext-$(release)
+	@ls build/deb/kontext_*.deb
+
 uninstall:
 	@for file in $(modules); do rm -f "$(DESTDIR)$(LUADIR)/$$file"; done
-	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(BINDIR)/kontext" \
+	rm -f "$(DESTDIR)$(LIBDIR)/kontext/core.so" "$(DESTDIR)$(LIBDIR)/kontext/promote.so" \
+	  "$(DESTDIR)$(BINDIR)/kontext" \
 	  "$(DESTDIR)$(TYPEDIR)/kontext.lua" $(page_files)
 	-@find "$(DESTDIR)$(LUADIR)/kontext" "$(DESTDIR)$(LIBDIR)/kontext" \
 	  "$(DESTDIR)$(TYPEDIR)/.." -type d -empty -delete
@@ -250,10 +268,13 @@ $(B)/units/%: spec/c/%.c $(filter-out $(B)/lua/%,$(objects))
 # The policy under a deterministic simulation: LIVES=20000 SEED=7, or SECONDS=60 of fresh lives. One
 # seed and number of lives give one digest, on every Lua.
 simulate: all
-	@$(environment) $(LUA) spec/simulation/run "$(or $(LIVES),0)" "$(or $(SECONDS),60)" "$(SEED)" $(LUA)
+	@$(environment) $(LUA) spec/simulation/run "$(or $(LIVES),0)" "$(or $(SECONDS),60)" "$(SEED)" $(LUA) $(PAGE)
+
+# Lives fresh lives, and writes what they met into the page that tells of it.
+simulate-page: ; @$(MAKE) simulate LUA_VERSION=jit PAGE=docs/reliability.md
 
 # The same lives each time, and a part of the mutants: for every run of the checks.
-simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=30000 SEED=11
+simulate-ci: ; @$(MAKE) simulate LUA_VERSION=jit LIVES=15000 SEED=11
 
 # Breaks one rule after the other in a copy, and counts the lives until the simulation sees it.
 simulate-mutants: all
@@ -265,6 +286,7 @@ simulate-mutants: all
 symbols: all
 	test "$$(nm -D --defined-only $(core) | cut -d' ' -f3)" = luaopen_kontext_core
 	! readelf -d $(core) | grep -i 'NEEDED.*lua'
+	test "$$(nm -D $(promote) | grep -o 'lua.*')" = luaopen_kontext_promote
 
 # What an OpenAPI document of the service (SPEC=FILE, JSON) says otherwise than the table of models.
 drift: all
@@ -285,8 +307,11 @@ format-check: columns deps-lint ; clang-format --dry-run -Werror $(formatted)
 columns:
 	! LC_ALL=C.UTF-8 grep -nE '^.{101,}' $$(find src spec bench fuzz -name '*.[ch]')
 
+shell_scripts = deps.sh .ci/run fuzz/run $(wildcard spec/*/*.sh bench/peers/*.sh)
+
 # stb.c is stb's code, not ours.
 lint: format-check deps-lint
+	shellcheck $(shell_scripts)
 	ls src/*.c src/*/*.c | grep -v /stb.c | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=c99 -Isrc $(LUA_CFLAGS)
 	cppcheck --quiet --std=c99 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --error-exitcode=1 -Isrc src
@@ -402,6 +427,17 @@ test-hosts: deps-demo deps-hosts
 	-@$(MAKE) build/bench/sdk
 	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal $(HOSTS)
 
+# The page of --gallery in headless Chromium, by mouse, touch and keyboard; skipped without it.
+test-gallery: all
+	@mkdir -p build/gallery && cd build/gallery && \
+	  { test -d node_modules/playwright-core || npm install --silent --no-audit --no-fund \
+	    playwright-core >/dev/null 2>&1 || true; }
+	@$(environment) $(LUA) spec/support/busted.lua -o plainTerminal spec/gallery/gallery.lua
+
+# The pictures of README, made again: needs what test-gallery needs, and tmux.
+screens: test-gallery nvim
+	@$(environment) LUA=$(LUA) spec/gallery/screens.sh
+
 bench: bench-programs
 	@$(environment) bench/run
 
@@ -424,7 +460,7 @@ build/bench/sdk: bench/peers/sdk.mjs
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all simulate simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
+.PHONY: all simulate simulate-page simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck format format-check columns lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
   test-hosts world compilers dist bench bench-smoke bench-programs clean

@@ -1,6 +1,7 @@
 #!/bin/sh
 # deps.sh PURPOSE…: sees to it that what those purposes (build, run, demo, test …) need is there.
 # Silent when all is; with apt-get it installs what is missing, elsewhere names it and fails.
+# shellcheck disable=SC2005,SC2046,SC2086,SC2116 # lists of names are split on purpose
 
 lua=lua${LUA_VERSION:-5.4} package=$lua headers=lib$lua-dev
 case $lua in
@@ -74,6 +75,11 @@ hosts|command awesome    |awesome
 hosts|command darktable  |darktable
 hosts|command pandoc     |pandoc
 hosts|command tshark     |tshark
+hosts|command love       |love
+hosts|command cvlc       |vlc-bin vlc-plugin-base
+hosts|command obs        |obs-studio
+hosts|since gir1.2-gimp-3.0 gimp-console-3|gimp gir1.2-gimp-3.0/
+hosts|file /usr/lib/python3|python3
 hosts|command Xvfb       |xvfb xauth
 hosts|command tmux       |tmux
 hosts|command curl       |curl
@@ -89,9 +95,14 @@ compilers|command clang  |clang
 lint |command clang-tidy |clang-tidy
 lint |command clang-format|clang-format
 lint |command cppcheck   |cppcheck
+lint |command shellcheck |shellcheck
 check|command valgrind   |valgrind libc6-dbg
 check|command clang      |clang libclang-rt-14-dev/libclang-rt-dev
 check|command gcovr      |gcovr
+deb  |command dpkg-buildpackage|dpkg-dev
+deb  |command dh         |debhelper
+deb  |command fakeroot   |fakeroot
+deb  |pkg libjpeg        |libjpeg62-turbo-dev
 bench|file $photo        |lomiri-wallpapers-16.04
 bench|command gnuplot    |gnuplot-nox
 bench|command valgrind   |valgrind libc6-dbg
@@ -113,6 +124,7 @@ have() {
     command) command -v "$2" ;;
     file) test -e "$2" ;;
     pkg) pkg-config --exists "$2" ;;
+    since) ! apt-cache show "$2" || command -v "$3" ;; # what only newer releases have
     inc) echo "#include <$2>" | cc -E ${STB_INCDIR:+-I"$STB_INCDIR"} - ;;
     # Debian 12 has lua-http for 5.1 to 5.3 only, but its files for 5.1 serve every Lua.
     python) /usr/bin/python3 -c "import $2" ;;

@@ -2,22 +2,29 @@
 if vim.g.loaded_kontext then return end
 vim.g.loaded_kontext = true
 
--- Returns the plugin, or nil where its C module was not built.
-local function load()
-  if pcall(require, "kontext.core") then return require "kontext.nvim" end
-  vim.notify("kontext is not built: run `make deps nvim` in its folder (:checkhealth kontext "
-    .. "says more)", vim.log.levels.ERROR)
-end
-
 vim.api.nvim_create_user_command("Kontext", function(command)
-  local nvim = load()
-  if nvim then nvim.command(command) end
+  require("kontext.nvim").command(command)
 end, {
   nargs = "+",
   range = true,
   desc = "Edit a picture with words",
-  complete = function(...)
-    local nvim = load()
-    return nvim and nvim.complete(...) or {}
-  end,
+  complete = function(...) return require("kontext.nvim").complete(...) end,
 })
+
+-- Edits that an earlier Neovim left are paid for, and their pictures can be fetched for some time.
+local function tell_unfinished()
+  local count = #require("kontext.nvim.unfinished").list()
+  if count == 0 then return end
+  vim.notify(("kontext: %s left unfinished; :Kontext resume goes on with %s"):format(
+    count == 1 and "an edit was" or count .. " edits were", count == 1 and "it" or "them"),
+    vim.log.levels.WARN)
+end
+
+if vim.v.vim_did_enter == 1 then -- a plugin manager loads it later
+  vim.schedule(tell_unfinished)
+else
+  vim.api.nvim_create_autocmd("VimEnter", {
+    once = true,
+    callback = vim.schedule_wrap(tell_unfinished),
+  })
+end

@@ -80,7 +80,8 @@ describe("the command", function()
 
   it("serves the emulator until it is told to end", function()
     local output, code = sandbox.shell("timeout 20 "
-      .. sandbox.command("bin/kontext", "emulator", "--ready-after", "0") .. " >emulated & pid=$!; "
+      .. sandbox.command("bin/kontext", "emulator", "--ready-after", "0")
+      .. " >emulated 2>/dev/null & pid=$!; "
       .. "for i in $(seq 100); do [ -s emulated ] && break; sleep 0.1; done; "
       .. "LD_PRELOAD= curl -sS -o /dev/null -w '%{http_code}' -H 'x-key: k' "
       .. "$(head -1 emulated)/v1/credits; "

@@ -253,7 +253,8 @@ describe("the queue", function()
     assert(edit():wait(10))
     local token = require "kontext.token".write { id = "task-2",
       polling_url = server.url .. "/v1/get_result?id=task-2" }
-    server:script(raw.service({}, ""))
+    server:script(raw.service({}, "", { poll = { raw.status("Ready", { id = "task-2",
+      result = { sample = "$HERE/sample.png" } }), raw.ready() } }))
     local jobs = { edit(), edit(), client:resume(token) }
     for _, job in ipairs(jobs) do assert(job:wait(10)) end
     assert.equal("/v1/get_result?id=task-2", server:requests()[1].target)

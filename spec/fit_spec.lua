@@ -317,13 +317,24 @@ describe("fit", function()
   end)
 
   it("lets go at once of a picture that is being decoded, and of its descriptors #plain", function()
+    -- How soon the thread is through depends on the machine: the wait is halved until that is seen.
+    local missed = 0
+    local function caught()
+      local wait = 0.1
+      while true do
+        client:close()
+        client = kontext.new { base_url = server.url, api_key = raw.key }
+        local job = begin { bytes = grey(10000, 8000) }
+        local began = core.now()
+        repeat client:poll(wait / 10) until core.now() > began + wait
+        if job.status == "waiting" then return job end
+        assert(job:wait(60))
+        missed, wait = missed + 1, wait / 2
+        assert.is_true(wait > 0.001, "the picture was never seen being decoded")
+      end
+    end
     for _, how in ipairs { "cancel", "close" } do
-      client:close()
-      client = kontext.new { base_url = server.url, api_key = raw.key }
-      local job = begin { bytes = grey(10000, 8000) }
-      local began = core.now()
-      repeat client:poll(0.01) until core.now() > began + 0.1 -- the thread is at it
-      assert.equal("waiting", job.status)
+      local job = caught()
       local held_up = how == "cancel" and clock(job.cancel, job) or clock(client.close, client)
       assert.is_true(held_up < 0.05, how)
       assert.truthy(job:ended())
@@ -332,7 +343,7 @@ describe("fit", function()
     if at_first then
       assert.is_true(eventually(function() return descriptors() <= at_first end))
     end
-    assert.equal(0, #server:requests "POST")
+    assert.equal(missed, #server:requests "POST")
   end)
 
   it("holds up no host #plain", function()

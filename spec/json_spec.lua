@@ -40,12 +40,12 @@ describe("decode", function()
     assert.is_nil((json.decode(("["):rep(65) .. ("]"):rep(65))))
   end)
 
-  it("refuses more than 256 KiB before the decoder sees it", function()
-    local most = '"' .. ("a"):rep(262142) .. '"'
-    assert.equal(262142, #json.decode(most))
+  it("refuses more than 512 KiB before the decoder sees it", function()
+    local most = '"' .. ("a"):rep(524286) .. '"'
+    assert.equal(524286, #json.decode(most))
     local value, message = json.decode(most .. " ")
     assert.is_nil(value)
-    assert.matches("262145 bytes", message, 1, true)
+    assert.matches("524289 bytes", message, 1, true)
   end)
 end)
 
@@ -159,7 +159,7 @@ describe("salvage", function()
           local begun = os.clock()
           json[name](text)
           local took = os.clock() - begun
-          assert.is_true(took < 0.1, ("%s of %s…: %g s"):format(name, before .. part, took))
+          assert.is_true(took < 0.5, ("%s of %s…: %g s"):format(name, before .. part, took))
         end
       end
     end

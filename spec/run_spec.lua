@@ -150,6 +150,17 @@ describe("kontext.run", function()
     assert.equal("closed", err.kind)
   end)
 
+  it("tells where a function raised", function()
+    local function deep() error "raised here" end
+    local done, message, err, trace = kontext.run(function()
+      deep()
+      return true
+    end)
+    assert.same({ nil, nil }, { done, err })
+    assert.matches("run_spec%.lua:%d+: raised here$", message)
+    assert.matches("in .-'deep'", trace)
+  end)
+
   it("goes on with the others when a callback raises, and tells it", function()
     local client, other = new(), nil
     local done, message = kontext.run(function()

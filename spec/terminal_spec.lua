@@ -1,6 +1,6 @@
 local core = require "kontext.core"
 local pictures = require "spec.support.pictures"
-local terminal = require "kontext.nvim.terminal"
+local terminal = require "kontext.terminal"
 
 -- Red, green / blue, white.
 local rgb = "\255\0\0\0\255\0\0\0\255\255\255\255"

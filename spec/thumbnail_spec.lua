@@ -29,6 +29,20 @@ describe("a thumbnail", function()
     end)
   end)
 
+  it("is of a part of the picture where one is named, counted upright", function()
+    for _, picture in ipairs { square, turned } do
+      local right = { x = 1, y = 0, width = 1, height = 2 }
+      assert.equal("\0\255\0\255\255\255", core.thumbnail({ bytes = picture }, 1, 2, nil, right))
+    end
+    for _, outside in ipairs { { x = 2, y = 0, width = 1, height = 1 },
+      { x = 0, y = 0, width = 3, height = 1 }, { x = 0, y = 0, width = 0, height = 1 } } do
+      assert.is_nil((core.thumbnail({ bytes = square }, 2, 2, nil, outside)))
+    end
+    assert.has_error(function()
+      core.thumbnail({ bytes = square }, 2, 2, nil, { x = 0, y = 0, width = 1 })
+    end)
+  end)
+
   it("says why there is none", function()
     local none, message, code = core.thumbnail({ path = "/nowhere/car.jpg" }, 2, 2)
     assert.same({ nil, "ENOENT" }, { none, code })

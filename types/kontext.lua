@@ -119,6 +119,31 @@ local kontext = {}
 ---@field user_agent? string
 ---@field loop? string|fun(client: kontext.Client, seconds: number?) how `wait` waits
 ---@field journal? string path
+---@field budget? number credits; nothing is sent that could cost more in all
+---@field on_event? fun(event: kontext.EditEvent) told what happens to each edit
+
+---What has happened to an edit. No key, no link to a picture and no token is in it.
+---@class kontext.EditEvent
+---@field event "submit"|"retry"|"limited"|"accepted"|"poll"|"ready"|"saved"|"failed"
+---@field job integer numbers the client's edits
+---@field time integer seconds since 1970
+---@field ms integer since the first event of this edit
+---@field id string? the task's
+---@field key string? the edit's
+---@field model string
+---@field try integer? of submit: 1 for the first
+---@field seconds number? of retry and limited: until the next try
+---@field status string? of poll: the service's word
+---@field http integer? the server's HTTP status
+---@field code string? libcurl's name, or the system's
+---@field bytes integer? of accepted: sent; of saved: the picture's
+---@field credits number?
+---@field progress number? 0 … 1
+---@field path string? of saved
+---@field kind kontext.ErrorKind? of failed, as the next three
+---@field stage string?
+---@field charged boolean?
+---@field message string?
 
 ---@class kontext.Info what a picture is
 ---@field format "jpeg"|"png"|"webp"
@@ -177,7 +202,7 @@ local Job = {}
 
 ---Waits for the end, or at most `seconds`.
 ---@param seconds? number
----@return kontext.Image|number|nil image (a number of credits for a job of `credits`)
+---@return kontext.Image? image
 ---@return string? message
 ---@return kontext.Error? err
 function Job:wait(seconds) end
@@ -198,6 +223,15 @@ function Job:ended() end
 ---@return string?
 ---@return string? message
 function Job:token() end
+
+---The job of `credits`: its `wait` gives a number, and it can be neither resumed nor saved.
+---@class kontext.CreditsJob
+---@field status "pending"|"ready"|"failed"|"cancelled"
+---@field error kontext.Error?
+---@field wait fun(self: kontext.CreditsJob, seconds: number?): number?, string?, kontext.Error?
+---@field poll fun(self: kontext.CreditsJob): string
+---@field cancel fun(self: kontext.CreditsJob)
+---@field ended fun(self: kontext.CreditsJob): boolean
 
 ---@class kontext.BatchOptions
 ---@field max_active? integer edits at once (the client's)
@@ -272,7 +306,7 @@ function Client:resume(from, overrides) end
 function Client:batch(list, options) end
 
 ---A job whose `wait` gives the number of credits left.
----@return kontext.Job
+---@return kontext.CreditsJob
 function Client:credits() end
 
 ---Wakes the job that a webhook's event names.
@@ -437,7 +471,7 @@ function kontext.edit(params) end
 function kontext.resume(from) end
 
 ---A job whose `wait` gives the number of credits left.
----@return kontext.Job
+---@return kontext.CreditsJob
 function kontext.credits() end
 
 ---Begins many edits with a few in flight, with the default client.

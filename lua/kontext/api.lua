@@ -25,7 +25,7 @@ api.credits_path = "/v1/credits"
 api.key_domain = "bfl.ai"
 
 api.limits = {
-  answer = 262144, -- bytes of JSON: lua-cjson ends the process when malloc fails
+  answer = 524288, -- bytes of JSON: lua-cjson ends the process when malloc fails
   id = 256, -- characters of a task's id
   retry_after = { min = 0.5, max = 60 }, -- seconds
   lag = 10, -- seconds after the submit in which "Task not found" may be a replica that lags

@@ -2,15 +2,13 @@
 --- again: what is saved is skipped, what was accepted is fetched, what nobody knows of is reported.
 --- An item that takes another one's result waits until that has ended.
 local chains = require "kontext.chains"
-local check = require "kontext.job.check"
 local core = require "kontext.core"
-local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
-local identity = require "kontext.journal.identity"
+local given = require "kontext.batch.given"
+local items = require "kontext.batch.items"
 local loop = require "kontext.loop"
-local models = require "kontext.models"
 local params = require "kontext.job.params"
-local resume = require "kontext.journal.resume"
+local receiver = require "kontext.receiver"
 local retry = require "kontext.job.retry"
 
 local batch = {}
@@ -40,73 +38,12 @@ Batch.__index = Batch
 ---@field _released table queue of items whose wait is over
 ---@field _causes table<integer, table> by item: which one failed first, and why
 
-local types = { max_active = "number", on_progress = "function", stop_on_error = "boolean",
-  retry_ambiguous = "boolean", remake = "boolean" }
-
--- Names that no two items may share.
-local unique = { "key", "save_as" }
-
--- Returns what is misused, or nil.
-local function misuse(list, options)
-  if type(list) ~= "table" then return "batch takes a list of parameters, not a " .. type(list) end
-  if #list == 0 and next(list) ~= nil then
-    return "batch takes a list of parameters: { { prompt = … }, … }"
-  end
-  local seen = { key = {}, save_as = {} }
-  for i, item in ipairs(list) do
-    if type(item) ~= "table" then
-      return ("item %d must be a table, not %s"):format(i, type(item))
-    end
-    for _, name in ipairs(unique) do
-      local value, taken = item[name], seen[name]
-      if value ~= nil and taken[value] and not (name == "save_as" and item.no_replace) then
-        return ('items %d and %d have the same %s "%s"'):format(taken[value], i, name,
-          tostring(value))
-      elseif value ~= nil then
-        taken[value] = i
-      end
-    end
-  end
-  if type(options) ~= "table" then return "options must be a table, not " .. type(options) end
-  for name, value in pairs(options) do
-    if not types[name] then return params.unknown(name, types) end
-    if type(value) ~= types[name] then
-      return ("%s must be a %s, not %s"):format(name, types[name], type(value))
-    end
-  end
-  local most = options.max_active
-  if most and not (most >= 1 and most < math.huge) then return "max_active must be 1 or more" end
-end
-
 -- Returns the key of an item that has none. The second of two equal items is another edit, not the
 -- first again.
 local function numbered(self, key)
   local times = (self._seen[key] or 0) + 1
   self._seen[key] = times
   return times == 1 and key or key .. "#" .. times
-end
-
--- Returns what distinguishes the item from others: all that the edit will have, defaults included.
-local function identity_of(self, item, digests)
-  local model = self._client:default_model()
-  return identity.of(params.check(item, 1, model) or item, digests, model)
-end
-
--- Returns the paths of the item's pictures, whose content is part of its key; or nil and an error
--- where one is not what the service takes.
-local function paths_of(self, item)
-  local paths, model = {}, self._client:default_model()
-  item = params.flatten(item, model)
-  for _, field in ipairs(params.fields_of(item, model)) do
-    local value = field.api == "image" and item[field.name]
-    local source = value and params.image(value)
-    if source and source.path then
-      local known, err = check.source(source, item.fit, item.model or model)
-      if not known then return nil, err end
-      paths[#paths + 1] = source.path
-    end
-  end
-  return paths
 end
 
 -- Wakes whoever waits for what has come true.
@@ -142,132 +79,7 @@ local function settle(self, result)
   end
 end
 
--- Returns the result of a job that has ended.
-local function result_of(job)
-  local result = { error = job.error, warnings = job.warnings }
-  if job.error then return result end
-  result.saved = job.image.path
-  if not result.saved then result.image = job.image end
-  return result
-end
-
-local refusals = {
-  ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
-    .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
-  lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
-    .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
-  stopped = 'edit "%s" was not begun, because the batch was stopped',
-  other = 'edit "%s" stands in the journal with other parameters: give this one another key',
-  running = 'edit "%s" is under way with other parameters: give this one another key',
-  gone = 'edit "%s" was saved by an earlier run, but its file is gone or was changed, and the '
-    .. "service no longer has the picture: pass remake = true to pay for it again",
-}
-
--- Returns the result of an item that is not begun.
-local function refusal(kind, name, key)
-  return { error = errors.new { kind = kind, message = refusals[name]:format(key), stage = "submit",
-    charged = kind == "invalid" and false or nil } }
-end
-
 local burst = 0.002 -- seconds of beginning items in a row
-
--- Returns the result of an item that takes another one's, which has failed. It says the reason, of
--- the one that failed first where several hang on each other.
-local function hung_on_failure(self, index, key, parent)
-  local err, first = self._results[parent].error, self._causes[parent] or { key = key }
-  first.message = first.message or err.message
-  self._causes[index] = first
-  local way = first.key ~= key and (' (which takes that of "%s")'):format(first.key) or ""
-  return { error = errors.new { kind = err.kind, stage = "check", charged = false,
-    retryable = err.retryable, message = ('the edit takes the result of "%s"%s, which failed: %s')
-      :format(key, way, first.message) } }
-end
-
--- Returns the picture that the item of that key has made; or nil and the result of the item that
--- takes it.
-local function picture_of(self, index, key)
-  local parent = self._index_of[key]
-  local result = parent and self._results[parent]
-  if result and result.error then return nil, hung_on_failure(self, index, key, parent) end
-  if result then return result.saved and { path = result.saved } or params.image(result.image) end
-  local journal = self._client:journal() -- an earlier run has made it, and no item has its key now
-  local entry = journal and journal:find(key)
-  if entry and entry.state == "saved" and earlier.is_saved(self._client.system, entry) then
-    return { path = entry.path }
-  end
-  return nil, { error = errors.new { kind = "file", stage = "check", charged = false,
-    message = ('the edit takes the result of "%s", which an earlier run has saved, and its file is '
-      .. "gone or was changed: add that edit to the list, to get it again"):format(key) } }
-end
-
--- Begins the item anew, with the results that it takes; returns its job, or nil and its result.
-local function begin_anew(self, index, key)
-  local sources = {}
-  for _, needed in ipairs(self._needs[index] or {}) do
-    local source, wrong = picture_of(self, index, needed)
-    if not source then return nil, wrong end
-    sources[needed] = source
-  end
-  local given = {}
-  for name, value in pairs(chains.with(self._list[index], function(needed)
-    return params.result(needed, sources[needed])
-  end)) do given[name] = value end
-  given.key = key
-  return self._client:begin_edit(given, 1, true)
-end
-
--- Returns a job that gets a picture again whose file is gone, how the result is marked, and what to
--- do when the service has it no more; or nil and a result.
-local function get_again(self, index, item, key, entry, occupied)
-  local again = self._remake and function()
-    local job, wrong = begin_anew(self, index, key)
-    return job, job and "remade" or wrong
-  end
-  local age = self._client.system.wall() - (tonumber(entry.at) or 0)
-  local row = models.find(entry.model) or models.find(self._client:default_model())
-  if not entry.id or again and age > row.link_life then -- what is older is seldom at the service
-    if again and self._refused then
-      return nil, { error = errors.new(errors.copy(self._refused)) }
-    elseif again then
-      return again()
-    end
-    return nil, refusal("lost", "gone", key)
-  end
-  local job = resume.entry(self._client, entry, { save_as = item.save_as or entry.path,
-    no_replace = occupied or item.no_replace or nil, on_progress = item.on_progress })
-  return job, "fetched_again", again
-end
-
--- Returns a job for the item, and how its result is marked; or nil and what an earlier run has left
--- to say about it.
-local function begin(self, index, item, key, id)
-  local client = self._client
-  local running = client:job_of_key(key)
-  if running then
-    if id and running:identity() ~= id or running:save_as() ~= item.save_as then
-      return nil, refusal("invalid", "running", key)
-    end
-    return running -- joins: one edit, two results
-  end
-  local journal = client:journal()
-  local known = journal and journal:find(key)
-  local state = known and known.state
-  if state and state ~= "failed" and state ~= "unsent" then
-    if id and known.identity and known.identity ~= id then
-      return nil, refusal("invalid", "other", key)
-    elseif state == "saved" then
-      local there, occupied = earlier.is_saved(client.system, known)
-      if there then return nil, { saved = known.path, skipped = true } end
-      return get_again(self, index, item, key, known, occupied)
-    elseif resume.can_be_asked(known) then
-      return resume.entry(client, known, item)
-    elseif not self._retry_ambiguous then
-      return nil, refusal(state, state, key)
-    end
-  end
-  if self._refused then return nil, { error = errors.new(errors.copy(self._refused)) } end
-  return begin_anew(self, index, key)
-end
 
 local start
 
@@ -275,16 +87,6 @@ local start
 local function ended(self, index, key, result)
   result.key, result.index = key, index
   settle(self, result)
-end
-
--- Returns the result of an item whose job has ended.
-local function marked_result(job, key, mark)
-  if mark == "fetched_again" and job.error and job.error.kind == "lost" then
-    return refusal("lost", "gone", key)
-  end
-  local result = result_of(job)
-  if mark and not job.error then result[mark] = true end
-  return result
 end
 
 -- Follows an item's job to its end.
@@ -298,7 +100,7 @@ local function follow(self, index, key, job, mark, otherwise)
       result = how -- what it takes from another item is not there
     end
     self._under_way[index] = nil
-    ended(self, index, key, result or marked_result(job, key, mark))
+    ended(self, index, key, result or items.result(job, key, mark))
     start(self)
     tell(self)
   end)
@@ -309,9 +111,9 @@ local function start_keyed(self, index, key, id)
   local item = chains.marked(self._list[index])
   local job, mark, otherwise
   if self._stopped or self._client:is_closed() then
-    mark = refusal("cancelled", "stopped", key)
+    mark = items.refusal("cancelled", "stopped", key)
   else
-    job, mark, otherwise = begin(self, index, item, key, id)
+    job, mark, otherwise = items.begin(self, index, item, key, id)
   end
   if not job then
     self._under_way[index] = nil
@@ -326,27 +128,31 @@ end
 local function start_item(self, index)
   local item = chains.marked(self._list[index])
   self._under_way[index] = true
-  if item.key then return start_keyed(self, index, item.key, identity_of(self, item)) end
-  local paths, err = {}, nil
-  if not self._stopped and self._client:journal() then paths, err = paths_of(self, item) end
+  if item.key then return start_keyed(self, index, item.key, items.identity(self, item)) end
+  local paths, stamps = {}, nil
+  if not self._stopped and self._client:journal() then paths, stamps = items.paths(self, item) end
   if not paths then -- another run, which can read the picture, would know the edit by another key
     self._under_way[index] = nil
-    return ended(self, index, identity_of(self, item), { error = err })
+    return ended(self, index, items.identity(self, item), { error = stamps })
   elseif #paths == 0 then
-    return start_keyed(self, index, numbered(self, identity_of(self, item)))
+    return start_keyed(self, index, numbered(self, items.identity(self, item)))
   end
   self._client:digest(paths, function(digests, message, code)
-    if digests then
-      local id = identity_of(self, item, digests)
+    local changed = digests and items.changed(self, item, stamps)
+    if changed then
+      self._under_way[index] = nil
+      ended(self, index, items.identity(self, item), { error = changed })
+    elseif digests then
+      local id = items.identity(self, item, digests)
       start_keyed(self, index, numbered(self, id))
     elseif self._client:is_closed() then
       self._under_way[index] = nil
-      local key = identity_of(self, item)
-      ended(self, index, key, refusal("cancelled", "stopped", key))
+      local key = items.identity(self, item)
+      ended(self, index, key, items.refusal("cancelled", "stopped", key))
     else -- another run, which can read the file, would know the edit by another key
       self._under_way[index] = nil
-      ended(self, index, identity_of(self, item), { error = errors.new { kind = "file", code = code,
-        stage = "check", charged = false, message = "cannot read " .. message } })
+      ended(self, index, items.identity(self, item), { error = errors.new { kind = "file",
+        code = code, stage = "check", charged = false, message = "cannot read " .. message } })
     end
     if not self._under_way[index] then
       start(self)
@@ -386,7 +192,15 @@ function start(self)
   if self._starting or self._later then return end
   self._starting = true
   local active, stop = 0, self._client:clock()() + burst
-  for _ in pairs(self._under_way) do active = active + 1 end
+  local refused
+  for index, job in pairs(self._under_way) do
+    active = active + 1
+    if job ~= true and retry.is_hopeless(job.error) and index <= (refused or index) then
+      refused = index
+    end
+  end
+  -- Its result comes later in this step; what begins now would be sent with the refused key.
+  if refused then self._refused = self._refused or self._under_way[refused].error end
   while active < self._max_active or self._stopped do
     local index = next_item(self)
     if not index then break end
@@ -406,28 +220,6 @@ function start(self)
   self._starting = false
 end
 
--- Returns what is wrong with the results that the items take from each other, or nil.
-local function wrong_chains(client, list)
-  local journal = client:journal()
-  return chains.wrong(list, function(key)
-    local entry = journal and journal:find(key)
-    return entry ~= nil and entry.state == "saved"
-  end)
-end
-
--- Returns how many edits the service takes at once, of the items' models.
-local function most_active(client, list)
-  local most, seen = 1, {}
-  for _, item in ipairs(list) do
-    local model = item.model or client:default_model()
-    if not seen[model] and models.find(model) then
-      seen[model] = true
-      most = math.max(most, client:limit(models.find(model).name))
-    end
-  end
-  return most
-end
-
 --- Makes a batch and begins its first items.
 ---@param client table
 ---@param list table[] parameters as of edit, each with or without a `key`
@@ -436,14 +228,14 @@ end
 ---@return kontext.Batch
 function batch.new(client, list, options)
   options = options or {}
-  local wrong = misuse(list, options) or wrong_chains(client, list)
+  local wrong = given.wrong(client, list, options)
   if wrong then error(wrong, 3 + client:depth()) end
   local self = setmetatable({
     total = #list, done = 0, failed = 0,
     _client = client, _list = list, _begun = 0, _under_way = {}, _results = {}, _arrived = {},
     _told = 0, _seen = {}, _waitables = {}, _needs = {}, _index_of = {}, _hanging = {},
     _released = { first = 1, last = 0 }, _causes = {},
-    _max_active = options.max_active or most_active(client, list),
+    _max_active = options.max_active or given.most_active(client, list),
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
     _retry_ambiguous = options.retry_ambiguous, _remake = options.remake,
   }, Batch)
@@ -491,6 +283,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err of kind "timeout" when only the wait ran out
 function Batch:wait(seconds)
+  receiver.check(self, Batch, "batch:wait()", 2)
   if wait_for(self, seconds, function() return self:ended() end) then return self._results end
   return errors.result(errors.new { kind = "timeout", stage = "wait",
     message = ("%d of %d edits did not end within the %g s of this wait; they go on: wait again")
@@ -500,6 +293,7 @@ end
 --- Iterates over the results as they come; `for result in batch:results() do … end`.
 ---@return fun(): kontext.BatchResult?
 function Batch:results()
+  receiver.check(self, Batch, "batch:results()", 2)
   return function()
     wait_for(self, nil, function() return self._told < #self._arrived or self:ended() end)
     if self._told == #self._arrived then return nil end
@@ -510,6 +304,7 @@ end
 
 --- Cancels what is under way and begins nothing more.
 function Batch:cancel()
+  receiver.check(self, Batch, "batch:cancel()", 2)
   self._stopped = true
   local jobs = {}
   for index = 1, self._begun do

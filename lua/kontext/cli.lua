@@ -11,7 +11,7 @@ local cli = { codes = report.codes }
 local commands = {}
 
 -- The commands with a module of their own, which has a function `run`.
-for _, name in ipairs { "edit", "batch", "resume", "jobs", "models", "doctor" } do
+for _, name in ipairs { "edit", "batch", "resume", "jobs", "models", "show", "doctor" } do
   commands[name] = function(options) return require("kontext.cli." .. name).run(options) end
 end
 commands.erase, commands.outpaint = commands.edit, commands.edit
@@ -82,7 +82,7 @@ local function hint(arguments, message)
   local option = message:match "^unknown option '(%-[^']*)'"
   if not option then return "" end
   for _, word in ipairs(arguments) do
-    if word:sub(1, #option) == option and (word:find "%s" or tonumber(word)) then
+    if word:sub(1, #option) == option and word:find "^%-[^-]" and #word > 2 then
       return (": a prompt that begins with a hyphen stands behind --, such as kontext edit car.jpg "
         .. "-- '%s'"):format(word)
     end
@@ -103,8 +103,9 @@ function cli.main(arguments)
   end
   local understood, options = require("kontext.cli.parser").new():pparse(arguments)
   if not understood then
-    report.warn(options:gsub("%s*\n%s*", "; ") .. hint(arguments, options)
-      .. " (kontext --help tells more)")
+    local complaint, more = options:gsub("%s*\n%s*", "; "), hint(arguments, options)
+    if more ~= "" then complaint = complaint:match "^[^;]*" end
+    report.warn(complaint .. more .. " (kontext --help tells more)")
     return report.usage
   end
   options.progress = not options.json and not options.quiet and screen.is_live()

@@ -31,6 +31,8 @@ local function failed(message)
   return errors.result(errors.new { kind = "network", message = message })
 end
 
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
 --- Serves until SIGINT or SIGTERM, in this process. The first line printed is the base URL; with
 --- `tls` the second names the file with the certificate to trust.
 ---
@@ -66,12 +68,14 @@ function emulator.serve(options)
   end
   io.write(server.url, "\n", ca_file and "certificate: " .. ca_file .. "\n" or "")
   io.flush()
+  if not options.with_parent then -- a program that has begun it reads its address
+    io.stderr:write("for another terminal:\n  export BFL_BASE_URL=", server.url,
+      ca_file and " CURL_CA_BUNDLE=" .. quote(ca_file) or "", "\n")
+  end
   server:run(options.with_parent)
   if ca_file and not options.ca_file then os.remove(ca_file) end
   return true
 end
-
-local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 -- The interpreter that runs this script, or one of its version.
 local function interpreter()

@@ -1,6 +1,7 @@
 --- A picture that an edit has made.
 local core = require "kontext.core"
 local errors = require "kontext.errors"
+local receiver = require "kontext.receiver"
 local wording = require "kontext.wording"
 
 local image = {}
@@ -48,6 +49,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err of kind "file"
 function Image:save(path)
+  receiver.check(self, Image, 'image:save "red.jpg"', 2)
   if type(path) ~= "string" then error("path must be a string, not " .. type(path), 2) end
   local bytes = self.bytes
   local done, message, code
@@ -71,6 +73,7 @@ end
 ---@param params table
 ---@return kontext.Job
 function Image:edit(params)
+  receiver.check(self, Image, "image:edit{ … }", 2)
   if type(params) ~= "table" then error("params must be a table, not " .. type(params), 2) end
   local given = {}
   for name, value in pairs(params) do given[name] = value end

@@ -4,6 +4,14 @@
 ---   local image = assert(kontext.edit{ prompt = "Change the car color to red",
 ---     input_image = "car.jpg" }:wait())
 ---   assert(image:save "red-car.jpg")
+
+-- Some programs load their Lua privately, and the C module finds no lua_ function there: only then
+-- kontext.promote makes them visible (docs/hosts.md).
+local loaded, problem = pcall(require, "kontext.core")
+if not loaded and problem:find("undefined symbol: lua", 1, true) then
+  pcall(require, "kontext.promote")
+end
+
 local check = require "kontext.job.check"
 local client = require "kontext.client.client"
 local core = require "kontext.core"
@@ -11,6 +19,7 @@ local json = require "kontext.json"
 local version = require "kontext.version"
 
 local kontext = {
+  _VERSION = "kontext " .. version,
   new = client.new,
   check = check.image,
 }
@@ -21,6 +30,9 @@ local default -- made on first use
 for _, name in ipairs { "edit", "erase", "outpaint", "resume", "credits", "batch", "notify",
   "step", "poll", "pollfd", "getfd", "events", "timeout" } do
   kontext[name] = function(...)
+    if ... == kontext then
+      error(("kontext.%s takes a dot, not a colon"):format(name), 2)
+    end
     if not default then
       default = client.new()
       default._depth = 1

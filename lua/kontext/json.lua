@@ -303,7 +303,7 @@ local function keep(kept, name, kind, value)
   if kept[name] ~= nil then return end
   if name == "id" or name == "task_id" then
     kept[name] = text_of(kind, value)
-  elseif name == "polling_url" and kind == "string" then
+  elseif (name == "polling_url" or name == "sample") and kind == "string" then
     kept[name] = text_of(kind, value)
   elseif name == "status" and kind == "string" then
     kept[name] = text_of(kind, value)
@@ -323,7 +323,8 @@ end
 --- one: the member "id" of the answer's own object, else its "task_id", else the id that its
 --- polling URL asks for, else that of an object in it (then `nested` is true). Never raises.
 ---@param text string? the body
----@return { id: string?, polling_url: string?, cost: number?, status: string?, nested: true? }?
+---@return { id: string?, polling_url: string?, cost: number?, status: string?, sample: string?,
+---   nested: true? }?
 --- told nil where there is neither an id nor a polling URL
 function json.salvage(text)
   if type(text) ~= "string" then return nil end
@@ -343,6 +344,7 @@ function json.salvage(text)
     end
   end)
   local told = { id = own.id or own.task_id or id_in(own.polling_url), status = own.status,
+    sample = inner.sample,
     polling_url = own.polling_url, cost = own.cost }
   if not told.id and not told.polling_url then
     told.id, told.polling_url = inner.id or inner.task_id, inner.polling_url

@@ -1,4 +1,7 @@
 -- Edits pictures from Neovim: the commands of doc/kontext.txt.
+if not pcall(require, "kontext.core") then return require "kontext.nvim.unbuilt" end
+
+local graphics = require "kontext.nvim.graphics"
 local kontext = require "kontext"
 local preview = require "kontext.nvim.preview"
 local paths = require "kontext.nvim.paths"
@@ -39,20 +42,43 @@ local function running(edit) return edit.image == nil and edit.failure == nil en
 
 local function is_picture(path) return path ~= "" and kontext.check { path = path } ~= nil end
 
--- The picture that is meant when none is named: under the cursor, of a Markdown link in its line,
--- or the buffer's own. Also returns whether the cursor's line names it.
-local function default_file()
+-- A document's links may have blanks and other characters as %20.
+local function decoded(target)
+  return (target:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- The picture that a text of the buffer names, beside the buffer's file or in the current folder.
+local function picture_of(text)
+  local folder = vim.fn.fnamemodify(vim.api.nvim_buf_get_name(0), ":h")
+  for _, path in ipairs { text, decoded(text) } do
+    if is_picture(folder .. "/" .. path) then return folder .. "/" .. path end
+    if is_picture(path) then return path end
+  end
+end
+
+-- The pictures that may be meant when none is named: the one under the cursor, else those of the
+-- Markdown links in its line, else the buffer's own. Also returns whether the line names them.
+local function default_files()
+  local under = picture_of(vim.fn.expand "<cfile>") -- as it stands: nothing in it is expanded
+  local line, column = vim.api.nvim_get_current_line(), vim.api.nvim_win_get_cursor(0)[2] + 1
+  local files = {}
+  for from, target, to in line:gmatch "()!?%[[^%]]*%]%(<?(.-)>?%)()" do
+    local path = picture_of(target)
+    if path and column >= from and column < to then return { path }, true end
+    if path and not vim.tbl_contains(files, path) then files[#files + 1] = path end
+  end
+  if under then return { under }, true end
+  if #files > 0 then return files, true end
   local own = vim.api.nvim_buf_get_name(0)
-  local named = { vim.fn.expand "<cfile>" } -- as it stands there: nothing in it is expanded
-  for target in vim.api.nvim_get_current_line():gmatch "%]%(<?(.-)>?%)" do
-    named[#named + 1] = target
-  end
-  for _, path in ipairs(named) do
-    local beside = vim.fn.fnamemodify(own, ":h") .. "/" .. path
-    if is_picture(beside) then return beside, true end
-    if is_picture(path) then return path, true end
-  end
-  if is_picture(own) then return own, false end
+  return is_picture(own) and { own } or {}, false
+end
+
+-- Calls `fn` with the one of `items` that is meant: the only one, or what the user chooses.
+local function choose(items, what, describe, fn)
+  if #items == 1 then return fn(items[1]) end
+  vim.ui.select(items, { prompt = what, kind = "kontext", format_item = describe }, function(item)
+    if item then fn(item) end
+  end)
 end
 
 -- car.jpg → car-kontext-1.jpg, the first that is neither there nor on its way.
@@ -173,6 +199,7 @@ end
 
 -- Follows an edit whose job `make(params)` gives.
 local function follow(edit, make)
+  graphics.ask() -- the answer is there before the picture
   edits[#edits + 1] = edit
   edit.job = make(vim.tbl_extend("force", options.params, {
     prompt = edit.prompt,
@@ -214,10 +241,8 @@ local function with_prompt(words, command, fn)
   end)
 end
 
--- The edit that a number names, else the newest that `fits`.
-local function find(words, fits)
-  local number = tonumber(words[1])
-  if number then return edits[number] end
+-- The newest edit that `fits`.
+local function newest(fits)
   for n = #edits, 1, -1 do
     if fits(edits[n]) then return edits[n] end
   end
@@ -225,16 +250,25 @@ end
 
 local function ready(edit) return edit.image ~= nil end
 
+local function in_short(edit)
+  return wording.safe(("%s: %s"):format(vim.fn.fnamemodify(edit.file, ":t"), edit.prompt))
+end
+
+-- Calls `fn` with the edit that a number names, else with the one of those that fit, newest first,
+-- which the user chooses. `none` is the notice where there is none.
+local function with_edit(words, fits, what, none, fn)
+  local fitting = {}
+  for n = #edits, 1, -1 do
+    local meant = not words[1] or tonumber(words[1]) == n
+    if meant and fits(edits[n]) then fitting[#fitting + 1] = edits[n] end
+  end
+  if #fitting == 0 then return notify(none, "ERROR") end
+  choose(fitting, what, in_short, fn)
+end
+
 local commands = {}
 
-function commands.edit(words, command)
-  local file, below = words[1] and paths.named(words[1]), false
-  if file and (vim.fn.filereadable(file) == 1 or file:find "%.%a%w%w%w?$") then
-    table.remove(words, 1)
-  else
-    file, below = default_file()
-  end
-  if not file then return notify("no picture here; name one: :Kontext edit car.jpg", "ERROR") end
+local function edit_file(file, below, words, command)
   with_prompt(words, command, function(prompt)
     start(file, prompt, below, function(params)
       params.input_image = { path = file }
@@ -243,8 +277,20 @@ function commands.edit(words, command)
   end)
 end
 
+function commands.edit(words, command)
+  local file = words[1] and paths.named(words[1])
+  if file and (vim.fn.filereadable(file) == 1 or file:find "%.%a%w%w%w?$") then
+    return edit_file(file, false, vim.list_slice(words, 2), command)
+  end
+  local files, below = default_files()
+  if #files == 0 then return notify("no picture here; name one: :Kontext edit car.jpg", "ERROR") end
+  choose(files, "Edit which picture?", name, function(chosen)
+    edit_file(chosen, below, words, command)
+  end)
+end
+
 function commands.again(words, command)
-  local last = find({}, ready)
+  local last = newest(ready)
   if not last then return notify("no edit is ready yet", "ERROR") end
   with_prompt(words, command, function(prompt)
     start(last.path, prompt, false, function(params) return last.image:edit(params) end)
@@ -252,9 +298,9 @@ function commands.again(words, command)
 end
 
 function commands.show(words)
-  local edit = find(words, ready)
-  if not (edit and edit.image) then return notify("no such edit is ready", "ERROR") end
-  preview.show(edit, options.graphics)
+  with_edit(words, ready, "Show which edit?", "no such edit is ready", function(edit)
+    preview.show(edit, options.graphics)
+  end)
 end
 
 function commands.close() preview.close() end
@@ -271,15 +317,23 @@ end
 function commands.resume()
   local kept = unfinished.list()
   if #kept == 0 then return notify "no edit was left unfinished" end
-  for _, edit in ipairs(kept) do
-    follow(edit, function() return nvim.client():resume(edit.token) end)
-  end
+  local choices = { kept }
+  if #kept > 1 then vim.list_extend(choices, kept) end
+  choose(choices, "Go on with which edit?", function(choice)
+    return choice == kept and ("all %d"):format(#kept) or in_short(choice)
+  end, function(choice)
+    for _, edit in ipairs(choice == kept and kept or { choice }) do
+      follow(edit, function()
+        return nvim.client():resume(edit.token, { save_as = edit.path }) -- a token has no name
+      end)
+    end
+  end)
 end
 
 function commands.cancel(words)
-  local edit = find(words, running)
-  if not (edit and running(edit)) then return notify("no such edit is running", "ERROR") end
-  edit.job:cancel()
+  with_edit(words, running, "Cancel which edit?", "no such edit is running", function(edit)
+    edit.job:cancel()
+  end)
 end
 
 vim.api.nvim_create_autocmd("VimLeavePre", {

@@ -33,9 +33,9 @@ function size.output_size(value, height)
     return errors.result(errors.new { kind = "invalid", stage = "check", charged = false,
       message = ('"%s" is no ratio from 3:7 to 7:3'):format(value) })
   end
-  local info, message, err = check.image(value)
-  if not info then return nil, message, err end
-  return api.output_size(check.upright(info))
+  local width, message, err = check.size(value)
+  if not width then return nil, message, err end
+  return api.output_size(width, message)
 end
 
 return size

@@ -79,7 +79,7 @@ describe("kontext edit #once", function()
   end)
 
   it("gives what goes on with an edit that did not end in time", function()
-    local output, errors, code = run("edit", "car.jpg", "[emulate: slow 2]", "--timeout", "1",
+    local output, errors, code = run("edit", "car.jpg", "[emulate: slow 4]", "--timeout", "3",
       "-o", "late.jpg", "--json")
     assert.equal(15, code)
     local token = json.decode(output).token

@@ -49,7 +49,7 @@ describe("a command that was ended #once", function()
   end)
 
   it("goes on with all that a journal knows of", function()
-    local _, _, code = run("edit", "car.jpg", "[emulate: slow 2]", "--timeout", "1", "--journal",
+    local _, _, code = run("edit", "car.jpg", "[emulate: slow 4]", "--timeout", "3", "--journal",
       "late", "-o", "late-2.jpg")
     assert.equal(15, code)
     assert.equal("late-2.jpg\n", done("resume", "--journal", "late"))
@@ -82,8 +82,7 @@ describe("a command that was ended #once", function()
   end)
 
   it("keeps a journal by itself, and none of what is finished", function()
-    sandbox.shell("timeout -s KILL 1.2 " .. sandbox.command("bin/kontext", "edit", "car.jpg",
-      "p [emulate: slow 3]", "-o", "gone.jpg"))
+    command.ended_by("KILL", 1, false, "edit", "car.jpg", "p [emulate: slow 3]", "-o", "gone.jpg")
     assert.equal(1, #submits())
     assert.equal("700\n600\n", (sandbox.shell "stat -c %a .state/kontext .state/kontext/edit-*"))
     assert.matches("^accepted +%x+%-[%x-]+  gone.jpg  %d+ s ago\n$", done "jobs")
@@ -130,7 +129,7 @@ describe("a command that was ended #once", function()
   end)
 
   it("forgets a journal when it is told to, but none of what can be fetched", function()
-    run("edit", "car.jpg", "p [emulate: slow 2]", "--timeout", "1", "--journal", "kept", "-o",
+    run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3", "--journal", "kept", "-o",
       "l.jpg")
     refused(3, "was accepted: fetch it first", "jobs", "--forget", "kept")
     done("resume", "--journal", "kept")
@@ -140,7 +139,7 @@ describe("a command that was ended #once", function()
 
   it("writes nowhere on a stranger's word", function()
     sandbox.shell "mkdir victim home; echo mine >victim/photo.jpg; rm -rf .state"
-    local _, errors = run("edit", "car.jpg", "p [emulate: slow 2]", "--timeout", "1",
+    local _, errors = run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3",
       "--no-journal", "-o", "victim/photo.jpg")
     local values = assert(token.read(errors:match "kontext resume '([^']+)'"))
     local function signed(id, save_as)
@@ -165,7 +164,7 @@ describe("a command that was ended #once", function()
   end)
 
   it("saves where the caller says, not where the token does", function()
-    local _, errors = run("edit", "car.jpg", "p [emulate: slow 2]", "--timeout", "1", "-o",
+    local _, errors = run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3", "-o",
       "first.jpg")
     local told = errors:match "kontext resume '([^']+)'"
     assert.equal("second.jpg\n", done("resume", told, "-o", "second.jpg"))

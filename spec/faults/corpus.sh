@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fetches the pictures of other projects' tests into build/corpus: Debian's source packages, from
 # where this machine gets its packages, through an index of our own: apt's settings stay as they are.
+# shellcheck disable=SC1091,SC2086 # lists of names are split on purpose
 set -e
 cd "$(dirname "$0")/../.."
 mkdir -p build/corpus/apt/lists/partial build/corpus/apt/cache build/corpus/apt/sources

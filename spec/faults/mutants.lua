@@ -418,17 +418,20 @@ of("lua/kontext/client/client.lua", {
   { name = "a webhook for a foreign id is taken",
     old = 'if not named or named.status ~= "pending" then return false end',
     new = "if not named then return true end", by = "spec/client_spec.lua" },
-  { name = "what is paid for waits behind what is not",
-    old = "return self:enqueue(begun, checked.model, true)",
-    new = "return self:enqueue(begun, checked.model, false)", by = "spec/client_spec.lua" },
   { name = "close drops an answer that has come",
     old = "if self._closed then return end\n  self:settle()",
     new = "if self._closed then return end", by = "spec/regress/14-promises_spec.lua" },
-  { name = "the second edit of a key is another one",
-    old = "if same then return same end", new = "", by = "spec/regress/14-promises_spec.lua" },
   { name = "a child's edits end as its client's, not by the fork",
     old = "self.transport:close_engine()", new = "self.transport:close()",
     by = "spec/client_spec.lua LUA_VERSION=5.1" },
+})
+
+of("lua/kontext/client/intake.lua", {
+  { name = "what is paid for waits behind what is not",
+    old = "return queue_claimed(client, begun, checked, true)",
+    new = "return queue_claimed(client, begun, checked, false)", by = "spec/client_spec.lua" },
+  { name = "the second edit of a key is another one",
+    old = "if same then return same end", new = "", by = "spec/regress/14-promises_spec.lua" },
 })
 
 of("lua/kontext/journal/resume.lua", {
@@ -441,6 +444,19 @@ of("lua/kontext/journal/resume.lua", {
 })
 
 of("lua/kontext/job/job.lua", {
+  { name = "a deadline is ignored",
+    old = "if self._deadline <= now and (not self._transfer or self._plans) then",
+    new = "if false then",
+    by = "spec/client_spec.lua" },
+  { name = "a cancel drops an answer that has come",
+    old = "  self._client:settle(self)\n", new = "", by = "spec/job_spec.lua" },
+  { name = "a webhook's URL is trusted",
+    old = "function Job:wake()\n", new = "function Job:wake()\n  self.polling_url = "
+      .. 'self.polling_url:gsub("^(https?://[^/]*).*", "%1/of/the/webhook")\n',
+    by = "spec/client_spec.lua" },
+})
+
+of("lua/kontext/job/endings.lua", {
   { name = "what ran out of its time is not resumed",
     old = "  return kinds[kind] and kinds[kind].fact\n",
     new = '  return kind == "timeout" and "FAILED" or kinds[kind] and kinds[kind].fact\n',
@@ -448,19 +464,9 @@ of("lua/kontext/job/job.lua", {
   { name = "doubt is noted as a failure, and paid for again",
     old = 'if kind == "ambiguous" or sent then', new = "if sent then",
     by = "spec/journal_spec.lua" },
-  { name = "a deadline is ignored",
-    old = "if self._deadline <= now and (not self._transfer or self._plans) then",
-    new = "if false then",
-    by = "spec/client_spec.lua" },
-  { name = "a cancel drops an answer that has come",
-    old = "  self._client:settle(self)\n", new = "", by = "spec/job_spec.lua" },
   { name = "a crash after the upload is called free of risk",
     old = 'local sent = self.status == "uploading" and (not',
     new = "local sent = false and (not", by = "spec/regress/14-promises_spec.lua" },
-  { name = "a webhook's URL is trusted",
-    old = "function Job:wake()\n", new = "function Job:wake()\n  self.polling_url = "
-      .. 'self.polling_url:gsub("^(https?://[^/]*).*", "%1/of/the/webhook")\n',
-    by = "spec/client_spec.lua" },
 })
 
 of("lua/kontext/journal/journal.lua", {
@@ -510,22 +516,28 @@ of("lua/kontext/journal/earlier.lua", {
     by = "spec/regress/14-promises_spec.lua" },
 })
 
-of("lua/kontext/batch.lua", {
+of("lua/kontext/batch/given.lua", {
+  { name = "two items of one list have one name",
+    old = "if value ~= nil and taken[value] and not", new = "if false and not",
+    by = "spec/misuse_spec.lua" },
+})
+
+of("lua/kontext/batch/items.lua", {
   { name = "what is saved is paid for again",
     old = "if there then return nil, { saved = known.path, skipped = true } end",
-    new = "if there then return begin_anew(self, item, key) end", by = "spec/batch_spec.lua" },
+    new = "if there then return begin_anew(self, index, key) end", by = "spec/batch_spec.lua" },
   { name = "what was accepted is paid for again",
     old = "elseif resume.can_be_asked(known) then", new = "elseif false then",
     by = "spec/batch_spec.lua" },
   { name = "what is in doubt is paid for again unless told otherwise",
     old = "elseif not self._retry_ambiguous then",
     new = "elseif self._retry_ambiguous == false then", by = "spec/batch_spec.lua" },
-  { name = "two items of one list have one name",
-    old = "if value ~= nil and taken[value] and not", new = "if false and not",
-    by = "spec/misuse_spec.lua" },
   { name = "a key stands for other parameters than it did",
     old = "if id and known.identity and known.identity ~= id then", new = "if false then",
     by = "spec/regress/14-promises_spec.lua" },
+})
+
+of("lua/kontext/batch.lua", {
   { name = "stop_on_error stops nothing",
     old = "if self._stop_on_error then", new = "if false then", by = "spec/batch_spec.lua" },
   { name = "max_active of a batch is ignored",

@@ -28,7 +28,12 @@ end
 function loops.copas()
   local copas = require "copas"
   return copas.addthread, function(done)
-    repeat copas.step(0.01) until done()
+    if copas.running == nil then -- before 2.0
+      repeat copas.step(0.01) until done()
+    else
+      copas.addthread(function() repeat copas.pause(0.01) until done() end)
+      copas.loop()
+    end
   end
 end
 

@@ -99,6 +99,76 @@ describe("the example for", function()
     assert.same({ "Make it snow" }, prompts())
   end)
 
+  promise("LÖVE", "love", "shows the result while the game goes on", function()
+    local said = runner:host("jit", "xvfb-run -a love spec/hosts/love example")
+    local shown = io.open(runner.out .. "/shown")
+    assert.is_truthy(shown, said)
+    assert.equal("1184 880", shown:read "*a")
+    shown:close()
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  -- It will not run as root.
+  promise("VLC", "cvlc", "adds the edited picture to the playlist", function()
+    local out = runner.out
+    os.execute(([[mkdir -p %s/data/vlc/lua/intf && chmod -R a+rwX %s
+      cp spec/hosts/vlc_example.lua %s/data/vlc/lua/intf/edit_pictures.lua]]):format(out, out, out))
+    local user = support.shell "id -u":match "%d+" == "0"
+      and "setpriv --reuid=65534 --regid=65534 --clear-groups" or ""
+    -- Debian links it to Lua 5.2 or, since forky, 5.4.
+    local plugin = support.shell "find /usr/lib -name liblua_plugin.so":match "%S+"
+    local build = support.shell("ldd " .. plugin):match "liblua(5%.%d)"
+    local said = runner:host(build, ("env HOME=%s XDG_DATA_HOME=%s/data KONTEXT_EXAMPLE=%s "
+      .. "%s cvlc --no-audio --vout dummy --no-video-title-show --image-duration=50 "
+      .. "--extraintf luaintf --lua-intf edit_pictures "
+      .. [[--lua-config 'edit_pictures={prompt="Make it snow"}' %s/car.jpg]]):format(
+      out, out, support.root .. "/examples/vlc/edit_pictures.lua", user, out))
+    local playlist = io.open(out .. "/playlist")
+    assert.is_truthy(playlist, said)
+    assert.equal("car.jpg car-kontext-1.jpg", playlist:read "*a")
+    playlist:close()
+    is_edited "car-kontext-1.jpg"
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  promise("OBS Studio", "obs", "shows the edited picture and puts the old one back", function()
+    local said = runner:host("jit", "sh spec/hosts/obs.sh")
+    local shown = io.open(runner.out .. "/shown")
+    assert.is_truthy(shown, said)
+    assert.equal("car.jpg car-kontext-1.jpg car.jpg", shown:read "*a")
+    shown:close()
+    is_edited "car-kontext-1.jpg"
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
+  -- GIMP before 3 has no plug-ins through lgi.
+  promise("GIMP", "gimp-console-3", "adds the edited picture as a layer", function()
+    local out = runner.out
+    os.execute(([[mkdir -p %s/gimp/plug-ins/kontext-edit && cd %s/gimp
+      cp "$OLDPWD/examples/gimp/kontext-edit.lua" plug-ins/kontext-edit
+      # Of GIMP's own only what is needed: it asks each once, which takes a minute.
+      for name in file-png file-jpeg script-fu; do
+        ln -s /usr/lib/*/gimp/3.0/plug-ins/$name plug-ins
+      done
+      echo '(plug-in-path "${gimp_dir}/plug-ins")' >gimprc]]):format(out, out))
+    local batch = assert(io.open(out .. "/batch.scm", "w"))
+    batch:write((([[
+(let* ((image (car (gimp-file-load RUN-NONINTERACTIVE "OUT/car.jpg"))))
+  (plug-in-kontext-edit #:run-mode RUN-NONINTERACTIVE #:image image
+    #:drawables (car (gimp-image-get-selected-drawables image)) #:prompt "Make it snow")
+  (gimp-file-save RUN-NONINTERACTIVE image "OUT/edited.xcf")
+  (gimp-image-flatten image)
+  (gimp-file-save RUN-NONINTERACTIVE image "OUT/edited.jpg"))]]):gsub("OUT", out)))
+    batch:close()
+    local said = runner:host("jit", ("env GIMP3_DIRECTORY=%s/gimp sh -c 'gimp-console-3 -n -i -d "
+      .. "--batch-interpreter plug-in-script-fu-eval -b \"$(cat %s/batch.scm)\" --quit'"):format(
+      out, out))
+    local info = core.check { path = out .. "/edited.jpg" }
+    assert.is_table(info, said)
+    assert.matches("Make it snow", assert(io.open(out .. "/edited.xcf", "rb")):read "*a")
+    assert.same({ "Make it snow" }, prompts())
+  end)
+
   promise("awesome", "awesome", "hangs the edited wallpaper", function()
     local said = runner:host("5.3", ("env XDG_CACHE_HOME=%s xvfb-run -a awesome "
       .. "-c spec/hosts/awesome_example.lua"):format(runner.out))

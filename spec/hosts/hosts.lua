@@ -25,6 +25,7 @@ local hosts = {
   { "nginx", "jit", "nginx", "lua5.4 spec/hosts/serve.lua nginx", COARSE_GAP },
   { "HAProxy", "5.3", "haproxy", "lua5.4 spec/hosts/serve.lua haproxy", COARSE_GAP },
   { "awesome", "5.3", "awesome", "xvfb-run -a awesome -c spec/hosts/awesome.lua" },
+  { "LÖVE", "jit", "love", "xvfb-run -a love spec/hosts/love", COARSE_GAP },
   { "darktable", "5.4", "darktable", "sh spec/hosts/darktable.sh darktable.lua" },
 }
 

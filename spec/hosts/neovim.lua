@@ -50,13 +50,52 @@ describe("the Neovim plugin", function()
     assert.matches("^%-rw%-%-%-%-%-%-%-",
       support.shell(("ls -l %s/nvim/kontext/*.json"):format(runner.out)))
 
+    assert.matches("kontext: an edit was left unfinished; :Kontext resume goes on with it",
+      session("doautocmd VimEnter", "sleep 300m"))
+
     local said = session("Kontext resume",
       "lua vim.wait(9000, function() return vim.fn.filereadable(\"car-kontext-1.jpg\") == 1 end)",
       "sleep 300m", "Kontext list", "Kontext resume")
-    assert.equal("jpeg", core.check({ path = runner.out .. "/car-kontext-1.jpg" }).format, said)
+    local info = core.check { path = runner.out .. "/car-kontext-1.jpg" }
+    assert.equal("jpeg", info and info.format, said)
     assert.matches("ready +car.jpg", said)
     assert.matches("no edit was left unfinished", said)
     assert.equal(1, runner.server:ledger().totals.submits)
+  end)
+
+  it("says in a sentence that it is not built, wherever it is asked for something", function()
+    runner:afresh()
+    local out = runner.out
+    os.execute(("cp -r lua plugin %s; rm -f %s/lua/kontext/core.so"):format(out, out))
+    local said = runner:host("jit", ("env -u LUA_PATH -u LUA_CPATH nvim -n -u NONE -i NONE "
+      .. "--headless --cmd 'set runtimepath^=%s' -c 'runtime plugin/kontext.lua' "
+      .. "-c 'lua require([[kontext.nvim]]).setup {}' -c 'Kontext edit car.jpg red' "
+      .. "-c 'sleep 300m' -c qall!"):format(out))
+    local sentence = "kontext is not built: run `make nvim` in " .. out
+      .. " (:checkhealth kontext says more)"
+    local told = {}
+    for line in said:gmatch "[^\r\n]+" do
+      if not line:find "^Error detected" then told[#told + 1] = line end -- so notices begin
+    end
+    assert.same({ sentence, sentence }, told)
+  end)
+
+  -- spec/hosts/terminal.py answers what a terminal is asked, and writes what it was sent.
+  it("learns from the terminal itself that it draws kitty's graphics", function()
+    local version = tonumber(support.shell "nvim --version":match "NVIM v0%.(%d+)")
+    for _, answers in ipairs { { "kitty(0.40.0)", 10 }, { "unknown", 12, "graphics" } } do
+      runner:afresh()
+      os.execute(("cp %s %s/car.jpg"):format(runner.photo, runner.out))
+      runner:host("jit", ("env -u TMUX -u STY TERM=xterm-256color python3 spec/hosts/terminal.py "
+        .. "%s/typed '%s' '%s' ':Kontext edit car.jpg Make it a winter night' "):format(
+        runner.out, answers[1], answers[3] or "") .. NVIM .. runner.out .. "/notes.txt "
+        .. ("--cmd 'cd %s'"):format(runner.out))
+      local typed = assert(io.open(runner.out .. "/typed", "rb")):read "*a"
+      local drawn = select(2, typed:gsub("\27_Ga=T", ""))
+      assert.equal(version >= answers[2] and 2 or 0, drawn)
+      assert.equal(version >= answers[2], typed:find "▀" == nil)
+      assert.equal(1, runner.server:ledger().totals.accepted)
+    end
   end)
 
   describe("on the screen", function()

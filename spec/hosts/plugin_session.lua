@@ -182,6 +182,56 @@ promise("cancels an edit", function()
   assert(vim.fn.execute("Kontext list"):find "cancelled")
 end)
 
+-- Answers vim.ui.select with the choice of that number while `fn` runs; returns what was offered.
+local function choosing(number, fn)
+  local select, offered = vim.ui.select, {}
+  vim.ui.select = function(items, options, answer)
+    for n, item in ipairs(items) do offered[n] = options.format_item(item) end
+    answer(items[number])
+  end
+  fn()
+  vim.ui.select = select
+  return offered
+end
+
+promise("asks which one is meant, where several edits run", function()
+  local told = #notices
+  vim.cmd "Kontext edit car.jpg [emulate: slow 9] first"
+  vim.cmd "Kontext edit car.jpg [emulate: slow 9] second"
+  vim.wait(300)
+  local offered = choosing(2, function() vim.cmd "Kontext cancel" end)
+  equal({ "car.jpg: [emulate: slow 9] second", "car.jpg: [emulate: slow 9] first" }, offered)
+  wait("the cancelled edit's notice", function() return #notices > told end)
+  local list = vim.fn.execute "Kontext list"
+  assert(list:find "failed[^\n]*first" or list:find "cancelled[^\n]*first", list)
+  assert(not list:find "cancelled[^\n]*second", list)
+  told = #notices
+  vim.cmd "Kontext cancel" -- one is left, so nothing is asked
+  wait("the other's notice", function() return #notices > told end)
+end)
+
+promise("asks which edit is shown, where several are ready", function()
+  vim.cmd "Kontext close"
+  local offered = choosing(1, function() vim.cmd "Kontext show" end)
+  assert(#offered > 5 and vim.tbl_contains(offered, "car.jpg: Make it green"), vim.inspect(offered))
+  wait("the preview", function() return float(true) end)
+  vim.cmd "Kontext close"
+end)
+
+promise("asks which picture is edited, where a line names several and none is under the cursor",
+  function()
+    copy "a lamp.jpg"
+    copy "road.jpg"
+    buffer("several.md", { "See ![a](a%20lamp.jpg) and ![b](<road.jpg>)." })
+    vim.api.nvim_win_set_cursor(0, { 1, 0 })
+    local offered = choosing(1, function() kontext_command "edit Make it red" end)
+    equal({ "a lamp.jpg", "road.jpg" }, offered)
+    assert(vim.loop.fs_stat "a lamp-kontext-1.jpg")
+    equal("![Make it red](<a lamp-kontext-1.jpg>)", lines()[2])
+    vim.api.nvim_win_set_cursor(0, { 1, 32 })
+    assert(kontext_command("edit Make it blue"):find "road%-kontext%-1.jpg")
+  end)
+
 promise("tells why an edit failed", function()
   local message, level = kontext_command "edit car.jpg [emulate: request moderated]"
   equal(vim.log.levels.ERROR, level)
@@ -275,10 +325,10 @@ promise("checks its health, and tells no key", function()
 end)
 
 promise("says in its health what is wrong with the key", function()
-  require("kontext.nvim").setup {}
-  vim.env.BFL_API_KEY = "bad"
+  require("kontext.nvim").setup { client = { api_key = "bad" } }
   vim.cmd "checkhealth kontext"
-  assert(table.concat(lines(), "\n"):find "ERROR.*BFL_API_KEY")
+  local text = table.concat(lines(), "\n")
+  assert(text:find "ERROR.*BFL_API_KEY", text)
 end)
 
 promise("has help for each command", function()

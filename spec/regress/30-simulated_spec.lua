@@ -8,6 +8,12 @@ local function survives(seed, number, lines)
   assert.is_nil(broken, tostring(world.detail))
 end
 
+describe("a batch", function()
+  it("begins nothing in the step in which its key is refused", function()
+    survives(31, 195, { "life.edits#1=7", "submit.verdict#44=19", "submit.verdict#46=9" })
+  end)
+end)
+
 describe("a paid picture", function()
   it("is not given up because our own clock is a day ahead", function()
     survives(1, 2081, { "clock.jump#1=4", "link.skew#1=2", "download.date#1=2",
@@ -17,6 +23,24 @@ describe("a paid picture", function()
   it("is not given up because an earlier link of it is old", function()
     survives(7, 2909, { "speed.task#2=5", "link.stored#1=3", "pause.step#16=5", "pause.step#17=5",
       "link.se#2=2", "link.skew#2=3" })
+  end)
+
+  it("is not paid for again because its name was taken, and a number was added", function()
+    survives(7, 205, { "life.mode#1=2", "life.save#1=4", "user.twice#2=2" })
+  end)
+
+  it("is not told to be free when its destination is another one's after a restart", function()
+    survives(32, 481, { "life.mode#1=3", "life.save#1=3", "folder.trouble#1=2", "user.returns#1=2",
+      "user.changes#1=2", "user.close#2=3" })
+  end)
+
+  it("is known by the content that was sent, also where the file changed as it was read", function()
+    survives(32, 2737, { "life.input#1=4", "life.edits#1=6", "speed.digest#13=3",
+      "input.change#13=5" })
+  end)
+
+  it("keeps its key to itself: another edit of that key is refused", function()
+    survives(7, 9, { "life.mode#1=2", "user.returns#1=2", "user.changes#1=2" })
   end)
 
   it("is still accepted after a kill before the sync and a power failure later", function()

@@ -1,7 +1,8 @@
 --- Chance and choice. One seed gives one life, on every Lua: the generator is exact in doubles and
 --- in integers alike. Every choice has a site ("poll.answer"), a list whose first item is the
 --- ordinary one, and a number: the how-manieth choice at its site it is. What was not ordinary is
---- the life's script, which can be played again, or with parts left out.
+--- the life's script, which can be played again, or with parts left out. The jitter that the
+--- product asks for comes from numbers of its own, so that a script meets the same jitter.
 local chance = {}
 
 -- L'Ecuyer's combined generator of 1988: two products below 2 ^ 47, a period of 2 ^ 61.
@@ -32,13 +33,17 @@ end })
 ---@return simulation.Chance
 function chance.new(seed, life, script)
   local self = setmetatable({ taken = {}, _counts = {}, _heats = {}, _script = script }, Chance)
-  self._a = (seed * 7919 + life * 104729 + 12345) % (m1 - 1) + 1
-  self._b = (seed * 15485863 + life * 32452843 + 67890) % (m2 - 1) + 1
-  for _ = 1, 6 do self:random() end
+  local a, b = seed * 7919 + life * 104729, seed * 15485863 + life * 32452843
+  self._a, self._b = (a + 12345) % (m1 - 1) + 1, (b + 67890) % (m2 - 1) + 1
+  self._c, self._d = (b + 54321) % (m1 - 1) + 1, (a + 98765) % (m2 - 1) + 1
+  for _ = 1, 6 do
+    self:random()
+    self:_draw()
+  end
   return self
 end
 
---- Returns a number in [0, 1).
+--- Returns a number in [0, 1) for the product's jitter.
 ---@return number
 function Chance:random()
   local a, b = 40014 * self._a % m1, 40692 * self._b % m2
@@ -46,9 +51,16 @@ function Chance:random()
   return (a - b) % (m1 - 1) / m1
 end
 
+-- Returns a number in [0, 1) for a choice.
+function Chance:_draw()
+  local c, d = 40014 * self._c % m1, 40692 * self._d % m2
+  self._c, self._d = c, d
+  return (c - d) % (m1 - 1) / m1
+end
+
 -- Returns how likely the extraordinary is in a family.
 local function heat_of(self, family)
-  local heat = plots[family] or heats[1 + math.floor(self:random() * #heats)]
+  local heat = plots[family] or heats[1 + math.floor(self:_draw() * #heats)]
   self._heats[family] = heat
   return heat
 end
@@ -58,24 +70,25 @@ end
 ---@param list any[]
 ---@return any
 function Chance:choose(site, list)
+  local heat
+  if not self._script then
+    local family = family_of[site]
+    heat = self._heats[family] or heat_of(self, family)
+    if heat == 0 then return list[1] end -- no choice of this family is in the script: none counts
+  end
   local number = (self._counts[site] or 0) + 1
   self._counts[site] = number
-  local index = 1
-  if self._script then
-    index = self._script[site .. "#" .. number] or 1
+  local index
+  if heat then
+    if self:_draw() >= heat then return list[1] end
+    index = 2 + math.floor(self:_draw() * (#list - 1))
   else
-    local family = family_of[site]
-    local heat = self._heats[family] or heat_of(self, family)
-    if heat > 0 and self:random() < heat then
-      index = 2 + math.floor(self:random() * (#list - 1))
-    end
+    index = math.min(self._script[site .. "#" .. number] or 1, #list)
   end
   if index > 1 then
-    if index > #list then index = #list end
     local taken = self.taken
-    taken[#taken + 1] = site
-    taken[#taken + 1] = number
-    taken[#taken + 1] = index
+    local count = #taken
+    taken[count + 1], taken[count + 2], taken[count + 3] = site, number, index
   end
   return list[index]
 end

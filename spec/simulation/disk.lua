@@ -8,6 +8,26 @@ local disk = {}
 local Disk = {}
 Disk.__index = Disk
 
+---@class simulation.Node a file, whatever its names
+---@field data string its bytes, but for those of `more`
+---@field more string[]? what was appended since somebody read the file
+---@field size integer bytes in all
+---@field synced integer bytes that a power failure leaves for certain
+
+-- Makes a file whose bytes are on the disk.
+local function new_node(bytes)
+  return { data = bytes, size = #bytes, synced = #bytes }
+end
+
+-- Returns a file's bytes. A journal is appended to a thousand times and read once.
+local function data_of(node)
+  if node.more then
+    node.data, node.more = node.data .. table.concat(node.more), nil
+  end
+  return node.data
+end
+disk.data_of = data_of
+
 --- Makes an empty disk.
 ---@param world simulation.World
 ---@return simulation.Disk
@@ -19,13 +39,13 @@ end
 local texts = {
   ENOSPC = "No space left on device", EROFS = "Read-only file system", EACCES = "Permission denied",
   ENOENT = "No such file or directory", EIO = "Input/output error", EEXIST = "File exists",
-  EAGAIN = "Resource temporarily unavailable", EISDIR = "Is a directory",
+  EAGAIN = "Resource temporarily unavailable", ESTALE = "it has changed", EISDIR = "Is a directory",
 }
 
 local function failed(path, code)
   return nil, path .. ": " .. texts[code], code
 end
-Disk.failed = failed
+disk.failed = failed
 
 local function folder_of(path)
   return path:match "^(.*)/[^/]*$" or "."
@@ -58,7 +78,7 @@ end
 ---@return string?
 function Disk:content(path)
   local node = self.names[path]
-  return node and node.data
+  return node and data_of(node)
 end
 
 --- Returns what a power failure would leave under a name, or nil.
@@ -66,7 +86,7 @@ end
 ---@return string?
 function Disk:durable(path)
   local node = self.kept[path]
-  return node and node.synced
+  return node and data_of(node):sub(1, node.synced)
 end
 
 -- core.can_save
@@ -74,7 +94,7 @@ function Disk:can_save(path, way)
   local code = folder_error(self, path, opening)
   if code then return failed(path, code) end
   local node = self.names[path]
-  if way == "no_replace" and node and #node.data > 0 then return failed(path, "EEXIST") end
+  if way == "no_replace" and node and node.size > 0 then return failed(path, "EEXIST") end
   return true
 end
 
@@ -83,7 +103,7 @@ function Disk:reserve(process, path)
   local code = folder_error(self, path, opening)
   if code then return failed(path, code) end
   if self.names[path] then return false end
-  local node = { data = "", synced = "" }
+  local node = new_node ""
   self.names[path] = node
   note_name(self, path)
   crash_point(self, process, "crash.reserve")
@@ -95,7 +115,7 @@ end
 function Disk:release(path)
   local node = self.names[path]
   if not node then return true end
-  if #node.data > 0 then return false end
+  if node.size > 0 then return false end
   if folder_error(self, path, opening) then return failed(path, "EROFS") end
   self.names[path] = nil
   return true
@@ -120,10 +140,10 @@ function Disk:put(process, path, bytes, way)
   if code then return failed(path, code) end
   crash_point(self, process, "crash.rename")
   local before = self.names[path]
-  local node = { data = bytes, synced = bytes }
+  local node = new_node(bytes)
   self.names[path] = node
   note_name(self, path)
-  self.world.ledger:written(path, bytes, before and before.data)
+  self.world.ledger:written(path, bytes, before and data_of(before))
   crash_point(self, process, "crash.folder")
   self.kept[path] = node
   return true
@@ -133,21 +153,21 @@ end
 function Disk:read(path)
   local node = self.names[path]
   if not node then return failed(path, "ENOENT") end
-  return node.data
+  return data_of(node)
 end
 
 -- core.file_info
 function Disk:file_info(path)
   local node = self.names[path]
   if not node then return failed(path, "ENOENT") end
-  return { bytes = #node.data, mtime = 0, inode = 1, device = 1 }
+  return { bytes = node.size, mtime = 0, inode = 1, device = 1 }
 end
 
 -- core.md5_file
 function Disk:md5_file(path)
   local node = self.names[path]
   if not node then return failed(path, "ENOENT") end
-  return core.base64(core.md5(node.data))
+  return core.base64(core.md5(data_of(node)))
 end
 
 --- Removes a file: what users do, not the product.
@@ -157,24 +177,31 @@ end
 
 --- What a user puts in the place of a file.
 function Disk:replace(path, bytes)
-  local node = { data = bytes, synced = bytes }
+  local node = new_node(bytes)
   self.names[path], self.kept[path] = node, node
   note_name(self, path)
 end
 
---- The power fails: what was not synced is lost, or half of it.
+local tails = { 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1 }
+
+--- Another program fills a name that was reserved, or that is free.
+---@param path string
+function Disk:take_name(path)
+  local node = self.names[path]
+  if not node or node.size == 0 then self:replace(path, "another program's") end
+end
+
+--- The power fails: what was not synced is lost, or a part of it.
 function Disk:lose_power()
   local world = self.world
   for _, path in ipairs(self.list) do
     local now, kept = self.names[path], self.kept[path]
     if now ~= kept and world:choose("power.name", { "lost", "kept" }) == "kept" then kept = now end
     self.names[path], self.kept[path] = kept, kept
-    if kept and kept.data ~= kept.synced then
-      local more = kept.data:sub(1, #kept.synced) == kept.synced and kept.data:sub(#kept.synced + 1)
-        or ""
-      local share = world:choose("power.tail", { 0, 0.3, 0.9, 1 })
-      kept.data = kept.synced .. more:sub(1, math.floor(#more * share))
-      kept.synced = kept.data
+    if kept and kept.size > kept.synced then
+      local more = math.floor((kept.size - kept.synced) * world:choose("power.tail", tails))
+      kept.data = data_of(kept):sub(1, kept.synced + more)
+      kept.size, kept.synced = #kept.data, #kept.data
     end
   end
   self.locks = {}
@@ -192,7 +219,7 @@ function Disk:log(process, path, options)
     if not options.create then return failed(path, "ENOENT") end
     local code = folder_error(self, path, opening)
     if code then return failed(path, code) end
-    node = { data = "", synced = "" }
+    node = new_node ""
     self.names[path] = node
     note_name(self, path)
     crash_point(self, process, "crash.log")
@@ -212,7 +239,7 @@ end
 
 function Log:read()
   self.process:alive()
-  return self.node.data
+  return data_of(self.node)
 end
 
 -- Writes a line as kx_append does: after a torn one a new line is begun.
@@ -220,9 +247,13 @@ local function append(self, bytes)
   local node = self.node
   local code = folder_error(self.disk, self.path, writing)
   if code then return failed("the journal", code) end
-  local data = node.data
-  if data ~= "" and data:byte(-1) ~= 10 then data = data .. "\n" end
-  node.data = data .. bytes
+  if bytes == "" then return true end
+  if not node.more then
+    if node.size > 0 and node.data:byte(-1) ~= 10 then bytes = "\n" .. bytes end
+    node.more = {}
+  end
+  node.more[#node.more + 1] = bytes
+  node.size = node.size + #bytes
   return true
 end
 
@@ -236,7 +267,7 @@ function Log:append(bytes, sync)
     if self.disk.world:choose("sync.fails", { false, true }) then
       return failed("the journal", "EIO")
     end
-    self.node.synced = self.node.data
+    self.node.synced = self.node.size
     self.disk.world.ledger:synced(self.node)
   end
   crash_point(self.disk, self.process, fact and "crash.after" or "crash.line")
@@ -249,7 +280,7 @@ function Log:replace(bytes)
   local code = folder_error(disk_, self.path, writing) or folder_error(disk_, self.path, opening)
   if code then return failed("the journal", code) end
   disk_.world:reached "journal compacted"
-  local node = { data = bytes, synced = bytes }
+  local node = new_node(bytes)
   crash_point(disk_, self.process, "crash.compact")
   disk_.world.ledger:moved(self.node, node)
   disk_.names[self.path] = node

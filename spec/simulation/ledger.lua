@@ -1,5 +1,8 @@
 --- The shadow ledger: what was asked for, charged, answered, told, saved. It reads no field of the
 --- product; it sees what the service, the disk and the user see, and says when these do not agree.
+local disk = require "spec.simulation.disk"
+local reasons = require "spec.simulation.reasons"
+
 local ledger = {}
 
 ---@class simulation.Ledger
@@ -10,11 +13,12 @@ Ledger.__index = Ledger
 ---@param world simulation.World
 ---@return simulation.Ledger
 function ledger.new(world)
-  return setmetatable({ world = world, edits = {}, nodes = {}, at = {} }, Ledger)
+  return setmetatable({ world = world, edits = {}, nodes = {}, at = {}, looked = {}, digested = {},
+    made = {} }, Ledger)
 end
 
 --- Adds an edit that a user asks for once.
----@param fields table save_as=, key=
+---@param fields table save_as=, no_replace=, key=, input=, parent=, by_content=
 ---@return table edit
 function Ledger:new_edit(fields)
   local edit = fields
@@ -28,10 +32,87 @@ end
 
 --- Returns the edit whose body begins with this piece.
 function Ledger:edit_of(piece)
-  return self.edits[tonumber(piece:match '"prompt":"e(%d+)"')]
+  return self.edits[tonumber(piece:match '"prompt":"e(%d+)')]
 end
 
 -- Submits -----------------------------------------------------------------------------------------
+
+-- Whether an upload may begin that is not an edit's first.
+local function check_again(self, edit, host, engine)
+  local world = self.world
+  if edit.wait_until and world.now < edit.wait_until
+    and not (engine.told_at == world.now and engine.told_edit ~= edit)
+    and host.task_ended < edit.limited_at and (host.accepted_at or 0) < edit.limited_at then
+    world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
+  end
+  edit.wait_until = nil
+  if edit.was_limited then
+    edit.was_limited = nil
+    return
+  end
+  edit.tries = edit.tries + 1
+  if edit.tries == 1 then return end
+  local gap, tries = world.now - (edit.told_at or world.now), edit.tries - 1
+  host.retries = host.retries + 1
+  host.at_once = gap < 1e-3 and (host.at_once or 0) + 1 or 0
+  if tries > 2 then
+    world:broken("what was not sent is sent again twice at the most", edit.prompt)
+  elseif host.retries * 5 > 500 + host.accepts then
+    world:broken("all tries of a client draw on one quota", ("%d tries"):format(host.retries))
+  elseif gap > 0.5 * 2 ^ (tries - 1) + 1e-3 and not host.was_paused then
+    world:broken("a try that may be repeated comes soon", ("%s: %g s"):format(edit.prompt, gap))
+  elseif host.at_once >= 6 then
+    world:broken("the tries of a client are spread", edit.prompt)
+  end
+end
+
+-- Whether a client sends no more than it may have under way.
+local function check_room(self, edit, host, engine)
+  local used = host:accepted()
+  for _, other in ipairs(engine.active) do
+    if other.kind == "upload" then used = used + 1 end
+  end
+  if used >= host.most then
+    self.world:broken("no more than max_active edits are under way", edit.prompt)
+  elseif edit.attempts == 1 and not edit.fitted
+    and host.room_until and self.world.now < host.room_until
+    and used >= math.max(1, host.room) + 1 then
+    self.world:broken("after a 429 fewer edits are under way for a while", edit.prompt)
+  end
+end
+
+-- Whether the budget of a client is kept.
+local function check_budget(self, edit, host)
+  local spent = 0
+  for _, task in ipairs(host.charges) do
+    if not task.refunded then spent = spent + 4 end
+  end
+  if spent + 4 > host.budget + 1e-6 then
+    self.world:broken("nothing is sent that could exceed the budget", ("%s: %d of %d"):format(
+      edit.prompt, spent, host.budget))
+  end
+end
+
+-- Whether the journal has what it must have before an edit is sent.
+local function check_intent(self, edit, host, transfer, request)
+  local world = self.world
+  if not request.mark then return world:broken("what is sent is in the journal", edit.prompt) end
+  local node = request.mark.log.node
+  local number = request.mark.line:match "^%x+ %u+ (%d+)"
+  if world.disk.names[host.journal] ~= node then
+    world:broken("a journal that is not in its place stops submits", edit.prompt)
+  end
+  local row = self.nodes[node].rows[number]
+  transfer.row = row
+  if not row or row.durable ~= "INTENT" then
+    world:broken("INTENT is on the disk before anything connects",
+      ("%s: %s"):format(edit.prompt, row and tostring(row.durable) or "none"))
+  else
+    row.edit = edit
+    edit.rows = edit.rows or {}
+    if edit.rows[#edit.rows] ~= row then edit.rows[#edit.rows + 1] = row end
+  end
+end
 
 --- An upload is about to begin.
 function Ledger:upload(edit, engine, transfer, request)
@@ -42,40 +123,41 @@ function Ledger:upload(edit, engine, transfer, request)
   if host.hopeless and edit.told_at == host.hopeless then edit.exempt = true end -- it was under way
   if host.hopeless and edit.begun < host.hopeless and not edit.exempt then
     world:broken("after a refused key nothing more of the queue is sent", edit.prompt)
+  elseif edit.must_refuse then
+    world:broken("a key stands for the edit that it was given for", edit.prompt)
   end
-  local room = host.most
-  local used = 0
-  for _, other in ipairs(engine.active) do
-    if other.kind == "upload" then used = used + 1 end
-  end
-  if used + host:accepted() >= room then
-    world:broken("no more than max_active edits are under way", edit.prompt)
-  end
-  if edit.wait_until and world.now < edit.wait_until
-    and not (engine.told_at == world.now and engine.told_edit ~= edit)
-    and host.task_ended < edit.limited_at and (host.accepted_at or 0) < edit.limited_at then
-    world:broken("after a 429 an edit waits for Retry-After or for a task of ours", edit.prompt)
-  end
-  edit.wait_until = nil
-  if host.journal then
-    if not request.mark then
-      world:broken("what is sent is in the journal", edit.prompt)
-      return
+  check_room(self, edit, host, engine)
+  check_again(self, edit, host, engine)
+  if host.budget then check_budget(self, edit, host) end
+  host.sent_at = world.now
+  if host.journal then check_intent(self, edit, host, transfer, request) end
+end
+
+--- The service will have an upload. Another content is another edit, where the content is the key.
+function Ledger:about_to_charge(edit, transfer)
+  if not edit.by_content then return end
+  local source, sent = self.made[transfer.picture] or transfer.picture, edit.contents or {}
+  if next(sent) and not sent[source] then edit.consents = edit.consents + 1 end
+  sent[source], edit.contents = true, sent
+end
+
+--- The service has a whole upload: is it the picture that was looked at?
+function Ledger:pictured(edit, transfer)
+  local world, picture = self.world, transfer.picture
+  local source = self.made[picture] or picture
+  if edit.parent then
+    local task = world.service.pictures[source]
+    if not task or task.edit ~= self.edits[edit.parent] then
+      world:broken("an edit of a chain takes the picture that it names", edit.prompt)
     end
-    local node = request.mark.log.node
-    local number = request.mark.line:match "^%x+ %u+ (%d+)"
-    if world.disk.names[host.journal] ~= node then
-      world:broken("a journal that is not in its place stops submits", edit.prompt)
+  elseif edit.input then
+    if self.looked[edit.input] ~= source then
+      world:broken("what is sent is what was checked", edit.prompt)
+    elseif edit.by_content and edit.attempts > 0 and self.digested[edit.input] ~= source then
+      world:broken("an edit whose key is its content sends that content", edit.prompt)
     end
-    local row = self.nodes[node].rows[number]
-    transfer.row = row
-    if not row or row.durable ~= "INTENT" then
-      world:broken("INTENT is on the disk before anything connects",
-        ("%s: %s"):format(edit.prompt, row and tostring(row.durable) or "none"))
-    else
-      row.edit = edit
-      edit.rows = edit.rows or {}
-      if edit.rows[#edit.rows] ~= row then edit.rows[#edit.rows + 1] = row end
+    if edit.fitted and source == picture and picture:find("4000", 1, true) then
+      world:broken("what is to be made to fit is not sent as it is", edit.prompt)
     end
   end
 end
@@ -97,9 +179,11 @@ end
 function Ledger:charge_of(transfer, task, answer)
   task.class = answer.class
   task.host_of = transfer.host
+  local charges = transfer.host.charges
+  charges[#charges + 1] = task
   local row = transfer.row
   task.row = row
-  if row and row.durable ~= "SENDING" then
+  if row and row.durable ~= "SENDING" and row.durable ~= "AMBIGUOUS" then -- a close came between
     self.world:broken("SENDING is on the disk before the service has an edit",
       ("%s: %s"):format(transfer.edit.prompt, tostring(row.durable)))
   end
@@ -113,14 +197,21 @@ function Ledger:answering(edit, answer, transfer)
   answer.told_at = math.huge
   transfer.answered = function()
     answer.told_at = world.now
-    if answer.task then host.accepted_at = world.now end
+    host.sent_at = world.now
+    if answer.task then
+      host.accepted_at, host.accepts = world.now, host.accepts + 1
+      if host.room then host.room = host.room + 1 end
+    end
     if answer.limited then
       local after = answer.headers["retry-after"]
       local seconds = after and tonumber(after)
       if after and not seconds then seconds = 0.5 end
-      edit.limited_at = world.now
+      edit.limited_at, edit.was_limited = world.now, true
       edit.wait_until = seconds and world.now + math.max(0.5, math.min(60, seconds)) - 1e-6 or nil
       host.limited = true
+      local accepted = host:accepted() + #transfer.engine.arrived -- which it may be told of first
+      host.room = math.max(1, math.min(host.room or math.huge, accepted))
+      host.room_until = world.now + 60
     elseif answer.final == "auth" or answer.final == "credits" then
       host.hopeless_from = host.hopeless_from or world.now
     end
@@ -135,13 +226,19 @@ local ranks = { ACCEPTED = 4, AMBIGUOUS = 3, SENDING = 3, LOST = 3, SAVED = 2, F
 --- A journal was opened.
 function Ledger:opened(path, node)
   if not self.nodes[node] then
-    self.nodes[node] = { rows = {}, list = {}, lines = {}, path = path }
+    self.nodes[node] = { rows = {}, list = {}, lines = {}, dirty = {}, path = path }
   end
 end
 
 --- A journal has become another file.
 function Ledger:moved(from, to)
-  self.nodes[to] = self.nodes[from]
+  local known, lines = self.nodes[from], {}
+  self.nodes[to] = { rows = known.rows, list = known.list, lines = lines, dirty = {},
+    path = known.path } -- a power failure may leave either file
+  for text in disk.data_of(to):gmatch "[^\n]+" do
+    local fact, number = text:match "^%x+ (%u+) (%d+)"
+    lines[#lines + 1] = { text = text, row = known.rows[number], fact = fact }
+  end
 end
 
 --- A line was written.
@@ -156,14 +253,19 @@ function Ledger:fact(node, bytes)
     known.rows[number] = row
     known.list[#known.list + 1] = row
   end
-  local key = bytes:match "[ ,]key=e(%d+)"
-  if key then
+  row.key = bytes:match "[ ,]key=([^,\n]*)" or row.key
+  local key = row.key and row.key:match "^e(%d+)$"
+  if key and self.edits[tonumber(key)] then
     row.edit = self.edits[tonumber(key)]
     local rows = row.edit.rows or {}
     row.edit.rows = rows
-    if rows[#rows] ~= row then rows[#rows + 1] = row end
+    if fact == "INTENT" then row.changed = row.edit.changed end
+    if rows[#rows] ~= row and self.world.disk.names[known.path] == node then
+      rows[#rows + 1] = row -- else nobody will find it
+    end
   end
   row.fact = fact
+  known.dirty[#known.dirty + 1] = row
   if fact == "AMBIGUOUS" or fact == "ACCEPTED" then
     row.id = bytes:match "[ ,]id=([^,\n]*)" or row.id
   end
@@ -178,15 +280,34 @@ function Ledger:fact(node, bytes)
     if not durable or (task and durable ~= task.picture) then
       self.world:broken("SAVED is written when the picture is on the disk", row.path)
     end
+  elseif fact == "FAILED" or fact == "LOST" then
+    self:check_end(row, fact)
   end
   return true
 end
 
+-- What is charged ends in the journal by the service's own word only.
+function Ledger:check_end(row, fact)
+  for _, task in ipairs(row.edit and row.edit.tasks or {}) do
+    local missed = task.missed and task.missed.times >= 5
+    local gone = task.link and task.link.refused
+    if task.row == row and not (task.finished and task.final ~= "Ready")
+      and (fact == "FAILED" or not missed and not gone) then
+      self.world:broken("what is charged ends by the service's word only", row.edit.prompt
+        .. " " .. fact)
+    end
+  end
+end
+
 --- What was written is on the disk.
 function Ledger:synced(node)
-  for _, row in ipairs(self.nodes[node].list) do
-    if row.fact then row.durable = row.fact end
+  local known = self.nodes[node]
+  local dirty = known.dirty
+  if not dirty[1] then return end
+  for i = 1, #dirty do
+    if dirty[i].fact then dirty[i].durable = dirty[i].fact end
   end
+  known.dirty = {}
 end
 
 --- The power has failed: only whole lines count.
@@ -198,9 +319,11 @@ function Ledger:power_lost()
     if known and not seen[known] then
       seen[known] = true
       for _, row in ipairs(known.list) do row.fact, row.durable = nil, nil end
+      known.dirty = {}
       local whole = {}
-      for _, line in ipairs(known.lines) do
-        if node.data:find(line.text, 1, true) then
+      for text in disk.data_of(node):gmatch "[^\n]+" do -- what is lost are the last ones
+        local line = known.lines[#whole + 1]
+        if line and line.text == text then
           line.row.fact, line.row.durable = line.fact, line.fact
           whole[#whole + 1] = line
         end
@@ -217,26 +340,36 @@ function Ledger:killed()
   end
 end
 
--- Returns the row of an edit that matters most.
-local function best_row(edit)
+--- Returns the row of an edit that matters most.
+function Ledger:best_row(edit) -- luacheck: no self
   local best
   for _, row in ipairs(edit.rows or {}) do
     if row.fact and (not best or ranks[row.fact] >= ranks[best.fact]) then best = row end
   end
   return best
 end
-ledger.best_row = best_row
 
 -- Returns whether the service itself has ended a task, and said so.
 local function is_settled(task)
   return task.finished and task.final ~= "Ready" or task.told_lost
 end
 
+--- Returns the edit that a journal knows by a key, or nil.
+---@param key string
+---@return table? edit
+function Ledger:edit_of_key(key)
+  for _, edit in ipairs(self.edits) do
+    for _, row in ipairs(edit.rows or {}) do
+      if row.key == key then return edit end
+    end
+  end
+end
+
 --- Before an edit is asked for again: how many charges the user has consented to.
 ---@param edit table
 ---@param again { retry_ambiguous: boolean?, remake: boolean?, journal: boolean }
 function Ledger:consent(edit, again)
-  local row = again.journal and best_row(edit)
+  local row = again.journal and self:best_row(edit)
   local fact = row and row.fact
   local more
   if not again.journal then
@@ -256,6 +389,11 @@ function Ledger:consent(edit, again)
     end
   end
   if edit.tampered then more = true end
+  if fact and fact ~= "FAILED" and fact ~= "INTENT" and not edit.tampered
+    and row.changed ~= edit.changed then
+    edit.must_refuse = true
+    return
+  end
   if more then edit.consents = math.max(edit.consents, edit.charges + 1) end
 end
 
@@ -294,6 +432,9 @@ function Ledger:written(path, bytes, before)
   end
   local earlier = self.at[path]
   self.at[path] = { edit = task.edit, when = world.now }
+  if task.edit.no_replace and before and before ~= "" and before ~= bytes then
+    return world:broken("a file that nobody named is not replaced", path)
+  end
   if not earlier or earlier.edit == task.edit or not before or before == "" then return end
   local host, others = task.edit.host, earlier.edit.host
   if host and host == others and task.edit.begun < earlier.when
@@ -313,106 +454,6 @@ local function open_task(edit)
   end
 end
 
--- Kinds of errors → what must be so for one. Each gets the ledger, edit, error, task and job.
-local needs = {}
-
-function needs.moderated(_, _, err, task)
-  local wanted = err.stage == "request" and "Request Moderated" or "Content Moderated"
-  return task and task.finished and task.final == wanted
-end
-
-function needs.failed(_, _, _, task)
-  return task and task.finished and (task.final == "Error" or task.final == "Failed")
-end
-
-function needs.lost(self, edit, err, task, ended)
-  if not task then -- told of an earlier run
-    for _, row in ipairs(edit.rows or {}) do
-      if row.fact == "LOST" then return true end
-    end
-    return ended.batch
-  end
-  local missed = task.missed
-  if not missed then
-    return best_row(edit) and best_row(edit).fact == "LOST" and err.stage == "submit"
-  end
-  return missed.times >= 5 and self.world.now - missed.since >= 60
-end
-
-function needs.expired(self, _, err, task, ended)
-  if err.token or ended.batch then return true end -- only our own clock says so: it can be resumed
-  local link = task and task.link
-  return link and self.world:time() >= link.ends and link.refused
-end
-
-function needs.timeout(self, edit, err, task, ended)
-  local world = self.world
-  if world.now < edit.begun + ended.timeout - 1e-3 then
-    if not task and edit.attempts >= 3 then return true end
-    return false, "too early"
-  end
-  if task and not ended.paused and task.link and task.link.refused_at
-    and world.now - math.max(task.link.refused_at, task.troubled) > 100 then
-    return false, "its link had expired for 100 s"
-  end
-  if task and not ended.paused then
-    local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun,
-      task.answered or 0)
-    if task.link then healthy_from = math.max(healthy_from, task.link.valid, task.link.stored) end
-    if task.finished and world.now - healthy_from > 100 and task.final ~= "Ready"
-      or task.final == "Ready" and world.now - healthy_from > 100 and not err.own_url
-      and task.forgotten > world.now and (not task.link or world:time() < task.link.ends)
-      and not task.unpollable and not ended.full then
-      return false, "it could be had for 100 s"
-    end
-  end
-  return true
-end
-
-local function tried_thrice(self, edit, _, _, ended)
-  return edit.attempts >= 3 or self.world.now >= edit.begun + ended.timeout - 1e-3,
-    "tried too little"
-end
-needs.network, needs.tls = tried_thrice, tried_thrice
-
-function needs.http(self, edit, err, task, ended)
-  if edit.answer and edit.answer.final == "http" then return true end
-  return tried_thrice(self, edit, err, task, ended)
-end
-
-local function refused(kind)
-  return function(_, edit, _, _, ended)
-    local host = ended.host
-    return edit.answer and edit.answer.final == kind
-      or (kind == "auth" or kind == "credits") and host.hopeless_from ~= nil
-      or kind == "invalid" and (ended.status == nil or ended.tried == 0)
-  end
-end
-needs.auth, needs.credits, needs.invalid = refused "auth", refused "credits", refused "invalid"
-needs.not_found = refused "not_found"
-
-function needs.rate_limited(self, edit, _, _, ended)
-  return self.world.now >= edit.begun + ended.timeout - 1e-3 and ended.host.limited
-end
-
-function needs.ambiguous(_, edit, _, _, ended)
-  local row, answer = best_row(edit), edit.answer
-  if answer and answer.told_at < math.huge and (answer.limited or answer.shed or answer.final)
-    and not ended.full and not ended.resumed and not ended.batch
-    and not (row and #edit.rows > 1) then
-    return false, "it was refused"
-  end
-  return ended.full or row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS")
-    or edit.sent_whole ~= nil or ended.resumed or ended.batch
-    or edit.answer and edit.answer.status and edit.answer.status < 300
-end
-
-function needs.file() return true end
-function needs.cancelled(_, _, _, _, ended)
-  return ended.cancelled or ended.batch and ended.host.closing
-end
-function needs.closed(_, _, _, _, ended) return ended.host.closing end
-
 --- A job, or an item of a batch, has ended with an error.
 ---@param edit table
 ---@param ended table error=, host=, timeout=, begun=, batch=, resumed=
@@ -421,13 +462,20 @@ function Ledger:failed(edit, ended)
   world:note("ended " .. err.kind, edit.number)
   if world.trace then world.trace("              " .. err.message) end
   local task = err.job_id and world.service.tasks[err.job_id]
-  local need = needs[err.kind]
+  local need = reasons[err.kind]
   ended.status = err.status
+  if ended.batch then edit.ended_kind = err.kind end
+  if edit.parent and ended.batch and err.stage == "check"
+    and self.edits[edit.parent].ended_kind == err.kind then
+    return -- it takes the picture of one that failed
+  end
+  if err.kind == "invalid" and edit.must_refuse then return end
   if not need then
     return world:broken("an edit ends with a named kind that has a reason",
       err.kind .. ": " .. err.message)
   end
   local good, why = need(self, edit, err, task, ended)
+  edit.freed = err.retryable or err.charged == false
   if not good then
     return world:broken("an edit ends for a reason that there is", ("%s %s: %s (%s)"):format(
       edit.prompt, err.kind, err.message, why or "it is not so"))
@@ -441,7 +489,7 @@ function Ledger:failed(edit, ended)
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
   if err.retryable and edit.consents == 1 and not ended.batch then edit.told_free = true end
-  if err.retryable and open and ended.uploaded then
+  if err.retryable and open and ended.uploaded and open.accepted >= edit.begun then
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
   if err.token then
@@ -470,6 +518,15 @@ function Ledger:check_told(edit, task, err, ended)
   if err.kind == "ambiguous" or not readable then task.told = err.kind end
 end
 
+-- Returns whether a path is a name, or one like it with numbers.
+local function is_like(path, name)
+  for _ = 1, 4 do
+    if path == name then return true end
+    path = path:gsub("%-%d+(%.%w+)$", "%1")
+  end
+  return false
+end
+
 --- An edit has its picture.
 ---@param edit table
 ---@param ended table path=, bytes=, id=
@@ -491,13 +548,47 @@ function Ledger:delivered(edit, ended)
       edit.prompt, content and #content or -1))
   elseif task.edit ~= edit then
     return world:broken("an edit gets its own picture", edit.prompt)
-  elseif ended.path and not ended.skipped and edit.save_as and ended.path ~= edit.save_as
-    and ended.path:gsub("%-%d+(%.%w+)$", "%1") ~= edit.save_as then
+  elseif edit.must_refuse then
+    return world:broken("a key stands for the edit that it was given for", edit.prompt)
+  elseif ended.path and not ended.skipped and edit.save_as
+    and not is_like(ended.path, edit.save_as) then
     return world:broken("a picture is saved where the user wants it", ended.path)
   end
+  if ended.costs then self:check_cost(edit, task, ended) end
+  edit.ended_kind = nil
   edit.delivered = task
   task.delivered = true
   world:reached "delivered"
+end
+
+-- The cost that is told is what the service has settled, else what it told at the submit.
+function Ledger:check_cost(edit, task, ended)
+  local wanted = tonumber(task.settled)
+  if not wanted then
+    wanted = tonumber(task.told_cost)
+    if ended.resumed or task.class ~= "accept" or task.told_cost == "cut" then return end
+  end
+  if ended.cost ~= wanted then
+    self.world:broken("the cost is the one that the service has told last",
+      ("%s: %s, not %s"):format(edit.prompt, tostring(ended.cost), tostring(wanted)))
+  end
+end
+
+local questions = { network = true, timeout = true, http = true, protocol = true, auth = true,
+  closed = true }
+
+--- The question for the credits has ended.
+function Ledger:credits_told(host, job)
+  local world, service = self.world, self.world.service
+  local credits, _, err = job:wait(0)
+  world:note("credits", math.floor(credits or 0))
+  if (service.credits_asked or 0) > 3 * (world.questions or 0) then
+    world:broken("the credits are asked for three times at the most", "")
+  elseif err and not (questions[err.kind] or host.process.dead) then
+    world:broken("a question for the credits ends for a reason that there is", err.message)
+  elseif not err and credits ~= 123.5 then
+    world:broken("the credits are what the service says", tostring(credits))
+  end
 end
 
 --- The life is over: all that was charged is accounted for.

@@ -1,6 +1,7 @@
 --- The engine of one client: its methods are those of src/lua/engine.c. A transfer is a row of
 --- events in the world; what has arrived is handed over by the next step.
 local core = require "kontext.core"
+local disk = require "spec.simulation.disk"
 
 local network = {}
 
@@ -17,7 +18,7 @@ local NEVER = math.huge
 ---@return simulation.Engine
 function network.new(world, process, settings)
   return setmetatable({ world = world, process = process, stall = settings.stall_timeout,
-    connect = settings.connect_timeout, last = 0, active = {}, arrived = {}, held = {},
+    connect = settings.connect_timeout, last = 0, active = {}, by_id = {}, arrived = {}, held = {},
     due_alarm = NEVER }, Engine)
 end
 
@@ -26,10 +27,14 @@ local function add(self, transfer)
   self.last = self.last + 1
   transfer.id, transfer.engine = self.last, self
   self.active[#self.active + 1] = transfer
+  self.by_id[self.last] = transfer
   return self.last
 end
 
+-- Ends a transfer: nothing of it happens any more.
 local function remove(self, transfer)
+  transfer.gone = true
+  self.by_id[transfer.id] = nil
   local active = self.active
   for i = 1, #active do
     if active[i] == transfer then
@@ -74,8 +79,10 @@ end
 local function received(transfer)
   local world, edit = transfer.world, transfer.edit
   local ledger = world.ledger
+  ledger:about_to_charge(edit, transfer)
   local answer, task = world.service:submit(edit)
   if task then ledger:charge_of(transfer, task, answer) end
+  ledger:pictured(edit, transfer)
   transfer.answer = answer
   if not transfer.gone then ledger:answering(edit, answer, transfer) end
   world:note("submit answered", answer.status)
@@ -102,7 +109,6 @@ local broken_ends = {
     arrive(transfer, unsent(transfer, "network", "CURLE_SEND_ERROR", "Send failure: Broken pipe"))
   end,
   input = function(transfer)
-    transfer.edit.spoiled = true
     arrive(transfer, unsent(transfer, "file", "ESTALE", "the input image has changed"))
   end,
   early_refusal = function(transfer)
@@ -120,6 +126,8 @@ local function halfway(transfer)
   if transfer.gone then return end
   transfer.sent = math.floor(transfer.total / 2)
   local fate = transfer.fate
+  local path = transfer.path
+  if path and transfer.world.disk.names[path] ~= transfer.node then fate = "input" end
   if broken_ends[fate] then return broken_ends[fate](transfer) end
   if fate == "stall" then
     transfer.stall_at = transfer.world.now + transfer.engine.stall
@@ -139,7 +147,6 @@ local function connected(transfer)
     local done, kept, message, code = pcall(mark.log.append, mark.log, mark.line, true)
     if not done then return end -- the process died of it
     if not kept then
-      transfer.edit.spoiled = true
       return arrive(transfer, unsent(transfer, "file", code, message))
     end
   end
@@ -162,14 +169,27 @@ end
 
 function Engine:edit(request)
   self.process:alive()
-  local world = self.world
-  local total = 0
-  for _, piece in ipairs(request.pieces) do
-    total = total + (type(piece) == "string" and #piece or math.ceil(#piece.bytes / 3) * 4)
+  local world, total, picture, node = self.world, 0, nil, nil
+  local pieces = request.pieces
+  for i = 1, #pieces do
+    local piece = pieces[i]
+    if type(piece) == "string" then
+      total = total + #piece
+    else
+      picture = piece.bytes
+      if piece.path then
+        node = world.disk.names[piece.path]
+        if not node then return disk.failed(piece.path, "ENOENT") end
+        if piece.stamp and piece.stamp ~= node then return disk.failed(piece.path, "ESTALE") end
+        picture = disk.data_of(node)
+      end
+      total = total + math.ceil(#picture / 3) * 4
+    end
   end
-  local edit = world.ledger:edit_of(request.pieces[1])
+  local edit = world.ledger:edit_of(pieces[1])
   local transfer = { world = world, edit = edit, kind = "upload", sent = 0, total = total,
     received = 0, mark = request.mark, deadline = request.deadline, stall_at = NEVER,
+    picture = picture, node = node, path = node and pieces[2].path,
     fate = world:choose("upload.fate", fates),
     seconds = world:choose("speed.upload", { 0.2, 0.01, 4, 20, 90 }) }
   world.ledger:upload(edit, self, transfer, request)
@@ -189,6 +209,7 @@ end
 -- A small answer has come.
 local function told(transfer, answer)
   if transfer.gone then return end
+  local self = transfer.engine
   if answer.missing then
     local task = answer.missing
     task.missed = task.missed or { since = transfer.world.now, times = 0 }
@@ -198,6 +219,7 @@ local function told(transfer, answer)
     transfer.task.missed = nil
   end
   local task = transfer.task
+  if task and answer.trouble then task.trouble_at, task.trouble_for = transfer.world.now, self end
   if task and answer.final_word and not transfer.engine.closed then
     task.said_by = transfer.engine
     task.said_at = transfer.world.now
@@ -236,12 +258,16 @@ local function brought(transfer, answer)
     if sink.path and answer.bytes ~= "" then
       local code = world.disk:write_error(sink.path)
       if code then
-        local _, message = world.disk.failed(sink.path, code)
+        local _, message = disk.failed(sink.path, code)
         answer = { kind = "file", code = code, detail = message, status = status, headers = {} }
       end
     end
   end
   transfer.received = #sink.bytes
+  if sink.link then
+    sink.link.broken = answer.kind == "network" and good and #sink.bytes or nil
+    sink.link.trouble_at = (answer.kind == "network" or (status or 0) >= 500) and world.now or nil
+  end
   local event = { kind = answer.kind, code = answer.code, detail = answer.detail, status = status,
     sent = 0, total = 0, received = #sink.bytes, headers = answer.headers,
     length_known = answer.length_known or false, body = not good and (answer.bytes or "") or nil }
@@ -254,7 +280,8 @@ end
 local function downloading(transfer)
   if transfer.gone then return end
   local world = transfer.world
-  local answer = world.service:download(transfer.url, #transfer.sink.bytes)
+  local answer, link = world.service:download(transfer.url, #transfer.sink.bytes)
+  transfer.sink.link = link
   if answer.hangs then
     transfer.stall_at = world.now + transfer.engine.stall
     return
@@ -262,23 +289,49 @@ local function downloading(transfer)
   world:after(transfer.latency, brought, transfer, answer)
 end
 
--- Whether the key may go to a URL.
+-- Whether the key may go to a URL: to the service's own hosts, but to no picture and along no
+-- redirect.
 local function check_key(self, request)
   for _, header in ipairs(request.headers or {}) do
     if header:find("x-key", 1, true) then
       local host = request.url:match "^https://([^/?]+)"
-      if not host or not (host == "bfl.ai" or host:find "%.bfl%.ai$") then
+      if request.hold or host == "api.us3.bfl.ai"
+        or not host or not (host == "bfl.ai" or host:find "%.bfl%.ai$") then
         self.world:broken("the key goes to the service only", request.url)
       end
     end
   end
 end
 
+-- Whether a question for a task, or for its picture, comes when it should.
+local function check_asked(self, request)
+  local world = self.world
+  if not request.hold then
+    local task = world.service.tasks[request.url:match "[?&]id=([%w%-]+)$" or ""]
+    if not task then return end
+    if task.trouble_for == self and world.now - task.trouble_at < 0.2
+      and not (task.woken and world.now - task.woken < 1) then
+      world:broken("after trouble a poll waits", request.url)
+    end
+    task.trouble_for, task.hooked = nil, nil
+    return task
+  end
+  local link = world.service.links[request.url]
+  if not link then return end
+  if link.trouble_at and world.now - link.trouble_at < 0.2 and link.asked_by == self then
+    world:broken("after trouble a download waits", request.url)
+  elseif link.broken and link.broken > 0 and link.asked_by == self and not request.continue then
+    world:broken("a download that broke off goes on where it was", request.url)
+  end
+  link.trouble_at, link.broken, link.asked_by = nil, nil, self
+end
+
 function Engine:fetch(request)
   self.process:alive()
   local world = self.world
   check_key(self, request)
-  local transfer = { world = world, kind = "get", sent = 0, total = 0, received = 0,
+  local transfer = { asks = check_asked(self, request), world = world,
+    kind = "get", sent = 0, total = 0, received = 0,
     url = request.url, deadline = request.deadline, stall_at = NEVER, hold = request.hold,
     digest = request.digest, latency = world:choose("speed.get", { 0.05, 0.005, 1, 9, 40 }) / 2 }
   if request.hold then
@@ -297,26 +350,86 @@ function Engine:fetch(request)
   else
     world:after(transfer.latency, asked, transfer)
   end
-  world.gets = (world.gets or 0) + 1
   return add(self, transfer)
 end
 
+--- Returns whether a task is being asked for.
+---@param task table
+---@return boolean
+function Engine:asks(task)
+  for _, transfer in ipairs(self.active) do
+    if transfer.asks == task then return true end
+  end
+  return false
+end
+
+-- The worker's thread -----------------------------------------------------------------------------
+
+-- Gives the worker something to do, and its end in a while. What is read is read then.
+local function work(self, site, finish, request)
+  self.process:alive()
+  local transfer = { world = self.world, kind = "work", sent = 0, total = 0, received = 0,
+    deadline = NEVER, stall_at = NEVER, request = request }
+  self.world:after(self.world:choose(site, { 0.1, 0.001, 2, 30 }), function()
+    if not transfer.gone then arrive(transfer, finish(self.world, request)) end
+  end)
+  return add(self, transfer)
+end
+
+-- Returns what the worker reads; or nil and an event.
+local function input_of(world, request)
+  if request.bytes then return request.bytes end
+  local node = world.disk.names[request.path]
+  local code = not node and "ENOENT" or request.stamp and request.stamp ~= node and "ESTALE"
+    or world:choose("worker.reads", { false, "EIO" })
+  if not code then return disk.data_of(node) end
+  local _, message = disk.failed(request.path, code)
+  return nil, { kind = "file", code = code, detail = message }
+end
+
+local function digested(world, request)
+  local bytes, event = input_of(world, request)
+  if not bytes then return event end
+  world.ledger.digested[request.path] = bytes
+  return { digest = core.sha256(bytes) }
+end
+
+local function fitted(world, request)
+  local bytes, event = input_of(world, request)
+  local fate = world:choose("worker.fit", { "done", "damaged", "starved" })
+  if not bytes then return event end
+  if fate == "damaged" then return { kind = "image", detail = "its data are damaged" } end
+  if fate == "starved" then return { kind = "internal", code = "ENOMEM", detail = "no memory" } end
+  local body = ("\137PNG %d %d made of %s"):format(request.width, request.height, bytes:sub(2))
+  world.ledger.made[body] = bytes
+  return { body = body }
+end
+
+function Engine:digest(request) return work(self, "speed.digest", digested, request) end
+function Engine:fit(request) return work(self, "speed.fit", fitted, request) end
+
 -- Steps -------------------------------------------------------------------------------------------
+
+-- A transfer has ended, and the client is told.
+local function hand_over(self, transfer)
+  remove(self, transfer)
+  if transfer.hold then self.held[transfer.id] = transfer.sink end
+  if transfer.edit then transfer.edit.told_at = self.world.now end
+  self.last_edit = transfer.edit
+end
 
 -- Returns what has arrived.
 local function take_arrived(self)
-  if not self.arrived[1] then return nil end
+  local arrived = self.arrived
+  if not arrived[1] then return nil end
   local events = {}
-  for i, transfer in ipairs(self.arrived) do
+  for i = 1, #arrived do
+    local transfer = arrived[i]
     if not transfer.gone then
-      transfer.gone = true
-      remove(self, transfer)
-      if transfer.hold then self.held[transfer.id] = transfer.sink end
-      if transfer.edit then transfer.edit.told_at = self.world.now end
-      self.last_edit = transfer.edit
+      hand_over(self, transfer)
       events[#events + 1] = transfer.event
     end
-    self.arrived[i] = nil
+    arrived[i] = nil
   end
   return events[1] and events
 end
@@ -328,19 +441,16 @@ end
 
 -- Ends what is late.
 local function end_late(self, events)
-  local now, late = self.world.now, nil
-  for _, transfer in ipairs(self.active) do
-    if not transfer.over and due_of(transfer) <= now then
+  local now, active, late = self.world.now, self.active, nil
+  for i = 1, #active do
+    local transfer = active[i]
+    if (transfer.stall_at <= now or transfer.deadline <= now) and not transfer.over then
       late = late or {}
       late[#late + 1] = transfer
     end
   end
   for _, transfer in ipairs(late or {}) do
-    transfer.gone = true
-    remove(self, transfer)
-    if transfer.hold then self.held[transfer.id] = transfer.sink end
-    if transfer.edit then transfer.edit.told_at = now end
-    self.last_edit = transfer.edit
+    hand_over(self, transfer)
     events = events or {}
     events[#events + 1] = { id = transfer.id, kind = "timeout", code = "CURLE_OPERATION_TIMEDOUT",
       detail = "the time for it ran out", sent = transfer.sent, total = transfer.total,
@@ -368,21 +478,15 @@ function Engine:settle()
 end
 
 function Engine:progress(id)
-  for _, transfer in ipairs(self.active) do
-    if transfer.id == id then return transfer.sent, transfer.total, transfer.received end
-  end
+  local transfer = self.by_id[id]
+  if transfer then return transfer.sent, transfer.total, transfer.received end
 end
 
 function Engine:cancel(id)
   self.process:alive()
   self.held[id] = nil
-  for _, transfer in ipairs(self.active) do
-    if transfer.id == id then
-      transfer.gone = true
-      remove(self, transfer)
-      return
-    end
-  end
+  local transfer = self.by_id[id]
+  if transfer then remove(self, transfer) end
 end
 
 function Engine:check(id)
@@ -423,9 +527,9 @@ end
 --- Returns when a step is due.
 function Engine:due()
   if self.arrived[1] or self.more then return self.world.now end
-  local due = self.due_alarm
-  for _, transfer in ipairs(self.active) do
-    local own = due_of(transfer)
+  local due, active = self.due_alarm, self.active
+  for i = 1, #active do
+    local own = due_of(active[i])
     if own < due then due = own end
   end
   return due
@@ -439,7 +543,7 @@ function Engine.forked() return false end
 function Engine:close()
   self.closed = true
   for _, transfer in ipairs(self.active) do transfer.gone = true end
-  self.active, self.arrived, self.held = {}, {}, {}
+  self.active, self.by_id, self.arrived, self.held = {}, {}, {}, {}
 end
 
 return network

@@ -131,6 +131,7 @@ local answers = {
   hang = hang,
   cut = function(world, task)
     local body = cut(world, acceptance(task, task.json_id, task.url))
+    task.told_cost = "cut"
     return reset(200, body), shows_id(body, task) and "accept" or nil
   end,
   bom = function(_, task)
@@ -141,6 +142,7 @@ local answers = {
       { ["content-encoding"] = "gzip" }), "accept"
   end,
   cut_gzip = function(_, task)
+    task.told_cost = "cut"
     return reset(200, gzip(acceptance(task, task.json_id, task.url)):sub(1, -20)), "accept"
   end,
   number = function(_, task)
@@ -168,9 +170,11 @@ local answers = {
     return answer(500, acceptance(task, task.json_id, task.url)), "name"
   end,
   no_cost = function(_, task)
+    task.told_cost = "absent"
     return answer(200, ('{"id":%s,"polling_url":"%s"}'):format(task.json_id, task.url)), "accept"
   end,
   task_id = function(_, task)
+    task.told_cost = "absent"
     return answer(200, ('{"task_id":%s,"polling_url":"%s"}'):format(task.json_id, task.url)),
       "accept"
   end,
@@ -199,6 +203,7 @@ local function accept(self, edit)
     host = host, url = "https://" .. host .. "/v1/get_result?id=" .. id, edit = edit,
     accepted = world.now,
     told_cost = world:choose("task.cost", { "4", "null", "7.000000000000001" }),
+    settled = world:choose("task.settled", { "4", "null", "6", "absent" }),
     ready = world.now + world:choose("speed.task", { 3, 0.4, 8, 30, 120, 400 }),
     final = world:choose("task.final", endings),
     lag = world.now + world:choose("task.lag", { 0, 1.5, 6, 30 }),
@@ -209,6 +214,7 @@ local function accept(self, edit)
   self.list[number], self.tasks[id] = task, task
   world:note("charged", number)
   world.ledger:charged(edit, task)
+  if self.hook then self.hook(task) end
   return task
 end
 
@@ -223,6 +229,9 @@ local with_url = { plain = true, bom = true, gzip = true, number = true, trailin
 function Service:submit(edit)
   local world = self.world
   local verdict = world:choose("submit.verdict", verdicts)
+  if self.storm_until and world.now < self.storm_until and not world.healthy then
+    verdict = "limited"
+  end
   if refusals[verdict] then
     local found = refusals[verdict](world)
     found.final = finals[verdict]
@@ -287,8 +296,9 @@ local function state(self, task, status)
     return ('{"id":%s,"status":"%s","result":null,"details":{"Moderation Reasons":["x"]}}'):format(
       task.json_id, task.final)
   end
-  return ('{"id":%s,"status":"Ready","cost":4,"result":{"sample":"%s","seed":42,"prompt":null}}')
-    :format(task.json_id, link_of(self, task).url)
+  local cost = task.settled == "absent" and "" or '"cost":' .. task.settled .. ","
+  return ('{"id":%s,"status":"Ready",%s"result":{"sample":"%s","seed":42,"prompt":null}}')
+    :format(task.json_id, cost, link_of(self, task).url)
 end
 
 local polls = { "ordinary", "error", "bad", "away", "shed", "limited", "not_found",
@@ -364,6 +374,30 @@ local poll_answers = {
   end,
 }
 
+-- Forms that say nothing about the task.
+local troubles = { error = true, bad = true, away = true, shed = true, limited = true, reset = true,
+  empty = true, portal = true, gone = true, forbidden = true, unauthorised = true, credits = true }
+
+local credits = { "told", "error", "bad", "key", "reset", "hang", "empty", "text", "list" }
+
+local credits_answers = {
+  told = function() return answer(200, '{"credits":123.5}') end,
+  error = poll_answers.error,
+  bad = poll_answers.bad,
+  key = function() return answer(403, '{"detail":"Not authenticated"}') end,
+  reset = poll_answers.reset,
+  hang = hang,
+  empty = poll_answers.empty,
+  text = function() return answer(200, '{"credits":"many"}') end,
+  list = poll_answers.list,
+}
+
+-- Answers the question for the account's credits.
+local function tell_credits(self)
+  self.credits_asked = (self.credits_asked or 0) + 1
+  return credits_answers[self.world:choose("credits.answer", credits)]()
+end
+
 -- Forms in which the task's own state can be read.
 local words = { ordinary = true, bom = true, gzip = true, inside_503 = true, inside_422 = true }
 
@@ -373,6 +407,7 @@ local words = { ordinary = true, bom = true, gzip = true, inside_503 = true, ins
 ---@return table? task
 function Service:poll(url)
   local world = self.world
+  if url:find("/v1/credits", 1, true) then return tell_credits(self) end
   local host, id = url:match "^https://([^/]+)/.*[?&]id=([%w%-]+)"
   local task = self.tasks[id or ""]
   if not task then return answer(404, '{"detail":"Not Found"}') end
@@ -389,6 +424,7 @@ function Service:poll(url)
   local form = world:choose("poll.answer", polls)
   if form ~= "ordinary" then task.troubled = world.now end
   local found = poll_answers[form](self, task)
+  found.trouble = troubles[form]
   if words[form] and task.finished and task.final ~= "Ready" then found.final_word = true end
   return found, task
 end
@@ -397,7 +433,8 @@ end
 
 local downloads = { "whole", "forbidden", "not_found", "error", "shed", "reset", "hang", "cut",
   "wrong", "portal", "endless", "endless_cut", "moved", "moved_in_circles", "moved_nowhere",
-  "wrong_range", "no_range", "early_end", "hex_md5", "no_md5", "large" }
+  "wrong_range", "no_range", "other_rest", "other_total", "early_end", "hex_md5", "no_md5",
+  "large" }
 
 local function md5(bytes)
   return core.base64(core.md5(bytes))
@@ -477,6 +514,22 @@ local download_answers = {
     return { bytes = "", headers = {}, kind = "protocol", code = "CURLE_RANGE_ERROR",
       detail = "the server sent another range than was asked for" }
   end,
+  other_rest = function(_, link, from) -- the file behind the link has changed meanwhile
+    local found = picture_answer(link, from)
+    if found.status == 206 then
+      found.bytes, found.headers.etag = found.bytes:gsub("x", "z"), '"2"'
+    end
+    return found
+  end,
+  other_total = function(_, link, from)
+    local found = picture_answer(link, from)
+    if found.status == 206 then
+      found.bytes, found.headers.etag = "zz" .. found.bytes, nil
+      found.headers["content-range"] = ("bytes %d-%d/%d"):format(from, #link.task.picture + 1,
+        #link.task.picture + 2)
+    end
+    return found
+  end,
   no_range = function(_, link) return picture_answer(link, 0, link.task.picture) end,
   early_end = function(_, link) -- a proxy that tells the length of what it has
     local found = picture_answer(link, 0, link.task.picture:sub(1, 30))
@@ -505,11 +558,17 @@ local download_answers = {
 ---@param url string
 ---@param from integer
 ---@return table answer
+---@return table? link
 function Service:download(url, from)
   local world = self.world
   local link = self.links[url] or self.links[(url:gsub("&again=1$", ""))]
   if not link then return dated(world, 404, xml) end
-  local task = link.task
+  return self:deliver(link, from), link
+end
+
+-- Answers a download of a link that there is.
+function Service:deliver(link, from)
+  local world, task = self.world, link.task
   if world:time() >= link.ends then
     link.refused = true
     local found = dated(world, 403, xml)

@@ -35,12 +35,18 @@ end
 
 --- Runs the command with these words and sends it a signal once the emulator has accepted so many
 --- tasks; returns what it wrote (standard error only where `both` is set) and the exit code. It is
---- timeout that gets the signal and hands it on: a shell's background job ignores some.
+--- timeout that gets the signal and hands it on, but for KILL: a background job ignores some.
 function command.ended_by(signal, accepted, both, ...)
-  return sandbox.shell(("timeout 60 %s%s & job=$!; for i in $(seq 200); do "
+  return command.line_ended_by(signal, accepted, sandbox.command("bin/kontext", ...)
+    .. (both and "" or " 2>/dev/null"))
+end
+
+--- The same for the words of a shell's line, begun in a folder of the sandbox.
+function command.line_ended_by(signal, accepted, words, folder)
+  local limit = signal == "KILL" and "" or "timeout 60 "
+  return sandbox.shell(("cd %s; %s%s & job=$!; for i in $(seq 200); do "
     .. "curl -sS $BFL_BASE_URL/_ledger | grep -q '\"accepted\":%d[,}]' && break; sleep 0.1; done; "
-    .. "sleep 0.5; kill -%s $job; wait $job"):format(sandbox.command("bin/kontext", ...),
-    both and "" or " 2>/dev/null", accepted, signal))
+    .. "sleep 0.5; kill -%s $job; wait $job"):format(folder or ".", limit, words, accepted, signal))
 end
 
 --- Returns the digest of a file.

@@ -25,22 +25,42 @@ local function xor(a, b)
   return sum
 end
 
-local function crc32(bytes)
-  local crc = 0xFFFFFFFF
-  for i = 1, #bytes do
-    crc = xor(crc, bytes:byte(i))
-    for _ = 1, 8 do
-      local odd = crc % 2 == 1
-      crc = math.floor(crc / 2)
-      if odd then crc = xor(crc, 0xEDB88320) end
-    end
+-- Lua 5.1 has no operator for it: bytes are combined through a table, and a sum is its four bytes.
+local combined, sums = {}, {}
+do
+  local nibbles = {}
+  for a = 0, 15 do
+    nibbles[a] = {}
+    for b = 0, 15 do nibbles[a][b] = xor(a, b) end
   end
-  return xor(crc, 0xFFFFFFFF)
+  for a = 0, 255 do
+    local high, low, row = nibbles[math.floor(a / 16)], nibbles[a % 16], {}
+    for b = 0, 255 do row[b] = high[math.floor(b / 16)] * 16 + low[b % 16] end
+    combined[a] = row
+  end
+  for byte = 0, 255 do
+    local sum = byte
+    for _ = 1, 8 do
+      local odd = sum % 2 == 1
+      sum = math.floor(sum / 2)
+      if odd then sum = xor(sum, 0xEDB88320) end
+    end
+    sums[byte] = { be32(sum):byte(1, 4) }
+  end
+end
+
+local function crc32(bytes)
+  local a, b, c, d = 255, 255, 255, 255
+  for i = 1, #bytes do
+    local sum = sums[combined[d][bytes:byte(i)]]
+    a, b, c, d = sum[1], combined[sum[2]][a], combined[sum[3]][b], combined[sum[4]][c]
+  end
+  return ((a * 256 + b) * 256 + c) * 256 + d
 end
 
 --- Returns one chunk of a PNG.
 function pictures.chunk(name, body)
-  return be32(#body) .. name .. body .. be32(crc32(name .. body))
+  return be32(#body) .. name .. body .. be32(0xFFFFFFFF - crc32(name .. body))
 end
 
 --- Returns a PNG's header chunk; `tail` is depth, colour type and the three methods.

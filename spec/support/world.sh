@@ -3,6 +3,7 @@
 # what is committed here. $WORLD is the folder of the installations, which are kept between runs;
 # AGAIN=1 installs anew. $LIMIT: seconds for all targets. Ends in "N passed, N failed"; a machine that
 # cannot do it says so by name as skipped. Leaves a row for docs/systems.md in $WORLD/SUITE.row.
+# shellcheck disable=SC2015,SC2016 # what other shells and programs expand
 
 suite=$1
 shift

@@ -15,6 +15,7 @@
 struct kx_journal_file {
   int fd;
   kx_place place;
+  off_t most; /* bytes that it had at the last look: it only grows */
 };
 
 /* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
@@ -83,8 +84,13 @@ int kx_journal_file_read(const kx_journal_file *log, kx_sink *sink) {
   return 0;
 }
 
-int kx_journal_file_in_place(const kx_journal_file *log) {
-  return kx_place_holds(&log->place, log->fd);
+int kx_journal_file_in_place(kx_journal_file *log) {
+  struct stat st;
+
+  if (!kx_place_holds(&log->place, log->fd) || fstat(log->fd, &st) != 0) return 0;
+  if (st.st_size < log->most) return 0;
+  log->most = st.st_size;
+  return 1;
 }
 
 int kx_journal_file_fd(const kx_journal_file *log) { return log->fd; }
@@ -115,5 +121,6 @@ int kx_journal_file_replace(kx_journal_file *log, const void *bytes, size_t size
   }
   close(log->fd);
   log->fd = fd;
+  log->most = 0;
   return error;
 }

@@ -82,8 +82,8 @@ int kx_lua_hold_streams(lua_State *L) {
   return 0;
 }
 
-/* core.terminal(fd) → the columns of the terminal that is open there (80 where it does not say), or
-   nil. */
+/* core.terminal(descriptor) → its columns, rows, width and height in pixels (0 where they are not
+   told), or nil where it is no terminal. */
 int kx_lua_terminal(lua_State *L) {
   int fd = (int)luaL_checknumber(L, 1);
   struct winsize size;
@@ -95,7 +95,10 @@ int kx_lua_terminal(lua_State *L) {
   memset(&size, 0, sizeof size);
   if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) size.ws_col = 80;
   lua_pushinteger(L, size.ws_col);
-  return 1;
+  lua_pushinteger(L, size.ws_row > 0 ? size.ws_row : 24);
+  lua_pushinteger(L, size.ws_xpixel);
+  lua_pushinteger(L, size.ws_ypixel);
+  return 4;
 }
 
 /* core.process() → the process's number. */

@@ -45,6 +45,10 @@ static void choose_trust(kx_settings *settings, const curl_version_info_data *cu
                          const char *ca_file) {
   int openssl = curl->ssl_version && !strncmp(curl->ssl_version, "OpenSSL", 7);
 
+  if (ca_file && curl->age >= CURLVERSION_SEVENTH && curl->cainfo &&
+      strcmp(ca_file, curl->cainfo) == 0) {
+    ca_file = NULL; /* the system's own, by name: looked up in the way that is cheapest */
+  }
   settings->ca_file = ca_file;
   if (ca_file || !settings->tls || !openssl || curl->age < CURLVERSION_SEVENTH) return;
   if (kx_ca_store_hashed(curl->capath)) settings->ca_path = curl->capath;

@@ -6,8 +6,10 @@
 #include "net/body.h"
 #include "picture/ending.h"
 #include "picture/picture.h"
+#include "region/geometry.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +22,35 @@
 
 enum { RGB, JPEG, PNG };
 
-/* Makes `small` of what was decoded: scaled, upright, without alpha; returns 1, or 0 without
-   memory. */
-static int make_small(kx_picture *small, const kx_picture *large, int orientation, int width,
-                      int height) {
-  int lying = orientation > 4;
+/* Makes `part` of the pixels of `whole` in `rect`; returns 1, or 0 without memory. */
+static int take(kx_picture *part, const kx_picture *whole, const kx_rect *rect) {
+  size_t pixel = (size_t)whole->channels, row = pixel * (size_t)rect->width;
+  int y;
 
-  if (!kx_picture_scale(small, large, lying ? height : width, lying ? width : height, 0)) return 0;
-  if (!kx_picture_orient(small, orientation)) return 0;
+  if (!kx_picture_make(part, rect->width, rect->height, whole->channels)) return 0;
+  for (y = 0; y < rect->height; y++) {
+    size_t at = (size_t)(rect->y + y) * (size_t)whole->width + (size_t)rect->x;
+    memcpy(part->pixels + (size_t)y * row, whole->pixels + at * pixel, row);
+  }
+  return 1;
+}
+
+/* Makes `small` of what was decoded, or of its part that `window` shows upright: scaled, upright,
+   without alpha; returns 1, or 0 without memory. */
+static int make_small(kx_picture *small, const kx_picture *large, int orientation,
+                      const kx_rect *window, int width, int height) {
+  int lying = orientation > 4, done;
+  kx_picture part;
+
+  memset(&part, 0, sizeof part);
+  if (window) {
+    kx_rect rect = kx_rect_stored(*window, orientation, large->width, large->height);
+    if (!take(&part, large, &rect)) return 0;
+  }
+  done = kx_picture_scale(small, window ? &part : large, lying ? height : width,
+                          lying ? width : height, 0);
+  kx_picture_free(&part);
+  if (!done || !kx_picture_orient(small, orientation)) return 0;
   kx_picture_flatten(small);
   return 1;
 }
@@ -39,17 +62,30 @@ static int put(kx_buffer *out, const kx_picture *picture, int format) {
   return kx_picture_write(picture, format == PNG ? 0 : JPEG_QUALITY, out);
 }
 
-static kx_image_status thumbnail(const kx_source *source, int width, int height, int format,
-                                 kx_buffer *out) {
+/* Returns whether the window lies in the picture as it is seen. */
+static int is_inside(const kx_rect *window, const kx_image_info *info, const kx_picture *large) {
+  int lying = info->orientation > 4;
+
+  return kx_rect_inside(window, lying ? large->height : large->width,
+                        lying ? large->width : large->height);
+}
+
+static kx_image_status thumbnail(const kx_source *source, const kx_rect *window, int width,
+                                 int height, int format, kx_buffer *out) {
+  kx_size least;
   kx_picture large, small;
   kx_image_info info;
   kx_image_status status;
 
   memset(&large, 0, sizeof large);
   memset(&small, 0, sizeof small);
-  status = kx_picture_read(&large, source, DECODER_MEMORY, NULL, &info);
-  if (status == KX_IMAGE_OK &&
-      !(make_small(&small, &large, info.orientation, width, height) && put(out, &small, format))) {
+  least.width = width, least.height = height;
+  status = kx_picture_read(&large, source, DECODER_MEMORY, window ? NULL : &least, &info);
+  if (status == KX_IMAGE_OK && window && !is_inside(window, &info, &large)) {
+    status = KX_IMAGE_NO_SIZE;
+  }
+  if (status == KX_IMAGE_OK && !(make_small(&small, &large, info.orientation, window, width, height)
+                                 && put(out, &small, format))) {
     status = KX_IMAGE_NO_MEMORY;
   }
   kx_picture_free(&large);
@@ -64,9 +100,26 @@ static int check_side(lua_State *L, int index) {
   return (int)side;
 }
 
-/* core.thumbnail({path=} or {bytes=}, width, height, format) → bytes, or nil, message. The whole
-   picture, upright, in exactly that size: as "jpeg", "png", or by default three bytes a pixel.
-   Decodes all of it: a second for 20 MP. */
+/* Reads the window that the table at `index` names: {x=, y=, width=, height=}. */
+static kx_rect check_window(lua_State *L, int index) {
+  static const char *const names[] = {"x", "y", "width", "height"};
+  int sides[4], i;
+  kx_rect window;
+
+  luaL_checktype(L, index, LUA_TTABLE);
+  for (i = 0; i < 4; i++) {
+    lua_Number value = kx_lua_number(L, index, names[i], -1);
+    luaL_argcheck(L, value >= 0 && value <= INT_MAX, index, "{x=, y=, width=, height=} expected");
+    sides[i] = (int)value;
+  }
+  window.x = sides[0], window.y = sides[1], window.width = sides[2], window.height = sides[3];
+  return window;
+}
+
+/* core.thumbnail({path=} or {bytes=}, width, height, format, window) → bytes, or nil, message. The
+   whole picture, or the part of it in {x=, y=, width=, height=}, upright, in exactly that size: as
+   "jpeg", "png", or by default three bytes a pixel. Decodes all that is needed: a second for a part
+   of 20 MP. */
 int kx_lua_thumbnail(lua_State *L) {
   static const char *const formats[] = {"rgb", "jpeg", "png", NULL};
   const char *text;
@@ -75,16 +128,19 @@ int kx_lua_thumbnail(lua_State *L) {
   int width = check_side(L, 2), height = check_side(L, 3);
   int format = luaL_checkoption(L, 4, "rgb", formats), error = 0, count = 1;
   kx_source source;
+  kx_rect window;
+  int has_window = !lua_isnoneornil(L, 5);
   kx_image_status status;
   kx_buffer out;
   void **guard = kx_lua_guard(L);
 
+  if (has_window) window = check_window(L, 5);
   memset(&out, 0, sizeof out);
   out.cap = SIZE_MAX;
   if (kind == KX_BYTES) kx_source_memory(&source, text, size);
   else error = kx_source_open(&source, text);
   if (error) return kx_lua_failed(L, error, text);
-  status = thumbnail(&source, width, height, format, &out);
+  status = thumbnail(&source, has_window ? &window : NULL, width, height, format, &out);
   kx_source_close(&source);
   *guard = out.bytes;
   if (status == KX_IMAGE_OK) {

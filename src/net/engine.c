@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "net/curl_error.h"
+#include "net/owner.h"
 #include "net/poller.h"
 #include "net/tls_warmup.h"
 
@@ -34,7 +35,7 @@ struct kx_engine {
   kx_poller *poller;
   kx_settings settings;
   char *strings[4]; /* the settings' */
-  pid_t process;
+  kx_owner owner;
   uint64_t last_id;
   list waiting, active, ended, held;
   list working;      /* what the worker has: made before, since its end must not be lost */
@@ -163,7 +164,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
   e->settings.sockets = e;
   e->settings.open_socket = on_open;
   e->settings.close_socket = on_close;
-  e->process = getpid();
+  kx_owner_set(&e->owner);
   e->stepped = kx_now();
   e->curl_due = e->host_due = e->check_due = KX_NEVER;
   list_clear(&e->waiting);
@@ -191,7 +192,7 @@ kx_engine *kx_engine_new(const kx_settings *settings) {
   return NULL;
 }
 
-int kx_engine_forked(const kx_engine *e) { return e->process != getpid(); }
+int kx_engine_forked(const kx_engine *e) { return kx_owner_is_other(&e->owner); }
 
 void kx_engine_free(kx_engine *e) {
   kx_transfer *t;
@@ -216,6 +217,7 @@ void kx_engine_free(kx_engine *e) {
   kx_poller_free(e->poller);
   for (i = 0; i < sizeof e->strings / sizeof *e->strings; i++) free(e->strings[i]);
   free(e->sockets);
+  kx_owner_free(&e->owner);
   free(e);
 }
 

@@ -1,6 +1,7 @@
 --- kontext batch: many edits, of a list or of pictures with one prompt. The same command in the
 --- same folder goes on where it was ended, and pays for nothing twice.
 local core = require "kontext.core"
+local gallery = require "kontext.cli.gallery"
 local given = require "kontext.cli.given"
 local list = require "kontext.cli.list"
 local names = require "kontext.cli.names"
@@ -196,6 +197,11 @@ local function tell_results(options, run)
     else
       report.say_path(names.shown(result.saved))
     end
+    if run.gallery then
+      run.rows[index] = gallery.row(run.edits[index], job and job.image
+        or result.saved and { path = result.saved }, job, result.error)
+      run.rows[index].note = result.skipped and "made by an earlier run" or nil
+    end
     if result.skipped then
       run.skipped = run.skipped + 1
     elseif not result.error then
@@ -219,6 +225,28 @@ local function summarise(options, run)
   end
   parts[#parts + 1] = screen.time(core.now() - run.began)
   report.note(options, table.concat(parts, ", "))
+end
+
+-- Writes the gallery, in the order of the list, of what was made and what was not; returns the exit
+-- code.
+local function write_gallery(options, run)
+  if not run.gallery or not run.batch then return 0 end
+  local of_key = {}
+  for index, item in ipairs(run.edits) do
+    if item.key then of_key[item.key] = index end
+  end
+  for index, item in ipairs(run.edits) do
+    local job = run.jobs[index]
+    local row = run.rows[index] or gallery.row(item, nil, job, { kind = "interrupted",
+      message = "interrupted", charged = not (job and job.id) and false or nil })
+    local parent = type(item.input_image) == "table" and of_key[item.input_image.result or {}]
+    if parent then
+      row.parent, row.name = parent, run.called[index]
+      row.before = (run.rows[parent] or {}).after
+    end
+    run.gallery:add(row)
+  end
+  return run.gallery:write(options)
 end
 
 -- Returns the path of the journal that the options ask for, nil for none; or raises.
@@ -280,6 +308,10 @@ local function begin(options, run)
     report.note(options, "there is nothing to edit")
     return 0
   end
+  local wrong = options.gallery and gallery.mistake(options.gallery)
+  if wrong then error(wrong, 0) end
+  run.gallery = options.gallery and gallery.new(options.gallery) or nil
+  run.edits, run.rows = edits, {}
   place(options, run, edits)
   for i, item in ipairs(edits) do
     item.on_progress = function(job) run.jobs[i] = job end
@@ -346,6 +378,8 @@ function batch.run(options)
   local done, code = pcall(begin, options, run)
   screen.wipe()
   if not done then code = give_up(options, run, report.raised(code)) end
+  local written = write_gallery(options, run)
+  code = code == 0 and written or code
   for index in pairs(run.kept) do
     local job = run.jobs[index]
     if not run.alive[index] and not (job and job.id) then release(run, index) end

@@ -1,6 +1,7 @@
 --- kontext edit: one picture; with several prompts step by step, with --count in several versions.
 --- kontext erase and kontext outpaint are edits by models that do just that.
 local core = require "kontext.core"
+local gallery = require "kontext.cli.gallery"
 local given = require "kontext.cli.given"
 local models = require "kontext.models"
 local names = require "kontext.cli.names"
@@ -142,11 +143,39 @@ local function place(wanted, path, taken)
   if taken[path] then wanted.no_replace, wanted.reserved = true, true end
 end
 
--- Waits for a job and tells what came of it; returns the exit code and the image.
-local function finish(options, run, job, path, subject)
-  local began = core.now()
+-- Notes an edit for the gallery, with what came of it.
+local function note(run, n, image, err)
+  if not run.gallery then return end
+  local wanted = run.wanted[n]
+  if wanted.input_image and wanted.input_image._job then -- the image of the step before
+    local before = wanted.input_image
+    wanted.input_image = before.path and { path = before.path } or { bytes = before.bytes }
+  end
+  local row = gallery.row(wanted, image, run.jobs[n], err)
+  row.parent = #run.prompts > 1 and n > 1 and n - 1 or nil
+  run.rows[n] = row
+end
+
+-- Writes the gallery of what was made and what was not; returns the exit code.
+local function write_gallery(options, run)
+  if not run.gallery or not run.wanted[1] then return 0 end
+  for n = 1, #run.wanted do
+    local job = run.jobs[n]
+    if not run.rows[n] then
+      note(run, n, nil, job and job.error or { kind = "interrupted", message = "interrupted",
+        charged = not (job and job.id) and false or nil })
+    end
+    run.gallery:add(run.rows[n])
+  end
+  return run.gallery:write(options)
+end
+
+-- Waits for the job number `n` and tells what came of it; returns the exit code and the image.
+local function finish(options, run, n, path, subject)
+  local began, job = core.now(), run.jobs[n]
   local image, err = service.wait(job)
   if not image and err.signal then error(err, 0) end
+  note(run, n, image, err)
   if not image then return report.fail(options, err, job, subject) end
   local code, delivered = edit.tell(options, image, path, job)
   run.delivered[image.id or ""] = delivered
@@ -163,10 +192,11 @@ local function versions(options, run)
   for n, path in ipairs(run.paths) do
     local wanted = run.wanted[n]
     place(wanted, path, run.taken)
+    run.wanted[n] = wanted
     run.jobs[n] = run.client:edit(wanted)
   end
-  for n, job in ipairs(run.jobs) do
-    local each = finish(options, run, job, run.paths[n], #run.paths > 1 and run.paths[n] or nil)
+  for n in ipairs(run.jobs) do
+    local each = finish(options, run, n, run.paths[n], #run.paths > 1 and run.paths[n] or nil)
     code = code == 0 and each or code
   end
   return code
@@ -180,15 +210,17 @@ local function steps(options, run)
     local code, err
     if image then wanted.input_image = image end
     place(wanted, path, run.taken)
+    run.wanted[n] = wanted
     local job = run.client:edit(wanted)
     run.jobs[n] = job
     if path == "-" and n < #run.paths then -- only the last picture is wanted
       image, err = service.wait(job)
       if not image and err.signal then error(err, 0) end
+      note(run, n, image, err)
       code = image and 0 or report.fail(options, err, job)
       if image then run.delivered[image.id or ""] = true end
     else
-      code, image = finish(options, run, job, path)
+      code, image = finish(options, run, n, path)
     end
     if code ~= 0 then
       report.note(options, ("step %d of %d was the last one"):format(n, #run.paths))
@@ -245,6 +277,9 @@ local function begin(options, run, count)
   end
   run.paths, run.taken = {}, {}
   destinations(options, count, run)
+  local wrong = options.gallery and gallery.mistake(options.gallery)
+  if wrong then error(wrong, 0) end
+  run.gallery = options.gallery and gallery.new(options.gallery) or nil
   run.journal = journal_of(options)
   run.client = service.client(options, { journal = run.journal,
     live = progress.of_edit(names.stem(options.image), function()
@@ -283,7 +318,7 @@ function edit.run(options)
     report.warn(mistake)
     return report.usage
   end
-  local run = { prompts = read_prompts(options), jobs = {}, delivered = {},
+  local run = { prompts = read_prompts(options), jobs = {}, wanted = {}, rows = {}, delivered = {},
     sources = { input_image = given.picture(options.image) } }
   for i, name in ipairs(options.reference) do
     run.sources["input_image_" .. i + 1] = given.picture(name)
@@ -292,6 +327,8 @@ function edit.run(options)
   core.watch_signals()
   local done, code = pcall(begin, options, run, count)
   if not done then code = give_up(options, run, report.raised(code)) end
+  local written = write_gallery(options, run)
+  code = code == 0 and written or code
   release(run)
   if run.client then pcall(run.client.close, run.client) end
   if run.journal and not options.journal then state.sweep(run.journal, run.delivered) end

@@ -125,7 +125,8 @@ end
 
 -- The parameters that an option has another name for.
 local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety",
-  output_format = "--format", prompt_upsampling = "--upsample", seed = "--seed" }
+  output_format = "--format", prompt_upsampling = "--upsample", seed = "--seed",
+  model = "--model" }
 
 --- Returns the error of parameters that are wrong.
 ---@param message string

@@ -190,13 +190,20 @@ function list.read(path, defaults, is_known)
   local file, message = io.stdin, nil
   if path ~= "-" then file, message = io.open(path, "rb") end
   local text
-  if file then text, message = file:read "*a" end
+  if file then
+    text, message = file:read "*a"
+    if not text then
+      message = ("%s: %s: to edit the pictures in a folder, name them: kontext batch --prompt '…' "
+        .. "%s/*.jpg"):format(path, tostring(message), (path:gsub("/+$", "")))
+    end
+  end
   if file and path ~= "-" then file:close() end
   if not text then
     return nil, { kind = "file", message = "cannot read the list " .. tostring(message) }
   end
   text = text:gsub("^\239\187\191", "")
-  local reader = text:find "^%s*%[%s*[{%]]" and read_array or is_csv(text) and read_csv
+  local reader = text:find "^%s*%[" and read_array
+    or (is_csv(text) or path:lower():find "%.csv$") and read_csv
     or read_lines
   local edits, called = reader(text, path, defaults)
   if not edits then return nil, { kind = "invalid", charged = false, message = called } end

@@ -74,6 +74,8 @@ local function service(command, edits)
       .. "in $BFL_API_KEY_CMD writes).")
   command:option "--timeout":argname "S":convert(seconds "--timeout")
     :description "Seconds for one edit (300)."
+  command:option "--log":argname "FILE"
+    :description "Add to FILE what happens to each edit: a JSON object a line, with no key."
   command:flag "-q --quiet":description "No live line and no remarks; results and errors only."
 end
 
@@ -121,6 +123,9 @@ local function any_edit(command, default)
   command:option "--safety":argname "N":convert(whole("--safety", 0))
     :description "Moderation, from 0, strict (2)."
   command:flag "--force":description "Let a result replace the picture that is edited."
+  command:option "--gallery":argname "FILE"
+    :description("Write a web page, FILE.html, that shows before and after of each edit under a "
+      .. "slider. It holds small copies of the pictures, and loads nothing.")
   command:flag "--dry-run"
     :description "Tell how many edits that are and what they cost; edit nothing."
   journal(command, default)
@@ -237,6 +242,17 @@ local function add_jobs(root)
   common(jobs)
 end
 
+local function add_show(root)
+  local show = add(root, "show"):description "Show two pictures beside each other in the terminal."
+    :epilog [[
+The pictures are drawn with the terminal's graphics where it has them, else in coloured cells; in
+characters where NO_COLOR is set or TERM is dumb.]]
+  show:argument "before":description "The picture as it was."
+  show:argument "after":description "The picture as it became."
+  show:option "--graphics":choices { "kitty", "iterm2", "sixel", "cells", "ascii" }
+    :description "How they are drawn (what the terminal says of itself)."
+end
+
 local function add_emulator(root)
   local emulator = add(root, "emulator")
     :description "Serve the API on this machine: no key, no network, no cost. Ends with Ctrl-C."
@@ -285,6 +301,7 @@ function parser.new()
   add_tools(root)
   add_resume(root)
   add_jobs(root)
+  add_show(root)
 
   local check = add(root, "check"):description "Tell what pictures are; nothing is sent."
   check:argument "files":args "+"

@@ -87,21 +87,30 @@ function report.say_path(path)
   report.say(core.terminal(1) and screen.escape(path) or path)
 end
 
---- Writes a line of JSON: an object of the named fields of `from`, in this order. JSON holds UTF-8
---- alone: in another string, such as a file's name in Latin-1, each byte that is none is written as
---- \xNN, and the field NAME_base64 has the string's own bytes.
+--- Returns a JSON object of the named fields of `from`, in this order. JSON holds UTF-8 alone: in
+--- another string, such as a file's name in Latin-1, each byte that is none is written as \xNN, and
+--- the field NAME_base64 has the string's own bytes.
 ---@param from table
 ---@param names string separated by spaces
-function report.say_json(from, names)
+---@param all? boolean also those that are nil, as null
+---@return string
+function report.object(from, names, all)
   local parts = {}
   for name in names:gmatch "%S+" do
     local value = from[name]
-    parts[#parts + 1] = json.string(name) .. ":" .. literal(value)
+    if value ~= nil or all then parts[#parts + 1] = json.string(name) .. ":" .. literal(value) end
     if type(value) == "string" and json.invalid_utf8(value) then
       parts[#parts + 1] = json.string(name .. "_base64") .. ":" .. json.string(core.base64(value))
     end
   end
-  report.say("{" .. table.concat(parts, ",") .. "}")
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- Writes a line of JSON, as `report.object` makes it, with null for what is not known.
+---@param from table
+---@param names string separated by spaces
+function report.say_json(from, names)
+  report.say(report.object(from, names, true))
 end
 
 -- Writes a line on standard error, where nothing can be done about a failure.
@@ -124,8 +133,17 @@ function report.note(options, text)
   if not options.quiet then report.warn(text) end
 end
 
+local no_key = "there is no API key: make one in your account at the service, then export "
+  .. "BFL_API_KEY=…, or pass --key-file FILE, or let BFL_API_KEY_CMD name a command that writes "
+  .. "it; to try without one: kontext emulator"
+
 -- What the library advises, in the words of the command.
 local advice = {
+  { "there is no API key: set BFL_API_KEY, or pass api_key to kontext%.new", no_key },
+  { "set BFL_API_KEY or api_key to a valid", "set BFL_API_KEY, or --key-file, to a valid" },
+  { "it is no token of job:token%(%)", "it is no token: copy all of what the edit printed" },
+  { "; until the picture is saved, keep job:token%(%)", "; do not end this command before" },
+  { "download it and give its bytes", "download it, and edit the file" },
   { ": resume it with kontext%.resume%(job:token%(%)%)", "" },
   { "resume it with kontext%.resume%(job:token%(%)%)", "resume it" },
   { "pass retry_ambiguous = true", "pass --retry-ambiguous" },
@@ -134,13 +152,31 @@ local advice = {
   { "; it is in job%.image", "" },
 }
 
--- Returns a message of the library with options in place of Lua's names.
-local function in_options(options, message)
+--- Returns a message of the library with options in place of Lua's names.
+---@param options table
+---@param message string
+---@return string
+function report.in_options(options, message)
   for _, pair in ipairs(advice) do message = message:gsub(pair[1], pair[2]) end
   if options.command == "batch" then return message end
   return (message:gsub("^([%l%d_]+) ", function(name)
     return given.option(name) and given.option(name) .. " "
   end))
+end
+
+-- Returns what helps against a failure to reach the service, or "".
+local function remedy(options, err)
+  if err.kind == "tls" then
+    return "; behind a company's proxy, name its certificates with --ca-file FILE or "
+      .. "CURL_CA_BUNDLE"
+  end
+  local base = options.base_url or not options.region and os.getenv "BFL_BASE_URL" or ""
+  if err.kind == "network" and base:find "^https?://127%." and options.command ~= "emulator" then
+    return "; is kontext emulator running there?"
+  elseif err.code == "EISDIR" and err.stage == "check" and options.command == "batch" then
+    return "; to edit the pictures in a folder, name them: kontext batch --prompt '…' folder/*.jpg"
+  end
+  return ""
 end
 
 --- Returns the exit code of an error.
@@ -162,7 +198,7 @@ end
 function report.fail(options, err, job, subject, silent)
   local token = err.token
   if not token and job and job.id and is_resumable(err.kind) then token = job:token() end
-  local message = in_options(options, err.message)
+  local message = report.in_options(options, err.message) .. remedy(options, err)
   if not silent then report.warn((subject and subject .. ": " or "") .. message) end
   if token then complain("To go on with it: kontext resume '" .. token .. "'") end
   if options.json and err.kind ~= "output" then

@@ -42,22 +42,32 @@ function screen.is_live()
   return core.terminal(2) ~= nil and os.getenv "TERM" ~= "dumb"
 end
 
--- Cuts a text to `columns` characters, without cutting one of them in two.
-local function cut(text, columns)
+--- Cuts a text to `columns` characters, without cutting one of them in two.
+---@param text string
+---@param columns integer
+---@return string
+function screen.cut(text, columns)
   local count, at = 0, 1
   for start in text:gmatch "()[^\128-\191]" do
     count = count + 1
     if count > columns then return text:sub(1, start - 1) end
     at = start
   end
-  return at and text
+  return at and text or ""
+end
+
+--- Returns how many characters a text has.
+---@param text string
+---@return integer
+function screen.columns(text)
+  return select(2, text:gsub("[^\128-\191]", ""))
 end
 
 --- Draws the live line over the one that stood there.
 ---@param text string
 function screen.draw(text)
   local columns = math.max(core.terminal(2) or 80, least_columns)
-  text = cut(screen.escape(text), columns - 1)
+  text = screen.cut(screen.escape(text), columns - 1)
   if text == shown then return end
   io.stderr:write("\r", text, "\27[K")
   io.stderr:flush()

@@ -2,6 +2,7 @@
 --- terminal, and what is reported when a signal ends the command.
 local core = require "kontext.core"
 local kontext = require "kontext"
+local log = require "kontext.cli.log"
 local report = require "kontext.cli.report"
 local screen = require "kontext.cli.screen"
 
@@ -78,6 +79,7 @@ function service.client(options, more)
     api_key = key(options, base),
     base_url = options.base_url, region = options.region, timeout = options.timeout,
     model = options.model,
+    on_event = log.open(options.log),
     ca_file = options.ca_file, journal = more.journal, budget = options.budget,
     loop = function(client, seconds)
       client:poll(math.min(seconds or glance, glance))

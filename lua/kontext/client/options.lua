@@ -20,7 +20,7 @@ local types = {
   api_key = text, base_url = text, region = text, model = text, ca_file = text, proxy = text,
   user_agent = text, journal = text, timeout = number, connect_timeout = number,
   stall_timeout = number, max_active = number, poll_interval = number, budget = number,
-  loop = { string = true, ["function"] = true },
+  loop = { string = true, ["function"] = true }, on_event = { ["function"] = true },
 }
 
 -- Returns what is misused, or nil.
@@ -41,6 +41,9 @@ local function misuse(given)
   elseif type(given.loop) == "string" and not loop.is_known(given.loop) then
     return ('loop must be a function, "yield" or the name of a loop such as "uv", not %q'):format(
       given.loop)
+  end
+  if given.user_agent and given.user_agent:find "%c" then
+    return "user_agent must not contain control characters"
   end
   local base, message = origin.read(given.base_url or api.bases["global"], true)
   if not base then return "base_url " .. message end
@@ -64,12 +67,13 @@ function options.check(given, level)
     stall_timeout = given.stall_timeout or 30,
     max_active = given.max_active,
     poll_interval = given.poll_interval,
-    ca_file = given.ca_file,
+    ca_file = given.ca_file or environment "CURL_CA_BUNDLE" or environment "SSL_CERT_FILE",
     proxy = given.proxy,
     user_agent = given.user_agent or "kontext-lua/" .. version,
     loop = given.loop,
     journal = given.journal,
     budget = given.budget,
+    on_event = given.on_event,
   }
 end
 

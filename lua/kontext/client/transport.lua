@@ -315,11 +315,20 @@ function Transport:settle()
   if events then deliver(self, events) end
 end
 
+-- Returns the numbers of the transfers, in their order: what is called for each of them comes in
+-- the same order on every Lua.
+local function numbers(jobs)
+  local ids = {}
+  for id in pairs(jobs) do ids[#ids + 1] = id end
+  table.sort(ids)
+  return ids
+end
+
 --- Shows how far the transfers are.
 function Transport:show_progress()
-  for id, job in pairs(self._jobs) do
+  for _, id in ipairs(numbers(self._jobs)) do
     local sent, total, received = self.engine:progress(id)
-    if sent then job:show(sent, total, received) end
+    if sent then self._jobs[id]:show(sent, total, received) end
   end
 end
 
@@ -336,7 +345,7 @@ function Transport:close()
   self:close_engine()
   local left = self._jobs
   self._jobs = {}
-  for _, asker in pairs(left) do asker:crash "the client was closed" end
+  for _, id in ipairs(numbers(left)) do left[id]:crash "the client was closed" end
 end
 
 return transport

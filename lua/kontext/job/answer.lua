@@ -6,8 +6,20 @@ local json = require "kontext.json"
 
 local answer = {}
 
+-- Returns a text of UTF-16 as ASCII, known by its mark or by the NUL beside its brace: what JSON's
+-- own marks, ids and links are made of. Any other character becomes a question mark.
+local function without_utf16(body)
+  local mark = body:sub(1, 2)
+  local low_first = mark == "\255\254" or body:find "^{%z"
+  if not low_first and mark ~= "\254\255" and not body:find "^%z{" then return body end
+  return (body:gsub("^[\254\255][\254\255]", ""):gsub("(.)(.?)", function(first, second)
+    if low_first then first, second = second, first end
+    return (first == "\0" or first == "") and second or "?"
+  end))
+end
+
 -- Returns the text of a body, inflated where a middlebox has compressed it.
-local function text_of(event)
+local function packed_text_of(event)
   local body = event.body
   if not body or body == "" then return nil end
   local encoding = event.headers and event.headers["content-encoding"]
@@ -19,6 +31,11 @@ local function text_of(event)
   return body
 end
 
+local function text_of(event)
+  local text = packed_text_of(event)
+  return text and without_utf16(text)
+end
+
 --- Returns the JSON object that a whole answer is. Keeps the inflated text as the event's body.
 ---@param event table of the engine
 ---@return table? object
@@ -28,6 +45,20 @@ function answer.read(event)
   event.body = text
   local value = json.decode((text:gsub("^\239\187\191", "")))
   return type(value) == "table" and value or nil
+end
+
+--- Returns what a poll's answer says. The task is paid for: where a whole answer is no JSON because
+--- of what follows it or of a field that nobody needs, the fields that can be read count.
+---@param event table of the engine
+---@return table? object
+function answer.read_poll(event)
+  local object = answer.read(event)
+  if object or not event.body or event.kind then return object end
+  local value = json.decode_liberal(event.body)
+  if type(value) == "table" then return value end
+  local found = json.salvage(event.body)
+  return found and not found.nested and { id = found.id, status = found.status, cost = found.cost,
+    result = found.sample and { sample = found.sample } or nil } or nil
 end
 
 -- Returns an id as text: a task's id may be a number.
@@ -46,15 +77,19 @@ end
 --- Returns what a submit's answer says of the task, also where the answer is cut or broken.
 ---@param event table of the engine
 ---@param object table? of answer.read
----@return table? task {id=, polling_url=, cost=, nested=}; nested: the id is that of an inner
---- object, which may be something else than the task
+---@return table? task {id=, polling_url=, cost=, nested=, is_shown=}; nested: the id is that of an
+--- inner object, which may be something else than the task; is_shown: whatever the HTTP status, it
+--- can be nothing else than a task
 function answer.task(event, object)
   local id = answer.id(object)
-  if id then return { id = id, polling_url = object.polling_url, cost = object.cost } end
+  if id then
+    return { id = id, polling_url = object.polling_url, cost = object.cost,
+      is_shown = type(object.polling_url) == "string" or api.statuses[object.status] ~= nil }
+  end
   local found = event.body and json.salvage(event.body)
   id = found and id_of(found.id)
   return id and { id = id, polling_url = found.polling_url, cost = found.cost,
-    nested = found.nested } or nil
+    nested = found.nested, is_shown = found.polling_url ~= nil } or nil
 end
 
 --- Returns whether an answer is an error in the service's own shape, {"detail": …}.

@@ -135,15 +135,11 @@ function check.source(source, fitting, model)
   }
 end
 
---- Returns what an image is; nothing is sent, and only the header is read. The width and height are
---- as stored: orientations 5 to 8 exchange them for the eye.
----@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
----@return table? info {format, width, height, megapixels, bytes, orientation}
----@return string? message
----@return kontext.Error? err of kind "image", "file" or "invalid"
-function check.image(image)
+-- Reads an image that a program names. `loose` allows what fit = true would make smaller. Returns
+-- what is known of it, or nil, message, error. Misuse is blamed on the caller of the caller.
+local function look(image, loose)
   if type(image) ~= "string" and type(image) ~= "table" then
-    error("image must be a string or a table, not " .. type(image), 2)
+    error("image must be a string or a table, not " .. type(image), 3)
   end
   local source, message = params.image(image)
   if source and source.url then source, message = nil, "is a URL: only the service looks at it" end
@@ -151,12 +147,35 @@ function check.image(image)
     return errors.result(errors.new { kind = "invalid", message = "the image " .. message,
       stage = "check", charged = false })
   end
-  local known, err = check.source(source)
+  local known, err = check.source(source, loose)
   if not known then return errors.result(err) end
+  return known
+end
+
+--- Returns what an image is; nothing is sent, and only the header is read. The width and height are
+--- as stored: orientations 5 to 8 exchange them for the eye.
+---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
+---@return table? info {format, width, height, megapixels, bytes, orientation}
+---@return string? message
+---@return kontext.Error? err of kind "image", "file" or "invalid"
+function check.image(image)
+  local known, message, err = look(image)
+  if not known then return nil, message, err end
   return {
     format = known.format, width = known.width, height = known.height, bytes = known.bytes,
     megapixels = known.width * known.height / 1e6, orientation = known.orientation,
   }
+end
+
+--- Returns the size of an image as it is seen, be it too large to be sent as it is.
+---@param image string|table
+---@return integer? width
+---@return integer|string height or, after nil, a message
+---@return kontext.Error? err
+function check.size(image)
+  local known, message, err = look(image, true)
+  if not known then return nil, message, err end
+  return check.upright(known)
 end
 
 return check

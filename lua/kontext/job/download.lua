@@ -173,9 +173,9 @@ function download.fetch(self, location)
   elseif code and save.destination(self) then
     save.begin_elsewhere(self, message, code)
     download.fetch(self)
-  elseif not code and not location and self._sample ~= self._sample_asked then
-    self._sample_asked = self._sample -- a link that nobody can ask for: a new poll may give another
-    self:later(retry.trouble_gap(1, self._client.system.random), self._ask)
+  elseif not code and not location then -- nobody can ask for it: a new poll may give another
+    self._flaw, self._unfit = message, (self._unfit or 0) + 1
+    self:later(retry.trouble_gap(self._unfit, self._client.system.random), self._ask)
   else
     drop(self)
     self._flaw = message
@@ -187,7 +187,9 @@ end
 ---@param self kontext.Job
 ---@param sample string
 function download.begin(self, sample)
-  if sample ~= self._sample then self._ready_at = self._client:clock()() end
+  local now = self._client:clock()()
+  self:answered(now)
+  if sample ~= self._sample then self._ready_at = now end
   self._sample, self._downloads, self._hops = sample, self._downloads or 0, 0
   self._fetch = download.fetch
   self.received, self.total = 0, nil

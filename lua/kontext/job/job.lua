@@ -2,17 +2,19 @@
 --- The files beside this one are its stages: functions over a job. A job has at most one transfer
 --- under way and at most one thing that is due: `_next` is called when it is, `_receive` gets the
 --- transfer's event. Nobody outside of this folder reads the fields that begin with "_".
-local compose = require "kontext.job.compose"
+local endings = require "kontext.job.endings"
 local errors = require "kontext.errors"
 local identity = require "kontext.journal.identity"
-local image = require "kontext.image"
-local kinds = require "kontext.kinds"
 local loop = require "kontext.loop"
+local memory = require "kontext.job.memory"
 local params = require "kontext.job.params"
+local receiver = require "kontext.receiver"
 local save = require "kontext.job.save"
 local token = require "kontext.token"
 
 local job = {}
+
+local overslept = 0.25 -- seconds past the deadline that no machine's load explains
 
 ---@class kontext.Job
 ---@field id string? the task's, once the service gave one
@@ -28,6 +30,10 @@ local job = {}
 ---@field error kontext.Error?
 local Job = { __name = "kontext.job", status = "waiting", sent = 0, received = 0 }
 Job.__index = Job
+
+Job.fail, Job.stop, Job.time_out, Job.crash =
+  endings.fail, endings.stop, endings.time_out, endings.crash
+Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_saved
 
 ---@class (private) kontext.Job
 ---@field _client kontext.Client
@@ -48,7 +54,9 @@ Job.__index = Job
 ---@field _intended? boolean the journal has its INTENT
 ---@field _identity? string what distinguishes this edit from others of the same key
 ---@field _destination? string the destination that the client holds for the job
+---@field _found? string which file the destination was before anything was paid
 ---@field _reserved? string the name that was reserved for the result
+---@field _asked_as? string the name that the caller gave, once another one was reserved
 ---@field _plans? table<string, table> pictures that are to be made to fit
 ---@field _answer? string what is put back into a region
 ---@field _names? integer names that were tried for what is put back
@@ -67,12 +75,13 @@ Job.__index = Job
 ---@field _watched_at? number when polling began
 ---@field _last_pending? number seconds from then to the last answer of a task in progress
 ---@field _woken? boolean a webhook came while a poll was under way
----@field _last_look? boolean the host was away past the deadline: one more poll is allowed
+---@field _last_look? boolean the host was away past the deadline, and the job got more time
 ---@field _status? string the service's last word
 ---@field _result? table what will be the image
 ---@field _ready_at? number
 ---@field _sample? string the picture's link
 ---@field _sample_asked? string the link that had expired when a new poll was made
+---@field _unfit? integer links in a row that nobody can ask for
 ---@field _doubtful_end? boolean only our own clock says that the link has expired
 ---@field _downloads? integer downloads that failed
 ---@field _flaw? string why the last download did not do
@@ -109,6 +118,7 @@ end
 ---@return string status
 ---@return number? progress 0 … 1
 function Job:poll()
+  receiver.check(self, Job, "job:poll()", 2)
   if not self:ended() then self._client:step() end
   return self.status, self.progress
 end
@@ -119,6 +129,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err
 function Job:wait(seconds)
+  receiver.check(self, Job, "job:wait()", 2)
   if seconds ~= nil and type(seconds) ~= "number" then
     error("seconds must be a number, not " .. type(seconds), 2)
   end
@@ -141,6 +152,7 @@ end
 
 --- Ends the job at once. The service has no cancel: it goes on with what it has accepted.
 function Job:cancel()
+  receiver.check(self, Job, "job:cancel()", 2)
   self._client:settle(self)
   self:stop("cancelled", "the edit was cancelled")
 end
@@ -150,6 +162,7 @@ end
 ---@return string? message
 ---@return kontext.Error? err while the service has given no id
 function Job:token()
+  receiver.check(self, Job, "job:token()", 2)
   if self.id then return (token.write(self:known())) end
   return errors.result(errors.new { kind = "invalid", retryable = self.sent == 0,
     message = "there is nothing to resume: the service has not accepted the edit" })
@@ -163,28 +176,11 @@ function Job:set_plans(plans)
   self._plans = plans
 end
 
---- Takes over what is known of a task that an earlier process began.
----@param known table id, polling_url, at, entry, own_url
-function Job:adopt(known)
-  self.id, self.polling_url, self._own_url = known.id, known.polling_url, known.own_url
-  self._accepted_wall, self._entry, self._identity = known.at, known.entry, known.identity
-end
-
---- Ends the job with the picture that an earlier run has saved.
----@param entry kontext.JournalEntry
-function Job:find_saved(entry)
-  local known = self._client.system.check { path = entry.path } or {}
-  self.id = entry.id
-  self.image = image.new({ id = entry.id, path = entry.path, prompt = self._params.prompt,
-    format = known.format, width = known.width, height = known.height }, self)
-  self:finish "ready"
-end
-
 --- Returns whether another edit asks for the same, to the same place.
 ---@param checked table
 ---@return boolean
 function Job:same_edit(checked)
-  return self._params.save_as == checked.save_as and self:identity() == identity.of(checked)
+  return self:save_as() == checked.save_as and self:identity() == identity.of(checked)
 end
 
 --- Returns what distinguishes the edit from others of the same key.
@@ -242,10 +238,11 @@ function Job:key()
   return self._params.key
 end
 
---- Returns where the picture is to be saved.
+--- Returns where the picture is to be saved, as the caller named it: the name that was reserved may
+--- have a number.
 ---@return string?
 function Job:save_as()
-  return self._params.save_as
+  return self._asked_as or self._params.save_as
 end
 
 --- Returns the queue's slots that the job takes a place of.
@@ -287,6 +284,11 @@ function Job:take_notice()
   return callback
 end
 
+--- Calls the host's callback no more.
+function Job:drop_callback()
+  self._params.on_progress = nil
+end
+
 function Job:notice_shown()
   self._noticed = nil
 end
@@ -306,20 +308,6 @@ function Job:take_watchers()
   return watchers
 end
 
---- Returns what a token or a journal writes down about the job.
----@return table<string, any>
-function Job:known()
-  local given = self._params
-  local known = {
-    id = self.id, polling_url = self.polling_url, model = given.model, key = given.key,
-    save_as = given.save_as, no_replace = given.no_replace and "1" or nil,
-    output_format = given.output_format, identity = given.key and self:identity() or nil,
-    at = self._accepted_wall and ("%d"):format(self._accepted_wall) or nil, entry = self._entry,
-  }
-  compose.note(given.window, known)
-  return known
-end
-
 --- Remembers the number that a journal gave the edit.
 ---@param number integer
 function Job:set_entry(number)
@@ -335,14 +323,27 @@ function Job:due()
   return self._next and self._due < due and self._due or due
 end
 
+--- Gives a job a short time more, once, whose host slept through the deadline: the task may have
+--- ended long before.
+---@param now number
+function Job:look_once_more(now)
+  self._last_look, self._deadline = true, now + math.min(10, self._timeout)
+end
+
+--- Does so when an answer was read well after the deadline: at its end the engine would have given
+--- up, so that the answer lay in the socket of a host that slept.
+---@param now number
+function Job:answered(now)
+  if now > self._deadline + overslept and not self._last_look then self:look_once_more(now) end
+end
+
 --- Does what is due.
 ---@param now number
 ---@param away boolean the host has not stepped for a while
 function Job:run_due(now, away)
   if self._deadline <= now and (not self._transfer or self._plans) then
     if away and self.id and self._ask and not self._last_look and not self._answer then
-      -- The host slept through the deadline; the task may have ended long before.
-      self._last_look, self._deadline = true, now + math.min(10, self._timeout)
+      self:look_once_more(now)
       self:later(0, self._ask)
       return
     end
@@ -445,6 +446,13 @@ function Job:get(url, redirected, receive, options)
   return self:expect(id, receive)
 end
 
+--- Tells the host's on_event.
+---@param name string
+---@param fields? table
+function Job:tell(name, fields)
+  self._client:event(self, name, fields)
+end
+
 --- Shows a new status.
 ---@param status string
 function Job:set_status(status)
@@ -498,114 +506,6 @@ function Job:take_transfers()
   local transfer, held = self._transfer, self._held
   self._transfer, self._held = nil, nil
   return transfer, held
-end
-
--- Returns the fact that ends an accepted edit for good: the service's own word, or that it no
--- longer knows the edit.
-local function last_fact(kind)
-  return kinds[kind] and kinds[kind].fact
-end
-
--- Returns the fact that an end of this kind is for good, or nil: then the task can be resumed.
-local function final_fact(self, kind)
-  return not (kind == "expired" and self._doubtful_end) and last_fact(kind) or nil
-end
-
--- Returns whether the whole upload that is under way may have gone out.
-local function may_have_sent(self)
-  return self.status == "uploading" and self._transfer ~= nil
-    and self._client.transport:may_have_sent(self._transfer)
-end
-
--- Returns the fact that an error of this kind is for the journal, or nil. What was accepted stays
--- so, whatever ends this job.
-local function fact(self, kind, sent)
-  if kind == "ambiguous" or sent then return "AMBIGUOUS" end
-  if self.id then return final_fact(self, kind) end
-  return self._intended and "FAILED" or nil
-end
-
---- Ends the job with an error of these fields, and with what is known of the job.
----@param fields table
-function Job:fail(fields)
-  if self:ended() then return end
-  local sent = may_have_sent(self)
-  self._doubtful = sent or fields.kind == "ambiguous"
-  fields.job_id = fields.job_id or self.id
-  fields.polling_url = fields.polling_url or self.polling_url
-  if fields.job_id and not final_fact(self, fields.kind) then
-    local known = self:known()
-    known.id, known.polling_url = fields.job_id, fields.polling_url
-    fields.token = token.write(known)
-  end
-  self.error = errors.new(fields, self:secrets())
-  local ended = fact(self, fields.kind, sent)
-  if ended then
-    self:record(ended, { kind = fields.kind, id = fields.job_id, polling_url = fields.polling_url })
-  end
-  self:finish(fields.kind == "cancelled" and "cancelled" or "failed")
-end
-
--- Returns the stage that the job is at.
-local function stage(self)
-  return self.status == "downloading" and "download" or (self.id or self._asks) and "poll"
-    or self._intended and "submit" or "check"
-end
-
-local how_to_resume = "resume it with kontext.resume(job:token())"
-
---- Ends the job for a reason that is not the service's.
----@param kind string
----@param message string
-function Job:stop(kind, message)
-  if self:ended() then return end
-  local sent = may_have_sent(self)
-  if self.id then
-    message = message .. "; the service goes on with it: " .. how_to_resume
-      .. (kind == "closed" and compose.abandon(self) or "")
-  elseif sent then
-    message = message .. " when it was sent whole: it may have been paid for"
-  end
-  self:fail { kind = kind, message = message, stage = stage(self),
-    retryable = not self.id and not sent }
-end
-
---- Ends the job because its time is over. What was accepted is not lost with it.
-function Job:time_out()
-  local message = ("the edit did not end within %g s"):format(self._timeout)
-  if self._flaw and self.status == "downloading" then
-    message = ("%s, because the picture could not be downloaded (%s); it is paid for: %s"):format(
-      message, self._flaw, how_to_resume)
-  elseif self._answer then
-    message = ("%s, because its answer was not yet put back into the photograph; it is paid for: "
-      .. "%s%s"):format(message, how_to_resume, compose.abandon(self))
-  elseif self.id then
-    message = ("%s (its last status was %q); it goes on at the service: %s"):format(message,
-      self._status or "unknown", how_to_resume)
-  elseif self._wants_slot then
-    return self:fail { kind = "rate_limited", stage = "submit", status = 429, charged = false,
-      retryable = true, message = message .. ": the key has too many active tasks, and none of "
-        .. "them ended; nothing was sent whole: edit again later" }
-  end
-  self:fail { kind = "timeout", message = message, stage = stage(self), retryable = not self.id }
-end
-
---- Ends the job because handling one of its events raised. Never raises itself.
----@param problem any
-function Job:crash(problem)
-  if self:ended() then return end
-  -- Where the upload's end was being handled, the service may have accepted it.
-  local sent = self.status == "uploading" and (not self._transfer or may_have_sent(self))
-  local message = "an error in kontext ended the edit: " .. tostring(problem)
-  if self.id then message = message .. "; it is paid for: " .. how_to_resume end
-  local done = pcall(self.fail, self, { kind = sent and not self.id and "ambiguous" or "internal",
-    stage = stage(self), message = message, retryable = not self.id and not sent })
-  if done or self:ended() then return end
-  -- Not even that could be done, as where there is no memory: end it with less.
-  self.error = errors.plain { kind = sent and "ambiguous" or "internal", retryable = false,
-    message = "an error in kontext ended the edit", job_id = self.id }
-  pcall(self.finish, self, "failed")
-  self.status = final[self.status] and self.status or "failed"
 end
 
 return job

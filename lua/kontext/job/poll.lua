@@ -56,7 +56,7 @@ end
 
 function endings.ready(self, event, object)
   local client = self._client
-  if not self._result then client:learn(self, self._last_pending) end
+  if not self._result then client.pace:learn(self, self._last_pending) end
   local result = type(object.result) == "table" and object.result or {}
   local sample = result.sample
   if type(sample) ~= "string" or #sample > api.limits.link then return trouble(self, event) end
@@ -71,6 +71,7 @@ function endings.ready(self, event, object)
     duration = type(seconds) == "number" and seconds or nil,
   }
   self._failures = 0
+  self:tell("ready", { credits = self.cost })
   download.begin(self, encoded(sample))
 end
 
@@ -105,7 +106,7 @@ function endings.progress(self)
   local client = self._client
   self._last_pending = client:clock()() - self._watched_at
   self._failures = 0
-  self:later(self._woken and 0 or client:poll_gap(self), poll.ask)
+  self:later(self._woken and 0 or client.pace:gap(self), poll.ask)
   self._woken = nil
 end
 
@@ -114,7 +115,7 @@ local function take(self, object)
   if type(object.status) == "string" then self._status = wording.brief(object.status) end
   if type(object.cost) == "number" then
     self.cost = object.cost
-    self._client:told_cost(self)
+    self._client.spending:told_cost(self)
   end
   if type(object.progress) == "number" then
     self.progress = math.max(0, math.min(1, object.progress))
@@ -122,7 +123,7 @@ local function take(self, object)
 end
 
 local function polled(self, event)
-  local object = answer.read(event)
+  local object = answer.read_poll(event)
   local verdict, class = retry.judge_poll(event, object, self.id, function(id)
     return self._client:has_task(id)
   end)
@@ -131,6 +132,8 @@ local function polled(self, event)
   if verdict ~= "missing" and verdict ~= "trouble" and verdict ~= "redirect" then
     self._missing, self._missing_since = nil, nil -- another answer came between
   end
+  self:tell("poll", { http = event.status, status = object and wording.brief(object.status),
+    code = event.code, progress = self.progress })
   self._client:changed(self)
   endings[verdict](self, event, object, class)
 end
@@ -153,9 +156,10 @@ end
 function poll.watch(self)
   self._polls, self._failures, self._hops = 0, 0, 0
   self._watched_at, self._last_pending = self._client:clock()(), 0
+  self:answered(self._watched_at)
   self._ask = poll.ask
   self:set_status "pending"
-  self:later(self._client:poll_gap(self), poll.ask)
+  self:later(self._client.pace:gap(self), poll.ask)
 end
 
 --- Begins to poll a task that another process began: it may have ended long ago.

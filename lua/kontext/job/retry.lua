@@ -30,8 +30,11 @@ end
 function retry.judge_submit(event, object, task)
   local status, whole = event.status or 0, not event.kind
   local success, unsent = status >= 200 and status < 300, event.sent < event.total
-  if success and task and not task.nested then
+  local told = task and not task.nested
+  if success and told then
     return "accepted" -- whatever broke afterwards: the id is what was paid for
+  elseif told and (task.is_shown or status == 429 or status == 503) then
+    return "ambiguous" -- where there is an id, there may be a task
   elseif whole and status == 429 then
     return "limited"
   elseif whole and status == 503 and answer.is_own(object) then
@@ -89,18 +92,18 @@ function retry.is_hopeless(err)
     and kinds[err.kind] ~= nil and kinds[err.kind].stops_queue == true
 end
 
--- Returns whether a text is a UUID, which the service's own ids are.
-local function is_uuid(text)
-  return text:find "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x+$" ~= nil and #text == 36
+-- Returns what an id looks like: the words of a UUID, of "job-17", of a number.
+local function form_of(id)
+  return (id:gsub("%w+", "w"))
 end
 
--- Returns whether a poll's answer is about another task. Some gateways leave the id out or put a
--- word in its place: only another task's id counts.
+-- Returns whether a poll's answer is about another task. Some gateways leave the id out, put a word
+-- in its place, or number what others name: only another id of the same form counts, and that of
+-- another task in flight.
 local function is_anothers(object, id, is_known)
   local told = answer.id(object)
   if told == nil or told:lower() == id:lower() then return false end
-  local numbers = told:find "^%d+$" and id:find "^%d+$"
-  return is_uuid(told) or numbers ~= nil or is_known(told)
+  return form_of(told) == form_of(id) or is_known(told)
 end
 
 local plain_statuses = {}
@@ -109,6 +112,17 @@ for name, class in pairs(api.statuses) do plain_statuses[name:lower()] = class e
 -- Returns the class of a known status in capitals of its own or between spaces, or nil.
 local function unusual_case(status)
   return #status <= 64 and plain_statuses[status:lower():match "^%s*(.-)%s*$"] or nil
+end
+
+local endings = { failed = true, moderated = true }
+
+-- Returns whether an answer that would end a paid task is the service's own: it is about the task,
+-- or it is a plain one that has nothing of a gateway's error.
+local function is_own_end(event, object, exact)
+  if answer.id(object) then return true end
+  local status = event.status or 0
+  return exact and (status >= 200 and status < 300 or object.details ~= nil)
+    and not (object.message or object.error or object.code)
 end
 
 --- Judges a poll's answer: its `status` counts before the HTTP code. What is not the service's own
@@ -123,7 +137,11 @@ function retry.judge_poll(event, object, id, is_known)
   local status = event.status or 0
   if object and is_anothers(object, id, is_known) then return "trouble" end
   if object and type(object.status) == "string" then
-    local known = api.statuses[object.status] or unusual_case(object.status)
+    local exact = api.statuses[object.status]
+    local known = exact or unusual_case(object.status)
+    if known and endings[known.class] and not is_own_end(event, object, exact) then
+      return "trouble"
+    end
     return known and known.class or "progress", known
   elseif status >= 300 and status < 400 and not event.kind then
     return "redirect"
@@ -140,7 +158,7 @@ end
 function retry.judge_download(event)
   local status = event.status or 0
   if event.kind then return "trouble" end
-  if status == 200 or status == 206 then return "arrived" end
+  if status == 200 or status == 201 or status == 203 or status == 206 then return "arrived" end
   if status >= 300 and status < 400 then return "redirect" end
   return (status == 403 or status == 404 or status == 410) and "gone" or "trouble"
 end

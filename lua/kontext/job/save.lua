@@ -33,6 +33,12 @@ local function cannot_save(path, message, code)
   return ("cannot save the picture as %s: %s"):format(shown, wording.file_advice(message, code))
 end
 
+-- Returns what tells one file from another under the same name; nil where there is none.
+local function stamp_of(self, path)
+  local info = self._client.system.file_info(path)
+  return info and ("%s %s %s %s"):format(info.device, info.inode, info.bytes, info.mtime) or nil
+end
+
 -- Takes a destination, in place of the one that the job has.
 local function hold(self, path)
   local client = self._client
@@ -58,6 +64,7 @@ local function reserve(self, path)
       local made, message, code = client.system.reserve(name)
       if made == false and n == 1 and not self._reserved then made = is_kept(self, name) end
       if made then
+        self._asked_as = self._asked_as or self._params.save_as
         self._params.save_as, self._reserved = name, name
         hold(self, name)
         return nil
@@ -87,6 +94,7 @@ function save.claim(self)
         :format(path) }
   end
   hold(self, path)
+  self._found = stamp_of(self, path)
 end
 
 --- Gives the destination free, and removes a reservation that nothing came of.
@@ -195,7 +203,7 @@ end
 -- Returns the path; or nil, message and code.
 local function save_under_next_name(self, held)
   for _ = 1, 100 do
-    local wrong = reserve(self, self._reserved)
+    local wrong = reserve(self, self._reserved or self._params.save_as)
     if wrong then return nil, wrong.message, wrong.code end
     local done, message, code = self._client.transport:save(held, self._reserved)
     if done then return self._reserved end
@@ -228,6 +236,7 @@ function save.done(self, md5, size)
     if not kept then
       self:warn("the picture is saved, but the journal cannot be written: " .. message)
     end
+    self:tell("saved", { path = result.path, bytes = size, credits = self.cost })
   end
   self:finish "ready"
 end
@@ -239,8 +248,15 @@ function save.finish(self, md5)
   local result, path, transport = self._result, save.destination(self), self._client.transport
   local held = self._held
   self._held = nil
-  local bytes, message, code = transport:finish(held)
-  if not bytes and code == "EEXIST" and self._reserved then
+  local bytes, message, code
+  if path and not self._reserved and stamp_of(self, path) ~= self._found then
+    code = "EEXIST" -- what another program wrote there meanwhile is not what the user gave away
+    self:warn(("%s was written by another program meanwhile, and stays as it is"):format(
+      wording.cut(path, 300)))
+  else
+    bytes, message, code = transport:finish(held)
+  end
+  if not bytes and code == "EEXIST" and (self._reserved or not message) then
     path, message, code = save_under_next_name(self, held)
     bytes = path ~= nil or nil
     if bytes then transport:drop(held) end
@@ -267,6 +283,7 @@ end
 ---@param md5 string base64
 ---@param size integer bytes
 function save.noted(self, path, md5, size)
+  self:tell("saved", { path = path, bytes = size, credits = self.cost })
   if self._entry then
     self._client:record(self, "SAVED", { path = path, md5 = md5, size = ("%d"):format(size) })
   end

@@ -51,9 +51,10 @@ local function accepted(self, task)
   self.cost = type(task.cost) == "number" and task.cost or nil
   self.polling_url, self._own_url = client.transport:polling_url(task.polling_url, task.id)
   self._accepted_at, self._accepted_wall = client:clock()(), client.system.wall()
-  if self.cost then client:told_cost(self) end
+  if self.cost then client.spending:told_cost(self) end
   client.quota:succeed()
   client:accepted(self)
+  self:tell("accepted", { bytes = self.sent, credits = self.cost })
   local kept, message = self:record "ACCEPTED"
   if not kept then
     -- Paid for: it goes on. Only a crash would lose it now.
@@ -66,6 +67,8 @@ end
 -- Tries again later. A crash while it waits leaves nothing in doubt: the journal says INTENT again.
 local function later(self, event, seconds)
   self:record "INTENT"
+  self:tell(event.status == 429 and "limited" or "retry", { http = event.status,
+    code = event.code, bytes = event.sent, seconds = seconds })
   self.sent = 0
   self:set_status "waiting"
   if event.status == 429 then
@@ -129,6 +132,7 @@ function submit.begin(self)
       charged = false, retryable = true,
       message = (starved and "nothing was sent: " or "cannot read the input image: ") .. message }
   end
+  self:tell("submit", { try = 1 + (self._tries or 0) + (self._limited or 0) })
   self:set_status "uploading"
 end
 

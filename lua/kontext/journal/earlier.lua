@@ -21,21 +21,24 @@ end
 local refusals = {
   ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
+  other = 'edit "%s" stands in the journal with other parameters: give this one another key',
   lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
 }
 
---- Returns the job that goes on with an edit of that key which an earlier run began; nil where
---- there is none, or where it asked for something else.
+--- Returns the job that goes on with an edit of that key which an earlier run began, or that is
+--- refused because that one asked for something else; nil where there is none.
 ---@param client kontext.Client
 ---@param checked table
 ---@return kontext.Job?
 function earlier.job(client, checked)
   local journal = client:journal()
   local entry = journal and journal:find(checked.key)
-  if not entry or entry.state == "failed" or entry.state == "unsent" or journal:is_open(entry)
-    or entry.identity ~= identity.of(checked) then
+  if not entry or entry.state == "failed" or entry.state == "unsent" or journal:is_open(entry) then
     return nil
+  elseif entry.identity and entry.identity ~= identity.of(checked) then
+    return client:refuse(checked, { kind = "invalid", stage = "check", charged = false,
+      message = refusals.other:format(checked.key) })
   elseif entry.state == "saved" then
     local there, occupied = earlier.is_saved(client.system, entry)
     if there then return client:begin_saved(checked, entry) end

@@ -1,9 +1,36 @@
 --- Goes on with tasks that another process began: of a token, or of a journal.
 local api = require "kontext.api"
 local compose = require "kontext.job.compose"
+local messages = require "kontext.job.messages"
 local token = require "kontext.token"
 
 local resume = {}
+
+--- Returns what is misused in what the public `resume` was given, or nil.
+---@param from any
+---@param overrides any
+---@return string?
+function resume.misuse(from, overrides)
+  if type(from) == "table" then
+    for name in pairs(from) do
+      if name ~= "journal" then return messages.unknown(name, { journal = true }) end
+    end
+    if type(from.journal) ~= "string" then
+      return "journal must be a string, not " .. type(from.journal)
+    end
+  elseif type(from) ~= "string" then
+    return "resume takes a token or {journal = path}, not " .. type(from)
+  end
+  if overrides == nil then return nil end
+  if type(overrides) ~= "table" then return "options must be a table, not " .. type(overrides) end
+  local types = { save_as = "string", no_replace = "boolean", on_progress = "function" }
+  for name, value in pairs(overrides) do
+    if not types[name] then return messages.unknown(name, types) end
+    if type(value) ~= types[name] then
+      return ("%s must be a %s, not %s"):format(name, types[name], type(value))
+    end
+  end
+end
 
 -- Returns what a resumed job has for parameters.
 local function params_of(client, known, overrides)

@@ -38,9 +38,11 @@ function run.wait(client, seconds, job)
   coroutine.yield()
 end
 
--- Returns what a coroutine's end counts as: nil, or message and error.
-local function failure(done, result, message, err)
-  if not done then return tostring(result), errors.is(result) and result or nil end
+-- Returns what the end of a coroutine counts as: nil, or message, error and where it was raised.
+local function failure(co, done, result, message, err)
+  if not done then
+    return tostring(result), errors.is(result) and result or nil, co and debug.traceback(co)
+  end
   if result == nil and type(message) == "string" then return message, err end
 end
 
@@ -55,7 +57,7 @@ local function drive(this)
   for _, client in ipairs(clients) do
     local seconds = math.max(0, math.min(deadline - core.now(), #clients == 1 and 60 or 0.01))
     local done, problem = pcall(client.poll, client, seconds)
-    if not done then message, err = failure(false, problem) end
+    if not done then message, err = failure(nil, false, problem) end
   end
   for co, one in pairs(this.deadlines) do
     if one <= core.now() then wake(this, co, this.waits[co]) end
@@ -68,11 +70,12 @@ end
 ---@return true? done nil when one raised, or returned nil and a message
 ---@return string? message of the first that did
 ---@return kontext.Error? err
+---@return string? trace where it was raised
 function run.all(...)
   local this = { ready = {}, waits = {}, clients = {}, deadlines = {} }
-  local message, err
-  local function note(first, first_err)
-    if not message then message, err = first, first_err end
+  local message, err, trace
+  local function note(first, first_err, first_trace)
+    if not message then message, err, trace = first, first_err, first_trace end
   end
   for i = 1, select("#", ...) do
     local fn = select(i, ...)
@@ -84,14 +87,14 @@ function run.all(...)
     local round = this.ready
     this.ready = {}
     for _, co in ipairs(round) do
-      note(failure(coroutine.resume(co)))
+      note(failure(co, coroutine.resume(co)))
       if coroutine.status(co) == "suspended" and not this.waits[co] then
         this.ready[#this.ready + 1] = co -- it yielded for a reason of its own
       end
     end
     if not this.ready[1] and next(this.waits) then note(drive(this)) end
   end
-  if message then return nil, message, err end
+  if message then return nil, message, err, trace end
   return true
 end
 

@@ -1,7 +1,8 @@
 -- Before and after, side by side, in a floating window that does not take the cursor. The pictures
 -- are made small on libuv's threads: decoding one of 12 megapixels takes a while.
 local kontext = require "kontext"
-local terminal = require "kontext.nvim.terminal"
+local graphics_of_terminal = require "kontext.nvim.graphics"
+local terminal = require "kontext.terminal"
 local wording = require "kontext.wording"
 
 local uv = vim.uv or vim.loop
@@ -48,7 +49,7 @@ end
 local function draw(done, ...)
   uv.new_work(function(lua, c, path, graphics, columns, rows, colors, id, cell_width, cell_height)
     package.path, package.cpath = lua .. package.path, c .. package.cpath
-    return require("kontext.nvim.terminal").draw({ graphics = graphics, columns = columns,
+    return require("kontext.terminal").draw({ graphics = graphics, columns = columns,
       rows = rows, colors = colors, id = id, cell_width = cell_width, cell_height = cell_height },
       path)
   end, vim.schedule_wrap(done)):queue(
@@ -144,7 +145,7 @@ end
 ---@param edit table  of kontext.nvim: file, path
 ---@param graphics nil|string  "kitty", "iterm2", "sixel", "cells"
 function preview.show(edit, graphics)
-  graphics = graphics or terminal.graphics()
+  graphics = graphics or graphics_of_terminal.best()
   local pictures = {}
   local left = 2
   for n, path in ipairs { edit.file, edit.path } do

@@ -1,7 +1,5 @@
 -- Edits that Neovim's end interrupts: the service has accepted them, and charges for them. A token
 -- of each is kept in a file, for :Kontext resume in any later Neovim.
-local core = require "kontext.core"
-
 local uv = vim.uv or vim.loop
 
 local unfinished = {}
@@ -14,8 +12,8 @@ local folder = vim.fn.stdpath "data" .. "/kontext"
 ---@param edit table  of kontext.nvim
 ---@param client kontext.Client
 function unfinished.keep(edit, client)
-  local late = core.now() + PATIENCE
-  while edit.job.status == "uploading" and edit.job.sent == edit.job.total and core.now() < late do
+  local late = uv.hrtime() + PATIENCE * 1e9
+  while edit.job.status == "uploading" and edit.job.sent == edit.job.total and uv.hrtime() < late do
     client:poll(0.1)
   end
   local token = edit.job:token()

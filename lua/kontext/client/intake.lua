@@ -1,0 +1,139 @@
+--- How a client's jobs begin: what is given is checked, what is under way or was done already is
+--- joined, what it may cost is reserved, and then the job is queued.
+local check = require "kontext.job.check"
+local cut = require "kontext.job.cut"
+local earlier = require "kontext.journal.earlier"
+local errors = require "kontext.errors"
+local fit = require "kontext.job.fit"
+local job = require "kontext.job.job"
+local params = require "kontext.job.params"
+local poll = require "kontext.job.poll"
+local save = require "kontext.job.save"
+local submit = require "kontext.job.submit"
+
+local intake = {}
+
+-- Notes the state of the images' files. Returns what is known of each as it will be sent, by name,
+-- and how those are to be made to fit that have to be; or nil and an error.
+local function check_sources(checked)
+  local plans
+  local sizes = {}
+  for _, picture in ipairs(params.pictures(checked)) do
+    local source = picture.source
+    if not source.url then
+      local has_window = cut.is_wanted(checked, picture.name)
+      local known, err = check.source(source, checked.fit or has_window, checked.model)
+      if not known then return nil, err end
+      source.stamp = known.stamp
+      local width, height = check.upright(known)
+      local format, bytes = known.format, known.bytes
+      local plan, upload
+      if has_window then
+        plan, err = cut.plan(checked, source, known)
+        if not plan then return nil, err end
+        upload = plan.upload
+      else
+        plan = checked.fit and fit.plan(known, checked) or checked.strip and { strip = true } or nil
+        upload = plan and not plan.strip and plan
+        plans = plan and (plans or {}) or plans
+        if plan then plans[picture.name] = plan end
+      end
+      sizes[picture.name] = { format = format, bytes = not upload and bytes or 0,
+        width = upload and upload.width or width, height = upload and upload.height or height }
+    end
+  end
+  local done, message = params.check_pictures(checked, sizes)
+  if done then return sizes, plans end
+  return nil, { kind = "image", message = message, stage = "check", charged = false }
+end
+
+--- Returns a job that ends with this error before anything is sent.
+---@param client kontext.Client
+---@param checked table
+---@param err table fields of an error
+---@return kontext.Job
+function intake.refuse(client, checked, err)
+  local refused = job.new(client, submit.begin, checked)
+  client:count()
+  refused:fail(err)
+  return refused
+end
+
+-- Queues a job, once its destination is its own and nobody else's.
+local function queue_claimed(client, begun, checked, first)
+  local refused = save.claim(begun)
+  if refused then
+    if begun.id then refused.charged, refused.retryable = nil, false end -- it is paid for
+    client:count()
+    begun:fail(refused)
+    return begun
+  end
+  if checked.key then client:hold_key(checked.key, begun) end
+  return client:enqueue(begun, checked.model, first)
+end
+
+-- Returns the edit of that key and content which is under way, for a second one to join; what asks
+-- for something else under that key is refused.
+local function under_way(client, checked)
+  local other = checked.key and client:job_of_key(checked.key)
+  if not other or other:same_edit(checked) then return other end
+  return intake.refuse(client, checked, { kind = "invalid", stage = "check", charged = false,
+    message = ('edit "%s" is under way with other parameters: give this one another key'):format(
+      checked.key) })
+end
+
+--- Begins an edit. What is misused is blamed on the caller `level` calls above.
+---@param client kontext.Client
+---@param given table
+---@param level integer
+---@param anew? boolean whatever the journal has of an edit with that key
+---@return kontext.Job
+function intake.edit(client, given, level, anew)
+  local checked, message = params.check(given, level + 1, client:default_model())
+  if not checked then
+    return intake.refuse(client, {}, { kind = "invalid", message = message, stage = "check",
+      charged = false })
+  end
+  local wrong = client:unable()
+  if wrong then return intake.refuse(client, checked, wrong) end
+  local known, plans = check_sources(checked)
+  if not known then return intake.refuse(client, checked, errors.copy(plans)) end
+  local same = under_way(client, checked)
+    or checked.key and not anew and earlier.job(client, checked)
+  if same then return same end
+  local reservation, refusal = client.spending:reserve(checked, known)
+  if refusal then return intake.refuse(client, checked, refusal) end
+  local first = checked.window and cut.begin or plans and fit.begin or submit.begin
+  local begun = job.new(client, first, checked)
+  begun:set_plans(plans)
+  client.spending:hold(begun, reservation)
+  if checked.warnings then for _, text in ipairs(checked.warnings) do begun:warn(text) end end
+  return queue_claimed(client, begun, checked, false)
+end
+
+--- Begins a job that goes on with a task of an earlier process.
+---@param client kontext.Client
+---@param checked table what is known of it
+---@param known table id, polling_url, entry
+---@return kontext.Job
+function intake.resumed(client, checked, known)
+  local broken = client:refusal()
+  if broken then return intake.refuse(client, checked, errors.copy(broken)) end
+  local begun = job.new(client, poll.resume, checked)
+  begun:adopt(known)
+  return queue_claimed(client, begun, checked, true)
+end
+
+--- Returns a job that has ended long ago: an earlier run has saved its picture.
+---@param client kontext.Client
+---@param checked table
+---@param entry kontext.JournalEntry
+---@return kontext.Job
+function intake.saved(client, checked, entry)
+  local begun = job.new(client, submit.begin, checked)
+  client:count()
+  begun:find_saved(entry)
+  return begun
+end
+
+return intake

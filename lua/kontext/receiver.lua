@@ -1,0 +1,15 @@
+--- What a method is called on: client.edit{ … } instead of client:edit{ … } is a common slip, and
+--- Lua's own message for it names a field that nobody knows.
+local receiver = {}
+
+--- Raises where `self` is no object of `class`.
+---@param self any
+---@param class table its metatable
+---@param example string how the method is called, such as "job:wait()"
+---@param level integer as for `error`: 1 blames the caller of this function
+function receiver.check(self, class, example, level)
+  if getmetatable(self) == class then return end
+  error(example .. " takes a colon, not a dot", level + 1)
+end
+
+return receiver
