@@ -53,7 +53,8 @@ local function objects()
   return {
     { "kontext", ".", kontext, "kontext" },
     { "webhook", ".", kontext.webhook, "kontext.webhook" },
-    { "Client", ":", only(getmetatable(client).__index, "edit resume credits batch "
+    { "models", ".", { define = kontext.models.define }, "kontext.models" },
+    { "Client", ":", only(getmetatable(client).__index, "edit erase outpaint resume credits batch "
       .. "notify step poll pollfd getfd events timeout close"), "client" },
     { "Job", ":", only(getmetatable(job).__index, "wait poll cancel ended token"), "job" },
     { "Batch", ":", getmetatable(batch).__index, "batch" },

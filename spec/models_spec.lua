@@ -168,6 +168,27 @@ describe("every model", function()
       assert.equal(sent, server:ledger().totals.submits)
     end)
 
+    it("is told its cost and its link's life as the row says: " .. name .. " #once", function()
+      local edit = least(row)
+      local begun = server:submit(raw(edit), name).json
+      local ready = server:await(begun.polling_url).json
+      assert.equal("Ready", ready.status)
+      local expected = kontext.estimate(edit).credits
+      if row.cost_at == "submit" then
+        assert.near(expected, begun.cost, 1e-9)
+        assert.is_number(begun.output_mp)
+      else
+        assert.near(expected, ready.cost, 1e-9)
+        if not name:find "kontext" then assert.equal(cjson.null, begun.cost or cjson.null) end
+      end
+      local ends = ready.result.sample:match "[?&]se=([^&]+)":gsub("%%3A", ":")
+      local at = {}
+      for late = -5, 30 do
+        at[os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + row.link_life - late)] = true
+      end
+      assert.is_true(at[ends], ends)
+    end)
+
     it("takes no field of another model: " .. name, function()
       for _, other in ipairs { "seed", "guidance", "aspect_ratio", "dilate_pixels" } do
         if not row.by_name[other] then
@@ -332,6 +353,22 @@ describe("every model", function()
     for _, path in ipairs { from, mask, first, second, first .. ".lua" } do os.remove(path) end
   end)
 
+  it("is under way with the statuses of its time #once", function()
+    for name, way in pairs { ["flux-2-pro"] = { Pending = 1, Reasoning = 2, Generating = 3 },
+      ["flux-kontext-pro"] = { Pending = 1 } } do
+      local begun = server:submit({ prompt = "[emulate: slow 2]" }, name).json
+      local reached = 0
+      repeat
+        local status = server:request(begun.polling_url).json.status
+        if status ~= "Ready" then
+          assert.is_true(way[status] ~= nil and way[status] >= reached, status)
+          reached = way[status]
+        end
+      until status == "Ready"
+      assert.is_true(reached > (name == "flux-2-pro" and 1 or 0))
+    end
+  end)
+
   it("names a malformed key as the service does", function()
     local answer = server:request("/v1/flux-2-pro", { method = "POST", body = '{"prompt":"x"}',
       headers = { "x-key: no key at all", "Content-Type: application/json" } })
@@ -414,6 +451,27 @@ describe("the models", function()
     client:close()
     server:stop()
     os.remove(path)
+  end)
+
+  it("of a program are told apart by all of its fields, in a journal too", function()
+    local identity = require "kontext.journal.identity"
+    local row = invented()
+    row.fields[4] = { name = "version", type = "image" } -- a text, where it is one of ours
+    row.fields[5] = { name = "more", type = "images", max = 2 }
+    models.define("invented", row)
+    local edit = { model = "invented", prompt = "x", picture = picture(70, 50), strength = 0.25,
+      version = picture(64, 64), more = { picture(64, 65), picture(64, 66) } }
+    local seen = { [identity.of(params.check(edit))] = true }
+    for _, other in ipairs { with(edit, "picture", picture(70, 51)), with(edit, "strength", 0.5),
+      with(edit, "version", picture(64, 70)), with(edit, "more", { picture(64, 65) }),
+      with(edit, "more", { picture(64, 65), picture(64, 67) }) } do
+      local id = identity.of(params.check(other))
+      assert.is_nil(seen[id])
+      seen[id] = true
+    end
+    -- Those of our models stay what earlier versions have written into journals.
+    assert.equal("9b3a97c42264b3ff", identity.of { prompt = "x", seed = 7,
+      input_image = picture(64, 48) })
   end)
 
   it("of a program are refused where the row is wrong or the name is ours", function()

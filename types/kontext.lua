@@ -3,6 +3,7 @@
 
 ---@class kontext
 ---@field webhook kontext.webhook
+---@field models kontext.models
 ---@field emulator table loaded when it is first asked for
 local kontext = {}
 
@@ -46,7 +47,8 @@ local kontext = {}
 
 ---A picture to go by: a path, an image's bytes, an https:// URL; an image of an earlier edit; or
 ---exactly one of path, bytes and url.
----@alias kontext.Picture string|kontext.Image|{path: string}|{bytes: string}|{url: string}
+---In a batch also {result=}: the picture that the item of that key makes.
+---@alias kontext.Picture string|kontext.Image|{path: string}|{bytes: string}|{url: string}|{result: string}
 
 ---@class kontext.Params
 ---@field prompt string what to change
@@ -105,11 +107,12 @@ local kontext = {}
 ---@field api_key? string default: $BFL_API_KEY
 ---@field base_url? string default: $BFL_BASE_URL, else https://api.bfl.ai
 ---@field region? "global"|"eu"|"us"
----@field model? "flux-kontext-pro"|"flux-kontext-max"
+---@field model? string one of kontext.models()
 ---@field timeout? number seconds for an edit (300)
 ---@field connect_timeout? number seconds (10)
 ---@field stall_timeout? number seconds without a byte (30)
 ---@field max_active? integer tasks at once (24; 6 for max)
+---@field budget? number credits: nothing is sent that could cost more than is left
 ---@field poll_interval? number seconds; default: adaptive
 ---@field ca_file? string
 ---@field proxy? string
@@ -157,7 +160,7 @@ local kontext = {}
 
 ---@class kontext.Image
 ---@field bytes string the file as the service made it
----@field format "jpeg"|"png"
+---@field format "jpeg"|"png"|"webp"
 ---@field width integer
 ---@field height integer
 ---@field seed integer|string?
@@ -286,6 +289,16 @@ local Client = {}
 ---@return kontext.Job
 function Client:edit(params) end
 
+---Begins an edit that removes what is white in a mask.
+---@param edit_params table image, mask and more
+---@return kontext.Job
+function Client:erase(edit_params) end
+
+---Begins an edit that paints around a picture.
+---@param edit_params table input_image and margins, or width and height
+---@return kontext.Job
+function Client:outpaint(edit_params) end
+
 ---Goes on with an edit of another process, or with the unfinished ones of a journal.
 ---@param from string|{journal: string}
 ---@param overrides? {save_as?: string, no_replace?: boolean, on_progress?: fun(job: kontext.Job)}
@@ -372,6 +385,35 @@ function kontext.output_size(ratio_or_width_or_image, height) end
 ---@return string? message
 ---@return kontext.Error? err
 function kontext.estimate(edit_params) end
+
+---@class kontext.Model
+---@field name string
+---@field path string
+---@field fields table[] name, type and what the value may be
+---@field images table style, first, max
+---@field mask table?
+---@field sizes table rule
+---@field formats string[]
+---@field default_format string
+---@field strict boolean the service refuses fields that it does not know
+---@field active integer tasks at once
+---@field price table rule
+---@field cost_at "submit"|"poll"
+---@field link_life integer seconds
+---@field doubts table<string, boolean> the facts that one source alone tells
+---@field confirmed boolean
+---@field as_of string? the month
+
+---The models; called without a name, their names, sorted; with one, what is known of it, as a copy.
+---@class kontext.models
+---@overload fun(): string[]
+---@overload fun(name: string): kontext.Model?, string?
+local models = {}
+
+---Adds a model of your own, checked like ours; raises what is wrong with it.
+---@param name string
+---@param row table
+function models.define(name, row) end
 
 ---@class kontext.Rectangle
 ---@field x integer

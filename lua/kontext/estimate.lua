@@ -1,4 +1,5 @@
 --- What an edit will cost and how large its answer will be, before anything is sent.
+local chains = require "kontext.chains"
 local check = require "kontext.job.check"
 local cut = require "kontext.job.cut"
 local errors = require "kontext.errors"
@@ -64,11 +65,16 @@ function estimate.of(checked, known)
   }
 end
 
--- Reads the pictures' headers. Returns what is known of each, or nil and an error.
-local function look(checked)
-  local known = {}
+-- Reads the pictures' headers, and takes from `made` what other edits will make. Returns what is
+-- known of each as it will be sent, and the size of the photograph of which a region is edited; or
+-- nil and an error.
+local function look(checked, made)
+  local known, whole = {}, nil
   for _, picture in ipairs(params.pictures(checked)) do
-    if not picture.source.url then
+    local result = params.result_key(picture.source)
+    if result then
+      known[picture.name] = made[result]
+    elseif not picture.source.url then
       local has_window = cut.is_wanted(checked, picture.name)
       local found, err = check.source(picture.source, checked.fit or has_window, checked.model)
       if not found then return nil, err end
@@ -78,6 +84,7 @@ local function look(checked)
       if has_window then
         plan, err = cut.plan(checked, picture.source, found)
         if not plan then return nil, err end
+        whole = { width = width, height = height, format = found.format }
         plan, bytes = plan.upload, plan.upload.bytes
       else
         plan = checked.fit and fit.plan(found, checked)
@@ -87,12 +94,35 @@ local function look(checked)
         width = plan and plan.width or width, height = plan and plan.height or height }
     end
   end
-  return known
+  return known, whole
 end
 
-local function invalid(message)
-  return errors.result(errors.new { kind = "invalid", message = message, stage = "check",
-    charged = false })
+local function refusal(kind, message)
+  return errors.new { kind = kind, message = message, stage = "check", charged = false }
+end
+
+-- Estimates an edit. `made` has, by key, the pictures that other edits will make. Returns the
+-- estimate and what is known of the picture that this one makes; or nil and an error.
+local function one(given, default_model, made, level)
+  if type(given) == "table" and given.prompt == nil then
+    local row = models.find(given.model or default_model or models.default)
+    local copy = {}
+    for key, value in pairs(given) do copy[key] = value end
+    if not row or row.by_name.prompt then copy.prompt = "?" end
+    given = copy
+  end
+  local checked, message = params.check(given, level + 1, default_model)
+  if not checked then return nil, refusal("invalid", message) end
+  local known, whole = look(checked, made)
+  if not known then return nil, errors.copy(whole) end
+  local done
+  done, message = params.check_pictures(checked, known)
+  if not done then return nil, refusal("image", message) end
+  -- The mask's pixels tell how large the window is, and reading them would hold up the host.
+  if checked.window and not checked.window.plan then known.input_image = {} end
+  local found = estimate.of(checked, known)
+  return found, whole or found.width and
+    { width = found.width, height = found.height, format = checked.output_format } or nil
 end
 
 --- Estimates an edit. Nothing is sent; of pictures only the headers are read.
@@ -102,24 +132,43 @@ end
 ---@return string? message
 ---@return kontext.Error? err what the edit itself would end with
 function estimate.estimate(given, default_model)
-  local without_prompt = type(given) == "table" and given.prompt == nil
-  if without_prompt then
-    local row = models.find(given.model or default_model or models.default)
-    local copy = {}
-    for key, value in pairs(given) do copy[key] = value end
-    if not row or row.by_name.prompt then copy.prompt = "?" end
-    given = copy
+  local found, err = one(given, default_model, {}, 2)
+  if found then return found end
+  return errors.result(err)
+end
+
+--- Estimates the edits of a list, in which one may take another one's result, as `batch` does.
+---@param list table[] with keys that differ, and nothing that `kontext.chains` finds wrong
+---@param default_model? string the model of an edit that names none
+---@return (kontext.Estimate|false)[] estimates false: refused, or what it takes the result of
+---@return table<integer, kontext.Error> errs by item: why
+function estimate.list(list, default_model)
+  local index_of, found, errs, made = {}, {}, {}, {}
+  for i, item in ipairs(list) do
+    if item.key ~= nil then index_of[item.key] = i end
   end
-  local checked, message = params.check(given, 2, default_model)
-  if not checked then return invalid(message) end
-  local known, err = look(checked)
-  if not known then return errors.result(errors.copy(err)) end
-  local done
-  done, message = params.check_pictures(checked, known)
-  if not done then return invalid(message) end
-  -- The mask's pixels tell how large the window is, and reading them would hold up the host.
-  if checked.window and not checked.window.plan then known.input_image = {} end
-  return estimate.of(checked, known)
+  local function visit(i)
+    if found[i] ~= nil then return end
+    found[i] = false
+    local item, is_whole = list[i], true
+    for _, key in ipairs(chains.needs(item)) do
+      local parent = index_of[key]
+      if parent then
+        visit(parent)
+        is_whole = is_whole and found[parent] ~= false
+      end
+    end
+    if not is_whole then return end
+    local estimated, more = one(chains.marked(item), default_model, made, 2)
+    if not estimated then
+      errs[i] = more
+    else
+      found[i] = estimated
+      if item.key ~= nil then made[item.key] = more end
+    end
+  end
+  for i in ipairs(list) do visit(i) end
+  return found, errs
 end
 
 return estimate

@@ -359,6 +359,13 @@ function models.find(name)
   return rows[models.aliases[name] or name]
 end
 
+--- Returns whether a model is one of ours, and not a program's.
+---@param name string
+---@return boolean
+function models.is_own(name)
+  return own[name] == true
+end
+
 --- Finds a model's row by its path.
 ---@param path string
 ---@return table? row

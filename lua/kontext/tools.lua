@@ -5,14 +5,17 @@ local geometry = require "kontext.geometry"
 
 local tools = {}
 
+--- The model of each tool.
+tools.models = { erase = "flux-tools/erase-v1", outpaint = "flux-tools/outpainting-v1" }
+
 -- Returns a copy of the parameters with the model set. Raises at the caller of the tool.
-local function with_model(name, given, model, level)
+local function with_model(name, given, level)
   if type(given) ~= "table" then
     error(("%s takes a table, not %s"):format(name, type(given)), level + 2)
   end
   local made = {}
   for key, value in pairs(given) do made[key] = value end
-  made.model = given.model or model
+  made.model = given.model or tools.models[name]
   return made
 end
 
@@ -22,7 +25,7 @@ end
 ---@param level? integer as for `error`: 1 (default) blames the caller
 ---@return table edit
 function tools.erase(given, level)
-  return with_model("erase", given, "flux-tools/erase-v1", level or 1)
+  return with_model("erase", given, level or 1)
 end
 
 local margins = { "top", "bottom", "left", "right" }
@@ -34,7 +37,7 @@ local margins = { "top", "bottom", "left", "right" }
 ---@param level? integer as for `error`: 1 (default) blames the caller
 ---@return table edit of a picture that cannot be read, one that will say so
 function tools.outpaint(given, level)
-  local edit = with_model("outpaint", given, "flux-tools/outpainting-v1", level or 1)
+  local edit = with_model("outpaint", given, level or 1)
   local has_margins = false
   for _, side in ipairs(margins) do
     local value = edit[side]

@@ -13,6 +13,54 @@ local function eventually(fn)
   end
 end
 
+-- Returns an address of this machine that is no loopback, or nil.
+local function own_address()
+  return support.shell("hostname -I 2>/dev/null"):match "%d+%.%d+%.%d+%.%d+"
+end
+
+describe("an emulator that other machines reach", function()
+  local server, victim, address
+  setup(function()
+    address = own_address()
+    if not address then return end
+    victim = support.start { seed = 1, ready_after = 0 }
+    server = support.start { seed = 1, ready_after = 0, host = "0.0.0.0" }
+  end)
+  teardown(function()
+    if not address then return end
+    server:stop()
+    victim:stop()
+  end)
+  before_each(function()
+    if not address then return end
+    server:forget()
+    victim:forget()
+  end)
+
+  -- Submits an edit that names two URLs of the victim; returns the answer.
+  local function submit(base)
+    local body = cjson.encode { prompt = "p", input_image = victim.url .. "/v1/credits",
+      input_image_2 = victim.url .. "/v1/other", webhook_url = victim.url .. "/hook" }
+    local headers = { "x-key: k", "Content-Type: application/json" }
+    return server:request(base .. "/v1/flux-kontext-pro", { method = "POST", body = body,
+      headers = headers })
+  end
+
+  it("fetches and calls nothing of its own machine for a client on another one", function()
+    if not address then return pending "this machine has loopback addresses alone" end
+    local port = server.url:match ":(%d+)$"
+    local remote = ("http://%s:%s"):format(address, port)
+    assert.equal(200, submit(remote).status)
+    assert.is_true(eventually(function() return #server:ledger().webhooks == 1 end))
+    assert.equal("asked for from another machine: not sent", server:ledger().webhooks[1].error)
+    assert.equal(0, victim:ledger().totals.requests)
+    assert.equal(403, server:request(remote .. "/_ledger").status)
+    assert.equal(403, server:request(remote .. "/_ledger", { method = "DELETE" }).status)
+    assert.equal(200, submit("http://127.0.0.1:" .. port).status) -- the same from here
+    assert.is_true(eventually(function() return victim:ledger().totals.requests >= 3 end))
+  end)
+end)
+
 describe("the emulator's ledger", function()
   local server
   before_each(function() server = support.start { seed = 1, ready_after = 0 } end)

@@ -18,6 +18,7 @@ describe("under faults #once", function()
     promises.R5 = "survives its own memory running out"
     promises.R8 = "never hangs its host"
     promises.R9 = "may be closed, dropped and forked in any order"
+    promises.T1 = "pays once for each edit of a tree, whatever is killed"
     promises.S3 = "sends nothing to whom TLS does not vouch for"
   end
   for id, promise in pairs(promises) do

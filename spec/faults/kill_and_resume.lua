@@ -4,36 +4,22 @@
 -- kills of one batch while no submit is under way leave no doubt at all: every picture is there.
 
 local cqueues = require "cqueues"
-local socket = require "cqueues.socket"
 local campaign = require "faults.campaign"
+local killing = require "faults.killing"
 local picture = require "faults.picture"
 local server = require "faults.server"
 local service = require "faults.service"
-local sys = require "faults.sys"
 
 local KILLS = campaign.size(60, 1000, 10000)
 local ITEMS = 24
-local AFTER = 0.25 -- seconds from an answer's last byte to its ACCEPTED on the disk, at most
 local ROUND_KILLS = 40
-
--- Calls that may be the last; `from` whose they are. The number is how far into a run they reach.
-local points = {
-  { names = "write", reach = 90 }, { names = "fsync", reach = 120 },
-  { names = "renameat", reach = 24 }, { names = "openat,open,openat64,open64", reach = 60 },
-  { names = "flock", reach = 1 }, { names = "pread,pread64", reach = 100 },
-  { names = "send", reach = 150, from = "libcurl" }, { names = "recv", reach = 300,
-    from = "libcurl" }, { names = "connect", reach = 72, from = "libcurl" },
-}
-local manners = { "kill", "died", "torn" }
 
 local run = campaign.new { id = "R2", title = "killed and run again", at_once = 3, limit = 60 }
 
 local image = run.temporary .. "/small.png"
-local random = 20260102
-local function roll(n)
-  random = (random * 1103515245 + 12345) % 2147483648
-  return (random >> 8) % n
-end
+local kills = killing.new(run, 20260102, { image = image, items = ITEMS })
+local function roll(n) return kills:roll(n) end
+local function wanted() return service.result end
 
 -- What may come in place of a poll's or a download's answer, before a kill and after a resume: a
 -- replica that lags, a gateway, a web filter, a link that storage does not know yet.
@@ -85,74 +71,19 @@ local function start_service(log)
   return back, state.base
 end
 
--- How a process is to die: {env} for a preloaded library, or {seconds}.
-local function plan()
-  if roll(2) == 0 then return { seconds = 0.02 + roll(250) / 1000 } end
-  local point = points[1 + roll(#points)]
-  local manner = manners[1 + roll(#manners)]
-  return { text = point.names .. " " .. manner, env = {
-    "LD_PRELOAD=" .. os.getenv "PWD" .. "/build/faults/inject.so",
-    ("KX_INJECT=%s:%d:%s"):format(point.names, 1 + roll(point.reach), manner),
-    "KX_INJECT_FROM=" .. (point.from or "core.so"),
-  } }
-end
-
--- Runs the batch once; returns its results, whether it came to its end, and when it died.
-local function once(place, how)
-  local pid, fd = assert(sys.spawn({ "lua5.4", "spec/faults/killed.lua", place.base, campaign.key,
-    place.journal, place.folder, image, tostring(ITEMS), place.at_once }, how.env,
-    { stderr = run.temporary .. "/stderr" }))
-  local pipe = socket.fdopen(fd)
-  pipe:setmode("b", "bn")
-  pipe:setmaxline(65536)
-  pipe:onerror(function(_, _, code) return code end)
-  if how.seconds then
-    run.loop:wrap(function()
-      cqueues.sleep(how.seconds)
-      if not how.dead and (how.kill or sys.kill)(pid, 9, how) then
-        how.killed = cqueues.monotime()
-      end
-    end)
-  end
-  local results, ended = {}, false
-  for line in pipe:lines "*l" do
-    run:scan(line, "a result")
-    local index, kind, text = line:match "^(%d+)\t(%S+)\t%S+\t(.*)$"
-    if index then results[tonumber(index)] = { kind = kind, text = text }
-    elseif line == "end" then ended = true end
-  end
-  how.dead = true
-  local died = how.killed or cqueues.monotime()
-  pipe:close()
-  local manner, number = sys.wait(pid)
-  return results, ended and manner == "exit" and number == 0, died, manner, number
-end
-
--- What is wrong with the files that are there, at any moment.
-local function torn(place)
-  for _, name in ipairs(sys.list(place.folder)) do
-    if name:find "^%d" and campaign.read(place.folder .. "/" .. name) ~= service.result then
-      return "torn picture " .. name
-    end
-  end
-  local journal = sys.stat(place.journal)
-  if journal and journal.mode ~= 384 then return "the journal's mode is not 0600" end
-end
-
 -- A batch, killed until it survives. Returns what is wrong.
 local function try(case)
-  local place = { folder = ("%s/%d"):format(run.temporary, case.number), log = {} }
-  place.journal = place.folder .. ".journal"
-  os.execute("mkdir " .. place.folder)
+  local place = kills:place(tostring(case.number))
+  place.log = {}
   local back
   back, place.base = start_service(place.log)
   local deaths, results, done = {}, nil, false
   local wrong
   for attempt = 1, ROUND_KILLS + 1 do
-    local how = (run.kills >= KILLS or attempt > ROUND_KILLS) and {} or plan()
+    local how = (run.kills >= KILLS or attempt > ROUND_KILLS) and {} or kills:plan()
     local died, manner, number
-    results, done, died, manner, number = once(place, how)
-    wrong = torn(place)
+    results, done, died, manner, number = kills:once(place, how)
+    wrong = killing.torn(place, wanted)
     if wrong then break end
     if done then break end
     if manner ~= "signal" or number ~= 9 then
@@ -164,7 +95,7 @@ local function try(case)
   end
   if not done and not wrong then wrong = "it never came to its end" end
   -- What an earlier run printed is in the journal too: once more, and all must be as it was.
-  if not wrong then results, done = once(place, {}) end
+  if not wrong then results, done = kills:once(place, {}) end
   if not wrong and not done then wrong = "the last run did not end" end
   for item = 1, ITEMS do
     if wrong then break end
@@ -180,7 +111,7 @@ local function try(case)
       local excused = one.posts == 0
       if excused then run.unsent = run.unsent + 1 end
       for _, died in ipairs(deaths) do
-        if one.answered and died <= one.answered + AFTER then excused = true end
+        if one.answered and died <= one.answered + killing.after then excused = true end
         if one.posts == 1 and not one.answered then excused = true end
       end
       if not excused then
@@ -196,38 +127,10 @@ local function try(case)
   return wrong
 end
 
--- Whether an edit of the journal has begun to be sent, and what came of it is not noted.
-local function in_doubt(journal)
-  local sending = {}
-  for fact, number in journal:gmatch "%x+ (%u+) (%d+) [^\n]*\n" do
-    sending[number] = fact == "SENDING" or nil
-  end
-  return next(sending) ~= nil
-end
-
--- Kills the batch where nothing is in doubt: it is halted, looked at, and goes on if something is.
-local function kill_undoubted(place)
-  return function(pid, signal, how)
-    local patience = cqueues.monotime() + 5 -- no doubt lasts longer than a submit
-    while not how.dead do
-      sys.kill(pid, 19) -- SIGSTOP
-      repeat cqueues.sleep(0.001)
-      until how.dead or (campaign.read("/proc/" .. pid .. "/stat") or ") T"):find "%) [TZ]"
-      if cqueues.monotime() > patience or not in_doubt(campaign.read(place.journal) or "") then
-        return sys.kill(pid, signal)
-      end
-      sys.kill(pid, 18) -- SIGCONT
-      cqueues.sleep(0.002 + roll(10) / 1000)
-    end
-  end
-end
-
 -- One batch, four edits at once, killed forty times; the service is as slow as the kills are many.
 local function forty(round)
-  local place = { folder = ("%s/forty%d"):format(run.temporary, round), at_once = "4" }
-  place.journal = place.folder .. ".journal"
-  os.execute("mkdir " .. place.folder)
-  local kills = 0
+  local place = kills:place("forty" .. round, "4")
+  local done_kills = 0
   local script, state = service.script {
     keep = true,
     spoil = function(_, _, route)
@@ -235,7 +138,7 @@ local function forty(round)
     end,
     answers = { poll = function(it, id)
       local item = tonumber(it.ids[id].body:match '"edit (%d+)"')
-      if kills >= item * ROUND_KILLS / ITEMS then return service.answers.poll(it, id) end
+      if done_kills >= item * ROUND_KILLS / ITEMS then return service.answers.poll(it, id) end
       return "200 OK", {}, ('{"id":"%s","status":"Pending","progress":0.5}'):format(id)
     end },
   }
@@ -243,14 +146,14 @@ local function forty(round)
   state.base = "http://127.0.0.1:" .. back.port
   place.base = state.base
   local wrong, results, done
-  while kills < ROUND_KILLS and not wrong do
-    local how = { seconds = 0.05 + roll(200) / 1000, kill = kill_undoubted(place) }
-    local _, _, _, manner, number = once(place, how)
-    wrong = torn(place)
-    if manner == "signal" and number == 9 then kills = kills + 1
-    else wrong = wrong or ("after %d kills it ended by itself"):format(kills) end
+  while done_kills < ROUND_KILLS and not wrong do
+    local how = { seconds = 0.05 + roll(200) / 1000, kill = kills:undoubted(place) }
+    local _, _, _, manner, number = kills:once(place, how)
+    wrong = killing.torn(place, wanted)
+    if manner == "signal" and number == 9 then done_kills = done_kills + 1
+    else wrong = wrong or ("after %d kills it ended by itself"):format(done_kills) end
   end
-  if not wrong then results, done = once(place, {}) end
+  if not wrong then results, done = kills:once(place, {}) end
   if not wrong and not done then wrong = "it never came to its end" end
   local paid = {}
   for _, entry in ipairs(back.ledger) do
@@ -267,7 +170,7 @@ local function forty(round)
   end
   back:close(true)
   run:clear(place.folder)
-  run.cases, run.undoubted = run.cases + 1, run.undoubted + kills
+  run.cases, run.undoubted = run.cases + 1, run.undoubted + done_kills
   if wrong then run:violation("forty kills", wrong) end
 end
 

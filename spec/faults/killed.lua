@@ -1,6 +1,6 @@
 -- A batch over a journal, to be killed at any moment and run again. Arguments: base URL, key,
--- journal, folder for pictures, image, how many, how many at once. One line for each result, then
--- "end".
+-- journal, folder for pictures, image, how many, how many at once, and "tree" where edit N takes
+-- the result of edit N // 2. One line for each result, then "end".
 
 local canary = require "faults.canary"
 local kontext = require "kontext"
@@ -10,7 +10,8 @@ local client = kontext.new { base_url = base, api_key = key, poll_interval = 0.0
                              journal = journal }
 local list = {}
 for i = 1, tonumber(count) do
-  list[i] = { key = "edit " .. i, prompt = "edit " .. i, input_image = image,
+  local source = arg[8] == "tree" and i > 1 and { result = "edit " .. i // 2 } or image
+  list[i] = { key = "edit " .. i, prompt = "edit " .. i, input_image = source,
               output_format = "png", webhook_secret = canary.secret,
               save_as = ("%s/%d.png"):format(folder, i) }
 end

@@ -31,7 +31,7 @@ end
 function items.paths(self, item)
   local paths, stamps, model = {}, {}, self._client:default_model()
   item = params.flatten(item, model)
-  for _, field in ipairs(params.fields) do
+  for _, field in ipairs(params.fields_of(item, model)) do
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)
     if source and source.path then

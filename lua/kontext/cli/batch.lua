@@ -22,15 +22,22 @@ local function some(all)
   return #all > listed and ("%s and %d more"):format(few, #all - listed) or few
 end
 
--- Returns the edits of pictures with one prompt, and what each is called.
+-- Returns whether an input is a picture, and not a list.
+local function is_picture(name)
+  return name ~= "-" and core.check { path = name } ~= nil
+end
+
+-- Returns the edits of pictures, with one prompt or none, and what each is called.
 local function of_pictures(options, inputs)
   local edits = {}
   for i, name in ipairs(inputs) do
     edits[i] = given.parameters(options)
-    edits[i].prompt = list.expand(options.prompt, names.stem(name))
+    edits[i].prompt = options.prompt and list.expand(options.prompt, names.stem(name))
     edits[i].input_image = given.picture(name)
     given.place(edits[i])
   end
+  local wrong = edits[1] and given.misuse(edits[1])
+  if wrong then error(given.refusal(wrong), 0) end
   return edits, inputs
 end
 
@@ -43,6 +50,21 @@ local function known_results(journal)
     if path then known[names.absolute(path)] = true end
   end
   return known
+end
+
+-- Returns a function that says whether the journal knows a saved edit of that key.
+local function known_keys(journal)
+  local known
+  return function(key)
+    if not known then
+      known = {}
+      local is_there = journal and state.is_there(journal)
+      for _, entry in ipairs(is_there and state.entries(journal) or {}) do
+        if entry.key and entry.state == "saved" then known[entry.key] = true end
+      end
+    end
+    return known[key] == true
+  end
 end
 
 -- Returns those inputs that are no results of this command's earlier runs: such as `*.jpg` matches
@@ -65,16 +87,6 @@ local function without_results(options, journal)
   return kept
 end
 
--- Returns the pictures' names of an edit.
-local function sources_of(item)
-  local paths = {}
-  for i = 1, 4 do
-    local source = item[i == 1 and "input_image" or "input_image_" .. i]
-    if source and source.path then paths[#paths + 1] = source.path end
-  end
-  return paths
-end
-
 -- Writes down which names are kept with empty files.
 local function note_names(run)
   local kept = {}
@@ -93,7 +105,7 @@ local function named_places(options, edits, called)
         return nil, { kind = "invalid", charged = false, message = ("%s and %s both go to %s: give "
           .. "each a save_as of its own"):format(called[other], called[i], item.save_as) }
       end
-      local same = not options.force and names.same_file(item.save_as, sources_of(item))
+      local same = not options.force and names.same_file(item.save_as, given.sources(item))
       if same then
         return nil, { kind = "invalid", charged = false, message = ("%s: %s is the picture that is "
           .. "edited: choose another save_as, or pass --force to replace it"):format(called[i],
@@ -118,10 +130,11 @@ local function place(options, run, edits)
   local take = names.of_list(taken)
   for i, item in ipairs(edits) do
     if not item.save_as then
-      local source = item.input_image or {}
+      local source = given.first(item) or {}
       local message, code
-      item.save_as, message, code = names.beside(source.path or source.url or source.result or "-",
-        given.format(source, item), options.directory, take)
+      item.save_as, message, code = names.beside(source.path or source.url
+        or source.result and names.of_key(source.result) or "-", given.format(source, item),
+        options.directory, take)
       if not item.save_as then error(names.unusable(message, code), 0) end
       item.no_replace, item.reserved = true, true
       run.kept[i] = names.absolute(item.save_as)
@@ -249,11 +262,11 @@ end
 
 -- Reads what is to be edited; returns the edits and what each is called, or raises.
 local function read(options, journal)
-  if options.prompt then
+  if options.prompt or is_picture(options.input[1]) then
     local inputs = options.include_results and options.input or without_results(options, journal)
     return of_pictures(options, inputs)
   end
-  local edits, called = list.read(options.input[1], given.parameters(options))
+  local edits, called = list.read(options.input[1], given.parameters(options), known_keys(journal))
   if not edits then error(called, 0) end
   return edits, called
 end
@@ -293,13 +306,7 @@ local function begin(options, run)
   if journal and not options.dry_run then state.sweep_names(journal) end
   local edits, called = read(options, journal)
   run.called, run.journal = called, journal
-  if options.dry_run then
-    local pictures = {}
-    for _, item in ipairs(edits) do
-      for _, path in ipairs(sources_of(item)) do pictures[#pictures + 1] = path end
-    end
-    return price.tell(options, pictures, #edits)
-  end
+  if options.dry_run then return price.tell(options, edits, called) end
   if #edits == 0 then
     report.note(options, "there is nothing to edit")
     return 0
@@ -347,10 +354,10 @@ end
 
 -- Returns what is wrong with the command line, or nil.
 local function mistake(options)
-  if options.prompt then return nil end
   local first = options.input[1]
-  local known = first ~= "-" and core.check { path = first }
-  if known then
+  if options.prompt then return nil end
+  if is_picture(first) then
+    if not given.needs_prompt(options.model) then return nil end
     local words = {}
     for i = 1, math.min(#options.input, 3) do words[i] = given.word(options.input[i]) end
     return ("%s is a picture, and no prompt says what to change: kontext batch --prompt "

@@ -1,13 +1,16 @@
 --- kontext edit: one picture; with several prompts step by step, with --count in several versions.
+--- kontext erase and kontext outpaint are edits by models that do just that.
 local core = require "kontext.core"
 local gallery = require "kontext.cli.gallery"
 local given = require "kontext.cli.given"
+local models = require "kontext.models"
 local names = require "kontext.cli.names"
 local price = require "kontext.cli.price"
 local progress = require "kontext.cli.progress"
 local report = require "kontext.cli.report"
 local service = require "kontext.cli.service"
 local state = require "kontext.cli.state"
+local tools = require "kontext.tools"
 
 local edit = {}
 
@@ -19,25 +22,15 @@ local function journal_of(options)
   return path
 end
 
--- Returns the paths of the local pictures that an edit reads.
-local function sources_of(options)
-  local list = {}
-  for i = 0, #options.reference do
-    local name = i == 0 and options.image or options.reference[i]
-    if name ~= "-" and not name:lower():find "^https?://" then list[#list + 1] = name end
-  end
-  return list
-end
-
 -- Refuses a destination that cannot be written, or that is a picture the edit reads.
-local function check_destination(options, path)
+local function check_destination(options, path, wanted)
   local mismatch = names.mismatch(path, options.format)
   if mismatch then error({ kind = "invalid", message = mismatch, charged = false }, 0) end
-  local same = not options.force and names.same_file(path, sources_of(options))
+  local same = not options.force and names.same_file(path, given.sources(wanted))
   if same then
-    error({ kind = "invalid", charged = false, message = ("%s is the picture that is edited%s: "
-      .. "choose another name, or pass --force to replace it"):format(path,
-        same == path and "" or ", by another name (" .. same .. ")") }, 0)
+    local plain = same == path or same == names.absolute(path)
+    error(given.refusal(("%s is the picture that is edited%s: choose another name, or pass --force "
+      .. "to replace it"):format(path, plain and "" or ", by another name (" .. same .. ")")), 0)
   end
   local good, err = names.check(path)
   if not good then error(err, 0) end
@@ -46,13 +39,13 @@ end
 -- Finds where each of `count` results goes: `run.paths`, of which those in `run.taken` were chosen
 -- here.
 local function destinations(options, count, run)
-  local paths, taken = run.paths, run.taken
-  local format = given.format(run.sources.input_image, given.parameters(options))
+  local paths, taken, wanted = run.paths, run.taken, run.wanted[1]
+  local format = given.format(run.sources.input_image, wanted)
   for n = 1, count do
     local path = options.output
     if path and path ~= "-" and count > 1 then path = names.numbered(path, n) end
     if path and path ~= "-" then
-      check_destination(options, path)
+      check_destination(options, path, wanted)
     elseif not path and #options.prompt > 1 then
       -- The steps of one picture: cat-edit-1.jpg, cat-edit-2.jpg.
       local first, message, code = names.beside(options.image, format, nil, function(name)
@@ -120,7 +113,7 @@ local function open(path)
     .. ">/dev/null 2>&1 &"):format(word, command, word))
 end
 
--- Returns the parameters of the edit number `n`.
+-- Returns the parameters of the edit number `n`, or raises.
 local function parameters(options, run, n)
   local wanted = given.parameters(options)
   for name, value in pairs(run.sources) do wanted[name] = value end
@@ -129,6 +122,18 @@ local function parameters(options, run, n)
   if options.count > 1 and options.seed and tonumber(options.seed) then
     wanted.seed = ("%.0f"):format(tonumber(options.seed) + n - 1)
   end
+  local wrong
+  local tool = tools[options.command]
+  if tool then -- what it raises is what somebody typed
+    local done, made = pcall(tool, wanted, -1)
+    wrong = not done and tostring(made)
+    wanted = done and made or wanted
+  end
+  wrong = wrong or given.misuse(wanted)
+  if wrong and options.command == "outpaint" and wrong:find "^width is missing" then
+    wrong = "say how much is to be added: --left, --right, --top or --bottom, in pixels"
+  end
+  if wrong then error(given.refusal(wrong), 0) end
   return wanted
 end
 
@@ -186,7 +191,7 @@ end
 local function versions(options, run)
   local code = 0
   for n, path in ipairs(run.paths) do
-    local wanted = parameters(options, run, n)
+    local wanted = run.wanted[n]
     place(wanted, path, run.taken)
     run.wanted[n] = wanted
     run.jobs[n] = run.client:edit(wanted)
@@ -202,7 +207,7 @@ end
 local function steps(options, run)
   local image
   for n, path in ipairs(run.paths) do
-    local wanted = parameters(options, run, n)
+    local wanted = run.wanted[n]
     local code, err
     if image then wanted.input_image = image end
     place(wanted, path, run.taken)
@@ -255,8 +260,22 @@ local function give_up(options, run, err)
   return service.tell_interrupted(options, err, run.jobs, #run.paths > 1 and run.paths or nil)
 end
 
+-- Returns the edits as a list of which each takes the result of the one before.
+local function chained(edits)
+  for n, wanted in ipairs(edits) do
+    wanted.key = tostring(n)
+    if n > 1 then wanted.input_image = { result = tostring(n - 1) } end
+  end
+  return edits
+end
+
 -- Makes the edits; returns the exit code.
 local function begin(options, run, count)
+  run.wanted = {}
+  for n = 1, count do run.wanted[n] = parameters(options, run, n) end
+  if options.dry_run then
+    return price.tell(options, #run.prompts > 1 and chained(run.wanted) or run.wanted)
+  end
   run.paths, run.taken = {}, {}
   destinations(options, count, run)
   local wrong = options.gallery and gallery.mistake(options.gallery)
@@ -272,11 +291,24 @@ local function begin(options, run, count)
   return (#run.prompts > 1 and steps or versions)(options, run)
 end
 
---- kontext edit IMAGE PROMPT…
+-- Returns what is wrong with the prompts for the model, or nil.
+local function wrong_prompts(options)
+  if #options.prompt == 0 then
+    return given.needs_prompt(options.model) and "missing argument 'prompt'" or nil
+  end
+  local row = models.find(options.model or models.default)
+  if not row or row.by_name.prompt then return nil end
+  return ("%s takes no prompt: leave %s out"):format(row.name, given.word(options.prompt[1]))
+end
+
+--- kontext edit IMAGE PROMPT…, kontext erase IMAGE MASK and kontext outpaint IMAGE
 ---@param options table
 ---@return integer code
 function edit.run(options)
-  local mistake = given.mistake(options.image, options.prompt)
+  options.model = tools.models[options.command] or options.model
+  options.prompt, options.reference = options.prompt or {}, options.reference or {}
+  options.count = options.count or 1
+  local mistake = given.mistake(options.image, options.prompt) or wrong_prompts(options)
   if not mistake and options.count > 1 and #options.prompt > 1 then
     mistake = "--count makes versions of one edit: give one prompt"
   end
@@ -293,7 +325,6 @@ function edit.run(options)
     run.sources["input_image_" .. i + 1] = given.picture(name)
   end
   local count = math.max(options.count, #run.prompts)
-  if options.dry_run then return price.tell(options, { options.image }, count) end
   core.watch_signals()
   local done, code = pcall(begin, options, run, count)
   if not done then code = give_up(options, run, report.raised(code)) end

@@ -1,32 +1,79 @@
 --- What the options of an edit ask for, as parameters.
 local core = require "kontext.core"
+local models = require "kontext.models"
 local names = require "kontext.cli.names"
+local params = require "kontext.job.params"
 
 local given = {}
 
 local keep = { yes = true, no = false }
 
+-- Returns the row of an edit's model; of a name that no model has, the default's.
+local function row_of(wanted)
+  return models.find(wanted.model or models.default) or models.find(models.default)
+end
+
+--- Returns whether a model makes no edit without words.
+---@param model string?
+---@return boolean
+function given.needs_prompt(model)
+  local field = row_of { model = model }.by_name.prompt
+  return field ~= nil and field.required == true
+end
+
+--- Returns whether an edit changes a part of a photograph alone. A model with a mask of its own
+--- gets the mask.
+---@param wanted table the edit's parameters
+---@return boolean
+function given.has_region(wanted)
+  return wanted.region ~= nil or wanted.mask ~= nil and not row_of(wanted).by_name.mask
+end
+
 --- Names the photograph of an edit of a region, and its mask, by absolute paths: `resume` in
 --- another folder has to find them.
 ---@param wanted table the edit's parameters; those of another edit stay as they are
 function given.place(wanted)
-  if not wanted.region and not wanted.mask then return end
+  if not given.has_region(wanted) then return end
   for _, name in ipairs { "input_image", "mask" } do
     local path = type(wanted[name]) == "table" and wanted[name].path
     if path then wanted[name] = { path = names.absolute(path) } end
   end
 end
 
+--- Returns the picture that an edit goes by first, whatever its model calls it.
+---@param wanted table the edit's parameters
+---@return table? source of given.picture, or { result = key }
+function given.first(wanted)
+  local source = wanted.input_image or wanted[row_of(wanted).images.first]
+  if type(source) ~= "table" then return nil end
+  local one = source[1] or source
+  return type(one) == "string" and given.picture(one) or one
+end
+
 --- Returns the format that the result's name shall have: a region's is the photograph's.
 ---@param source table? of given.picture
 ---@param wanted table the edit's parameters
----@return string?
+---@return string
 function given.format(source, wanted)
-  if not (wanted.region or wanted.mask) or not source or not source.path then
-    return wanted.output_format
-  end
+  local made = wanted.output_format or row_of(wanted).default_format
+  if not given.has_region(wanted) or not source or not source.path then return made end
   local known = core.check { path = source.path }
-  return known and known.format or wanted.output_format
+  return known and known.format or made
+end
+
+--- Returns the paths of the pictures that an edit reads.
+---@param wanted table the edit's parameters
+---@return string[]
+function given.sources(wanted)
+  local paths = {}
+  for name, value in pairs(params.flatten(wanted, wanted.model)) do
+    local field = params.fields[name]
+    local is_picture = field and (field.api == "image" or name == "mask")
+    if is_picture and type(value) == "string" then value = given.picture(value) end
+    if is_picture and type(value) == "table" and value.path then paths[#paths + 1] = value.path end
+  end
+  table.sort(paths)
+  return paths
 end
 
 --- Returns the source of a picture that a command line or a list names.
@@ -38,17 +85,76 @@ function given.picture(name)
   return { path = name }
 end
 
+local truth = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false,
+  ["0"] = false }
+
+--- Returns a text as the type that its parameter has.
+---@param name string the parameter's
+---@param text string
+---@return any value the text itself where it does not fit: the check will say what is wrong with it
+function given.value(name, text)
+  local field = params.fields[name]
+  if not field then return text end
+  if field.types.boolean then
+    local value = truth[text:lower()]
+    if value == nil then return text end
+    return value
+  end
+  if field.types.number and not field.types.string then return tonumber(text) or text end
+  return text
+end
+
 --- Returns the parameters that the options give.
 ---@param options table
 ---@return table
 function given.parameters(options)
-  return {
+  local wanted = {
     aspect_ratio = options.aspect, seed = options.seed, output_format = options.format,
     model = options.model, safety_tolerance = options.safety,
     prompt_upsampling = options.upsample, fit = options.fit,
     region = options.area, mask = options.mask and { path = options.mask },
     keep_metadata = keep[options.keep_exif], strip = options.strip,
+    left = options.left, right = options.right, top = options.top, bottom = options.bottom,
   }
+  for _, pair in ipairs(options.set or {}) do
+    local value = given.value(pair.name, pair.text)
+    if params.fields[pair.name].api == "image" then value = given.picture(pair.text) end
+    wanted[pair.name] = value
+  end
+  return wanted
+end
+
+-- The parameters that an option has another name for.
+local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety",
+  output_format = "--format", prompt_upsampling = "--upsample", seed = "--seed",
+  model = "--model" }
+
+--- Returns the error of parameters that are wrong.
+---@param message string
+---@return table err
+function given.refusal(message)
+  return { kind = "invalid", message = message, stage = "check", charged = false }
+end
+
+--- Returns the option that gives a parameter, or nil.
+---@param name string
+---@return string?
+function given.option(name)
+  return option_of[name]
+end
+
+--- Returns what is wrong with the parameters that a command line gives, or nil: what the model has
+--- no field for, and what is missing.
+---@param wanted table
+---@return string?
+function given.misuse(wanted)
+  local sound, wrong = pcall(params.refuse_misuse, wanted, -1)
+  if sound then return nil end
+  return (wrong:gsub('^unknown key "([%l%d_]+)"', function(name)
+    if option_of[name] then return option_of[name] end
+    if name == "prompt" then return "--prompt" end
+    return name:find "^input_image_" and "--reference" or "--set " .. name
+  end))
 end
 
 --- Returns whether there is a file of that name.
@@ -78,11 +184,11 @@ end
 ---@return string?
 function given.mistake(image, prompts)
   if image ~= "-" and not image:lower():find "^https?://" and not given.is_file(image)
-    and given.is_file(prompts[1]) then
+    and prompts[1] and given.is_file(prompts[1]) then
     return ("there is no picture %s, but %s is a file: the picture comes first: kontext edit %s %s")
       :format(word(image), prompts[1], word(prompts[1]), word(image))
   end
-  if #prompts == 1 then return nil end
+  if #prompts <= 1 then return nil end
   for _, prompt in ipairs(prompts) do
     if prompt ~= "-" and given.is_file(prompt) then
       return ("%s is a file, and edit takes one picture; to edit many: kontext batch --prompt %s "

@@ -1,4 +1,5 @@
 --- Lists of edits: JSON Lines, a JSON array, or CSV with a header; with or without BOM and CRLF.
+local chains = require "kontext.chains"
 local given = require "kontext.cli.given"
 local json = require "kontext.json"
 local names = require "kontext.cli.names"
@@ -8,22 +9,6 @@ local list = {}
 
 -- What a column may be called, too.
 local synonyms = { file = "input_image", image = "input_image", output = "save_as" }
-
-local truth = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false,
-  ["0"] = false }
-
--- Returns a cell's text as the type that its parameter has.
-local function cell_value(name, text)
-  local field = params.fields[name]
-  if not field then return text end
-  if field.types.boolean then
-    local value = truth[text:lower()]
-    if value == nil then return text end
-    return value
-  end
-  if field.types.number and not field.types.string then return tonumber(text) or text end
-  return text
-end
 
 -- Fills in the defaults and makes pictures of names; returns the edit, or nil and what is wrong.
 local function complete(edit, defaults)
@@ -159,7 +144,7 @@ local function read_csv(text, path, defaults)
       end
       local edit, wrong = {}
       for i, column in ipairs(columns) do
-        if (cells[i] or "") ~= "" then edit[column] = cell_value(column, cells[i]) end
+        if (cells[i] or "") ~= "" then edit[column] = given.value(column, cells[i]) end
       end
       edit, wrong = complete(edit, defaults)
       if not edit then return nil, name .. ": " .. wrong end
@@ -167,6 +152,20 @@ local function read_csv(text, path, defaults)
     end
   end
   return edits, called
+end
+
+-- Returns what is wrong with the edits' keys, or nil.
+local function wrong_keys(edits, called)
+  local taken = {}
+  for i, edit in ipairs(edits) do
+    local key = edit.key
+    if key ~= nil and taken[key] then
+      return ('%s and %s have the same key "%s": give each one of its own'):format(
+        called[taken[key]], called[i], tostring(key))
+    elseif key ~= nil then
+      taken[key] = i
+    end
+  end
 end
 
 -- Returns whether a text's first line is a header of columns that we know.
@@ -184,9 +183,10 @@ end
 --- Reads a list.
 ---@param path string "-" for standard input
 ---@param defaults table parameters for what an edit leaves open
+---@param is_known? fun(key: string): boolean whether an earlier run has made the edit of that key
 ---@return table[]? edits
 ---@return string[]|table called what each is called; or an error
-function list.read(path, defaults)
+function list.read(path, defaults, is_known)
   local file, message = io.stdin, nil
   if path ~= "-" then file, message = io.open(path, "rb") end
   local text
@@ -206,8 +206,11 @@ function list.read(path, defaults)
     or (is_csv(text) or path:lower():find "%.csv$") and read_csv
     or read_lines
   local edits, called = reader(text, path, defaults)
-  if edits then return edits, called end
-  return nil, { kind = "invalid", message = called }
+  if not edits then return nil, { kind = "invalid", charged = false, message = called } end
+  local wrong = wrong_keys(edits, called) or chains.wrong(edits, is_known)
+  if not wrong then return edits, called end
+  wrong = wrong:gsub("^item (%d+)", function(index) return called[tonumber(index)] .. ":" end)
+  return nil, { kind = "invalid", charged = false, message = wrong }
 end
 
 return list

@@ -5,6 +5,10 @@ local wording = require "kontext.wording"
 
 local names = {}
 
+-- Extensions and names of the formats that models make.
+local extension_of = { jpeg = ".jpg", png = ".png", webp = ".webp" }
+local label_of = { jpeg = "JPEG", png = "PNG", webp = "WebP" }
+
 --- Returns an absolute path, which a journal can hold: it may be read in another folder.
 ---@param path string
 ---@return string
@@ -35,6 +39,14 @@ function names.stem(source)
   return stem ~= "" and stem or "image"
 end
 
+--- Returns what the result of an edit's result is called as a picture: a key is anybody's word.
+---@param key string
+---@return string
+function names.of_key(key)
+  local sane = key:gsub("[^%w%._-]", "_"):gsub("^%.+", ""):sub(1, 64)
+  return (sane ~= "" and sane or "image") .. ".jpg"
+end
+
 -- Returns the folder of a picture, with the slash; "" for the working folder.
 local function folder_of(source)
   return not source:find "^%a+://" and source ~= "-" and source:match "^(.*/)[^/]*$" or ""
@@ -43,7 +55,7 @@ end
 -- Returns the first name STEM.EXTENSION, STEM-2.EXTENSION … for which `take` returns true; it
 -- returns nil, a message and a code where no file can be made.
 local function first_free(stem, format, take)
-  local extension = format == "png" and ".png" or ".jpg"
+  local extension = extension_of[format] or ".jpg"
   local n = 1
   while true do
     local path = stem .. (n > 1 and "-" .. n or "") .. extension
@@ -142,11 +154,11 @@ end
 ---@param format string?
 ---@return string?
 function names.mismatch(path, format)
-  local named = api.extensions[(path:match "%.(%w+)$" or ""):lower()]
-  if format and named and named ~= format then
+  local extension = (path:match "%.(%w+)$" or ""):lower()
+  local named = extension == "webp" and extension or api.extensions[extension]
+  if label_of[format] and named and named ~= format then
     return ("%s is the name of a %s, and the format asked for is %s: leave the format out, or end "
-      .. "the name in .%s"):format(path, named == "png" and "PNG" or "JPEG",
-        format == "png" and "PNG" or "JPEG", format == "png" and "png" or "jpg")
+      .. "the name in %s"):format(path, label_of[named], label_of[format], extension_of[format])
   end
 end
 

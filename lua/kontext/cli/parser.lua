@@ -1,6 +1,7 @@
 --- The command line: its commands, arguments and options. Help, the man page and the shells'
 --- completions are made from this.
 local argparse = require "argparse"
+local fields = require "kontext.job.params".fields
 local kontext = require "kontext"
 local report = require "kontext.cli.report"
 
@@ -97,29 +98,30 @@ local function note_place(options, _, text)
   options[bases[text] and "region" or "area"] = text
 end
 
--- What all commands have that edit.
-local function editing(command, default)
+-- Reads what --set gives: a field of a model, and its value.
+local function setting(text)
+  local name, value = text:match "^([%l%d_]+)=(.*)$"
+  if not name then return nil, ("--set: '%s' is no NAME=VALUE"):format(text) end
+  if name == "images" then
+    return nil, "--set: further pictures are given with --reference"
+  elseif not fields[name] or not fields[name].api then
+    return nil, ("--set: no model has a field %s: kontext models NAME lists a model's"):format(name)
+  end
+  return { name = name, text = value }
+end
+
+-- What all commands have that edit, with whatever model.
+local function any_edit(command, default)
   service(command, true)
-  command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."
   command:option "--seed":argname "N":description "A whole number: the same seed, the same picture."
-  command:option "--format":choices { "jpeg", "png" }:description "jpeg or png (jpeg)."
-  command:option "--model":argname "NAME"
-    :description "pro or max, or another one of kontext.models() (pro)."
+  command:option "--format":choices { "jpeg", "png", "webp" }
+    :description "Of the result: jpeg, png or webp (what the model makes by itself)."
+  command:option "--set":argname "NAME=VALUE":count "*":convert(setting)
+    :description "Any other field of the model, such as --set guidance=4: kontext models NAME."
   command:option "--budget":argname "CREDITS":convert(number "--budget")
     :description "Send nothing that could cost more than this in all."
-  command:option "--safety":argname "N":convert(whole("--safety", 0, 6))
-    :description "Moderation from 0, strict, to 2 (2)."
-  command:flag "--upsample":description "Let the service write the prompt out."
-  command:flag "--fit":description "Scale a large picture before the upload."
-  command:option "--region":argname "X,Y,W,H":convert(place):action(note_place)
-    :description("Change this part of the picture alone, in pixels or per cent: the rest stays as "
-      .. "it is, at its full size. Or where the service is asked: global, eu or us.")
-  command:option "--mask":argname "FILE"
-    :description "The same, where a PNG as large as the picture is white."
-  command:option "--keep-exif":choices { "yes", "no" }
-    :description "Whether the picture keeps its metadata (yes with --region or --mask)."
-  command:flag "--strip"
-    :description "Remove place, names and serial numbers from it, before the upload too."
+  command:option "--safety":argname "N":convert(whole("--safety", 0))
+    :description "Moderation, from 0, strict (2)."
   command:flag "--force":description "Let a result replace the picture that is edited."
   command:option "--gallery":argname "FILE"
     :description("Write a web page, FILE.html, that shows before and after of each edit under a "
@@ -128,6 +130,33 @@ local function editing(command, default)
     :description "Tell how many edits that are and what they cost; edit nothing."
   journal(command, default)
   command:flag "--no-journal":description "Keep no journal: a crash loses what is paid for."
+end
+
+-- What the commands have that edit with words.
+local function editing(command, default)
+  any_edit(command, default)
+  command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."
+  command:option "--model":argname "NAME"
+    :description "One of those that kontext models lists; pro and max are short names (pro)."
+  command:flag "--upsample":description "Let the service write the prompt out."
+  command:flag "--fit":description "Scale a large picture before the upload."
+  command:option "--region":argname "X,Y,W,H":convert(place):action(note_place)
+    :description("Change this part of the picture alone, in pixels or per cent: the rest stays as "
+      .. "it is, at its full size. Or where the service is asked: global, eu or us.")
+  command:option "--mask":argname "FILE"
+    :description("The same, where a PNG as large as the picture is white; a model that takes a "
+      .. "mask gets it.")
+  command:option "--keep-exif":choices { "yes", "no" }
+    :description "Whether the picture keeps its metadata (yes with --region or --mask)."
+  command:flag "--strip"
+    :description "Remove place, names and serial numbers from it, before the upload too."
+end
+
+local function output(command)
+  command:option "-o --output":argname "FILE"
+    :description("Where the result goes (IMAGE-edit.jpg); .jpg, .png or .webp chooses the format; "
+      .. "- for standard output. A file of that name is replaced.")
+  command:flag "--open":description "Show the result in the desktop's viewer."
 end
 
 local function add_edit(root)
@@ -139,16 +168,32 @@ IMAGE-edit-1.jpg, IMAGE-edit-2.jpg … A prompt that begins with a hyphen stands
 Each edit is written down before it is paid for: after a crash, a closed terminal or Ctrl-C
 `kontext resume` goes on with it.]]
   edit:argument "image":description "A file, an https:// URL, or - for standard input."
-  edit:argument "prompt":args "+"
-    :description "What is to be changed; - for standard input."
-  edit:option "-o --output":argname "FILE"
-    :description("Where the result goes (IMAGE-edit.jpg); .jpg or .png chooses the format; - for "
-      .. "standard output. A file of that name is replaced.")
+  edit:argument "prompt":args "*"
+    :description "What is to be changed; - for standard input. Some models take none."
+  output(edit)
   edit:option "--count":argname "N":convert(whole("--count", 1, 100)):default "1"
     :description "So many versions, with seeds that follow on --seed or are random (1)."
-  edit:option "--reference":argname "IMAGE":count "0-3":description "A further picture to go by."
-  edit:flag "--open":description "Show the result in the desktop's viewer."
+  edit:option "--reference":argname "IMAGE":count "0-9":description "A further picture to go by."
   editing(edit, "a file of its own")
+end
+
+local function add_tools(root)
+  local erase = add(root, "erase")
+    :description "Remove what is white in a mask from a picture, and fill in the background."
+  erase:argument "image":description "A file, or - for standard input."
+  erase:argument "mask":description "A black and white picture of the same size."
+  output(erase)
+  any_edit(erase, "a file of its own")
+  local outpaint = add(root, "outpaint")
+    :description "Paint around a picture."
+  outpaint:argument "image":description "A file, or - for standard input."
+  outpaint:argument "prompt":args "*":description "What is to be there."
+  for _, side in ipairs { "left", "right", "top", "bottom" } do
+    outpaint:option("--" .. side):argname "PIXELS":convert(whole("--" .. side, 0))
+      :description(("Pixels to add: %s (0)."):format(side))
+  end
+  output(outpaint)
+  any_edit(outpaint, "a file of its own")
 end
 
 local function add_batch(root)
@@ -253,6 +298,7 @@ function parser.new()
 
   add_edit(root)
   add_batch(root)
+  add_tools(root)
   add_resume(root)
   add_jobs(root)
   add_show(root)
@@ -264,6 +310,11 @@ function parser.new()
   local size = add(root, "size"):description "Tell the size of an edit's result beforehand."
   size:argument "of":description "A ratio such as 16:9, a size such as 2048x1365, or a file."
   common(size)
+
+  local models = add(root, "models")
+    :description "List the models and what an edit costs; with a name, all that is known of one."
+  models:argument "name":args "?"
+  common(models)
 
   service(add(root, "credits"):description "Tell how many credits are left.")
   service(add(root, "doctor")

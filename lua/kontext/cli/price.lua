@@ -1,20 +1,11 @@
 --- What edits would cost: for --dry-run, which sends no edit.
-local kontext = require "kontext"
+local estimate = require "kontext.estimate"
 local given = require "kontext.cli.given"
+local kontext = require "kontext"
 local report = require "kontext.cli.report"
 local service = require "kontext.cli.service"
 
 local price = {}
-
--- Credits of one edit, by model; a credit is 0.01 USD.
-local credits = { pro = 4, max = 8, ["flux-kontext-pro"] = 4, ["flux-kontext-max"] = 8 }
-
---- Returns the credits of one edit.
----@param options table
----@return number? credits nil where the model's price is not known
-function price.of(options)
-  return credits[options.model or "pro"]
-end
 
 -- Returns the credits that the account has, or nil where it cannot be asked.
 local function account(options)
@@ -24,54 +15,75 @@ local function account(options)
   return asked and credit or nil
 end
 
---- Returns what edits would cost and what is wrong with their pictures; sends no edit.
----@param options table
----@param pictures string[] as of the command line
----@param edits integer how many
----@return integer code
-function price.tell(options, pictures, edits)
-  local code, bytes = 0, 0
-  for _, name in ipairs(pictures) do
-    local source = name ~= "-" and given.picture(name) or {}
-    local wanted = given.parameters(options)
-    if source.path and (wanted.region or wanted.mask) then
-      local plan, _, err = kontext.region(source, wanted.mask and { mask = wanted.mask.path }
-        or wanted.region)
-      if plan then
-        bytes = bytes + plan.upload.bytes
-        local window = plan.window
-        report.note(options, ("%s: the window of %d x %d pixels at %d, %d is sent at %.0f%% of its "
-          .. "size"):format(name, window.width, window.height, window.x, window.y,
-          plan.scale * 100))
-      else
-        local each = report.fail(options, err)
-        code = code == 0 and each or code
-      end
-    elseif source.path then
-      local info, _, err = kontext.check(source)
-      if info then bytes = bytes + info.bytes
-      elseif not (options.fit and err.kind == "image") then
-        local each = report.fail(options, err)
-        code = code == 0 and each or code
+-- Says which part of a photograph is sent.
+local function tell_window(options, wanted)
+  local plan = kontext.region(wanted.input_image, wanted.mask and { mask = wanted.mask.path }
+    or wanted.region)
+  if not plan then return end
+  local window = plan.window
+  report.note(options, ("%s: the window of %d x %d pixels at %d, %d is sent at %.0f%% of its size")
+    :format(wanted.input_image.path or "-", window.width, window.height, window.x, window.y,
+      plan.scale * 100))
+end
+
+-- Adds the estimates up, and tells their warnings, each once.
+local function add_up(options, estimates)
+  local sum, told = { credits = 0, upload = 0, confirmed = true, known = 0 }, {}
+  for _, each in ipairs(estimates) do
+    if each then
+      sum.known = sum.known + 1
+      sum.credits = sum.credits and each.credits and sum.credits + each.credits
+      sum.upload = sum.upload + (each.upload or 0)
+      sum.confirmed = sum.confirmed and each.confirmed
+      sum.as_of = sum.as_of or each.as_of
+      for _, warning in ipairs(each.warnings or {}) do
+        if not told[warning] then report.note(options, warning) end
+        told[warning] = true
       end
     end
   end
-  local each, have = price.of(options), account(options)
-  local total = each and each * edits
+  sum.usd = sum.credits and sum.credits / 100
+  return sum
+end
+
+--- Returns what edits would cost and what is wrong with them; sends no edit.
+---@param options table
+---@param edits table[] their parameters
+---@param called? string[] what each is called
+---@return integer code
+function price.tell(options, edits, called)
+  local code = 0
+  local estimates, errs = estimate.list(edits, options.model)
+  for i, wanted in ipairs(edits) do
+    if errs[i] then
+      local each = report.fail(options, errs[i], nil, called and called[i])
+      code = code == 0 and each or code
+    elseif given.has_region(wanted) and type(wanted.input_image) == "table" then
+      tell_window(options, wanted)
+    end
+  end
+  local sum = add_up(options, estimates)
+  if sum.known == 0 and code ~= 0 then return code end
+  local total, have = sum.credits, account(options)
+  sum.edits, sum.have = #edits, have
   if options.json then
-    report.say_json({ edits = edits, credits = total, usd = total and total / 100, have = have,
-      upload = bytes }, "edits credits usd have upload")
+    report.say_json(sum, "edits credits usd have upload confirmed as_of")
   else
-    report.say(("%d edit%s, %.1f MB to upload: %s%s; nothing was sent"):format(edits,
-      edits == 1 and "" or "s", bytes / 1e6,
-      total and ("%g credits (%.2f USD)"):format(total, total / 100) or "the price is not known",
+    report.say(("%d edit%s, %.1f MB to upload: %s%s; nothing was sent"):format(#edits,
+      #edits == 1 and "" or "s", sum.upload / 1e6,
+      total and ("%g credits (%.2f USD%s)"):format(total, sum.usd,
+        sum.confirmed and "" or ", not confirmed") or "the price is not known",
       have and (", of %g that you have"):format(have) or ""))
   end
-  if have and total and have < total and code == 0 then
+  if code ~= 0 or not total then return code end
+  if options.budget and total > options.budget then
+    return report.fail(options, { kind = "budget", charged = false,
+      message = ("%g credits are more than the budget of %g"):format(total, options.budget) })
+  elseif have and have < total then
     return report.fail(options, { kind = "credits",
       message = ("%g credits are not enough for it"):format(have) })
   end
-  return code
+  return 0
 end
 
 return price

@@ -1,5 +1,6 @@
 --- What the command says: results on standard output, errors on standard error, an exit code.
 local core = require "kontext.core"
+local given = require "kontext.cli.given"
 local json = require "kontext.json"
 local kinds = require "kontext.kinds"
 local screen = require "kontext.cli.screen"
@@ -50,6 +51,12 @@ local function literal(value)
     for _, name in ipairs(parts_of_place) do
       if value[name] then parts[#parts + 1] = ('"%s":%s'):format(name, literal(value[name])) end
     end
+    return "{" .. table.concat(parts, ",") .. "}"
+  elseif type(value) == "table" and value[1] == nil and next(value) ~= nil then
+    local keys, parts = {}, {}
+    for key in pairs(value) do keys[#keys + 1] = key end
+    table.sort(keys)
+    for i, key in ipairs(keys) do parts[i] = json.string(key) .. ":" .. literal(value[key]) end
     return "{" .. table.concat(parts, ",") .. "}"
   elseif type(value) == "table" then
     local parts = {}
@@ -161,10 +168,6 @@ local advice = {
   { "; it is in job%.image", "" },
 }
 
--- The parameters that an option has another name for; in a list they keep theirs.
-local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety", seed = "--seed",
-  model = "--model", output_format = "--format" }
-
 --- Returns a message of the library with options in place of Lua's names.
 ---@param options table
 ---@param message string
@@ -172,8 +175,8 @@ local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety", se
 function report.in_options(options, message)
   for _, pair in ipairs(advice) do message = message:gsub(pair[1], pair[2]) end
   if options.command == "batch" then return message end
-  return (message:gsub("^([%l_]+) ", function(name)
-    return option_of[name] and option_of[name] .. " "
+  return (message:gsub("^([%l%d_]+) ", function(name)
+    return given.option(name) and given.option(name) .. " "
   end))
 end
 

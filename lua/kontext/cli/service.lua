@@ -8,8 +8,6 @@ local screen = require "kontext.cli.screen"
 
 local service = {}
 
-local models = { pro = "flux-kontext-pro", max = "flux-kontext-max" }
-
 local glance = 0.1 -- seconds between two looks at signals and the live line
 local grace = 3 -- seconds that an answer may take to an edit that was sent whole, after a signal
 
@@ -80,7 +78,7 @@ function service.client(options, more)
   local chosen = {
     api_key = key(options, base),
     base_url = options.base_url, region = options.region, timeout = options.timeout,
-    model = options.model and (models[options.model] or options.model),
+    model = options.model,
     on_event = log.open(options.log),
     ca_file = options.ca_file, journal = more.journal, budget = options.budget,
     loop = function(client, seconds)

@@ -78,14 +78,16 @@ local function each_picture(row, params, fn)
   end
 end
 
--- Looks into the pictures that came along; what is wrong with one is a refusal.
-function service:look_at(params, refusals, entry, row)
+-- Looks into the pictures that came along; what is wrong with one is a refusal. For a client on
+-- another machine no URL is fetched: it would be one of this machine's.
+function service:look_at(params, refusals, request, row)
+  local entry = request.entry
   local function refuse(name, message)
     table.insert(refusals, rules.refusal({ "body", name }, "value_error",
       "Value error, " .. message))
   end
   each_picture(row, params, function(name, image, field)
-    if image.url then image.bytes = self.pictures.fetch(image.url) end
+    if image.url and request.near then image.bytes = self.pictures.fetch(image.url) end
     if not image.bytes then return end
     entry.images = entry.images or {}
     entry.images[name] = {
@@ -165,11 +167,12 @@ function service:submit(request, row)
   if not sent then return digits_or_answer end
   request.body = nil -- 27 MB that are of no more use
   local params, refusals = rules.judge(sent, row)
-  self:look_at(params, refusals, request.entry, row)
+  self:look_at(params, refusals, request, row)
   request.entry.params = params_for_ledger(sent, params, digits_or_answer, row)
   if #refusals > 0 then return problem(422, refusals) end
   return self:begin {
     row = row, params = params, seed = digits_or_answer, origin = request.origin,
+    near = request.near,
     rehearsals = rehearsed(params, row), entry = request.entry, pictures = function(fn)
       each_picture(row, params, fn)
     end,
@@ -335,8 +338,9 @@ local ROUTES = {
 }
 local PICTURES = { GET = service.download, HEAD = service.download }
 
---- Answers a request that came whole: { method, path, query, headers, body, origin, entry }. The
---- answer is { status, headers, body }, or has `drop` or `cut` as rehearsals say.
+--- Answers a request that came whole: { method, path, query, headers, body, origin, entry, near }
+--- (`near`: its client is on this machine). The answer is { status, headers, body }, or has `drop`
+--- or `cut` as rehearsals say.
 ---@param request table
 ---@return table answer
 function service:answer(request)

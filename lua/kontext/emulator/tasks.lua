@@ -86,7 +86,7 @@ end
 
 --- Takes a task on; it is under way when this returns.
 ---@param order table valued: row, params, width, height, cost, rehearsals, seed (its digits, or
---- nil), origin (of its links)
+--- nil), origin (of its links), near (whether its client is on this machine)
 ---@return table task
 function tasks:accept(order)
   local options, params = self.options, order.params
@@ -96,7 +96,7 @@ function tasks:accept(order)
   local task = {
     id = uuid(options.seed, self.number), model = row.name, row = row, params = params,
     first = order.first,
-    rehearsals = order.rehearsals, origin = order.origin, random = random,
+    rehearsals = order.rehearsals, origin = order.origin, near = order.near, random = random,
     width = width, height = height, format = params.output_format or row.default_format,
     seed = order.seed or params.seed and ("%.0f"):format(params.seed)
       or tostring(random(2147483646)),

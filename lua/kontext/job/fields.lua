@@ -42,15 +42,15 @@ local function described(name, kind)
   return { name = name, type = kind, types = fields.lua_types[kind], api = fields.writers[kind] }
 end
 
---- The parameters of all models, in the order of the requests (Kontext's first), then ours; each is
---- also found under its name: { name, types, api }. What has no `api` is not sent; of a picture
---- `api` is "image". Each picture of a list is there as "images[1]", "images[2]" …
+--- The parameters of all our models, in the order of the requests (Kontext's first), then ours;
+--- each is also found under its name: { name, types, api }. What has no `api` is not sent; of a
+--- picture `api` is "image". Each picture of a list is there as "images[1]", "images[2]" …
 fields.all = {}
 
-local function add_field(field)
-  if fields.all[field.name] then return end
-  fields.all[#fields.all + 1] = field
-  fields.all[field.name] = field
+local function add_field(list, field)
+  if list[field.name] then return end
+  list[#list + 1] = field
+  list[field.name] = field
 end
 
 --- Returns the key of one picture of a list in a checked edit.
@@ -62,21 +62,24 @@ function fields.item_name(field_name, i)
 end
 
 -- Adds what a model has and no earlier one.
-local function add_model(row)
+local function add_model(list, row)
   for _, field in ipairs(row.fields) do
     if field.type == "images" then
-      for i = 1, field.max do add_field(described(fields.item_name(field.name, i), "image")) end
-      fields.all[field.name] = { name = field.name, type = "images",
-        types = fields.lua_types.images }
+      for i = 1, field.max do
+        add_field(list, described(fields.item_name(field.name, i), "image"))
+      end
+      list[field.name] = { name = field.name, type = "images", types = fields.lua_types.images }
     else
-      add_field(described(field.name, field.type))
+      add_field(list, described(field.name, field.type))
     end
   end
 end
 
-add_model(models.find(models.default))
-for _, model_name in ipairs(models.names()) do add_model(models.find(model_name)) end
-for _, field in ipairs(fields.ours) do add_field(field) end
+add_model(fields.all, models.find(models.default))
+for _, model_name in ipairs(models.names()) do
+  if models.is_own(model_name) then add_model(fields.all, models.find(model_name)) end
+end
+for _, field in ipairs(fields.ours) do add_field(fields.all, field) end
 
 --- Names what a model's edit may have: the request's fields and ours, by name.
 ---@param row table the model's
@@ -95,6 +98,27 @@ end
 function fields.row_of(given, default)
   local wanted = type(given) == "table" and type(given.model) == "string" and given.model
   return models.find(wanted or default or models.default)
+end
+
+local by_row = setmetatable({}, { __mode = "k" })
+
+--- Returns the parameters that an edit by the model may have, as `fields.all` has them: those of a
+--- program's own model too. Their order never changes, for it tells edits apart.
+---@param given table
+---@param default_model? string the client's
+---@return table[]
+function fields.of(given, default_model)
+  local row = fields.row_of(given, default_model)
+  if not row or models.is_own(row.name) then return fields.all end
+  local list = by_row[row]
+  if list then return list end
+  local its_own = {}
+  list = {}
+  add_model(its_own, row)
+  for _, field in ipairs(fields.all) do add_field(list, its_own[field.name] or field) end
+  for _, field in ipairs(its_own) do add_field(list, field) end
+  by_row[row] = list
+  return list
 end
 
 return fields

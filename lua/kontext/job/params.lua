@@ -13,7 +13,7 @@ local unless_doubtful, warn = messages.unless_doubtful, messages.warn
 
 --- What others ask of this room's tables and checks, under one name.
 local params = {
-  fields = fields.all, known = fields.known,
+  fields = fields.all, fields_of = fields.of, known = fields.known,
   unknown = messages.unknown, no_such_model = messages.no_such_model,
   image = sources.image, result = sources.result, result_key = sources.result_key,
   pictures = pictures.list, check_pictures = pictures.check, drop_images = pictures.drop,

@@ -49,7 +49,8 @@ local picture_limits = {
     function(known, row, limit)
       return known.width * known.height, known.width, known.height, row.name, limit
     end },
-  { "max_base64", function(known, limit) return math.ceil(known.bytes / 3) * 4 > limit end,
+  -- The bytes of a picture that is to be scaled are not known yet.
+  { "max_base64", function(known, limit) return math.ceil((known.bytes or 0) / 3) * 4 > limit end,
     "has %d bytes of base64; %s takes up to %d: scale it",
     function(known, row, limit) return math.ceil(known.bytes / 3) * 4, row.name, limit end },
   { "max_ratio", function(known, limit)

@@ -38,7 +38,7 @@ end
 function identity.of(given, digests, default_model)
   local parts = {}
   given = params.flatten(given, default_model)
-  for _, field in ipairs(params.fields) do
+  for _, field in ipairs(params.fields_of(given, default_model)) do
     local value = given[field.name]
     if value ~= nil and (field.api or ours[field.name]) then
       local text = field.api == "image" and image(value, digests) or tostring(value)
