@@ -24,6 +24,7 @@ local kontext = {}
 ---| "protocol" an answer that cannot be understood
 ---| "ambiguous" sent whole, answer lost: it may have been paid for
 ---| "lost" accepted, and the service no longer knows it: it may have been paid for
+---| "fenced" another process has taken the edit over
 ---| "budget" it would cost more than the budget
 ---| "cancelled" by job:cancel()
 ---| "closed" by client:close()
