@@ -11,7 +11,8 @@ local cli = { codes = report.codes }
 local commands = {}
 
 -- The commands with a module of their own, which has a function `run`.
-for _, name in ipairs { "edit", "batch", "resume", "jobs", "doctor" } do
+for _, name in ipairs { "edit", "batch", "resume", "jobs", "doctor", "queue",
+  "enqueue", "worker", "status", "requeue" } do
   commands[name] = function(options) return require("kontext.cli." .. name).run(options) end
 end
 

@@ -109,7 +109,7 @@ local function next_slots(self)
 end
 
 --- Takes the next job for which there is a slot, and makes it active.
----@param may? fun(job: kontext.Job): boolean, number whether it may begin; if not, when to ask again
+---@param may? fun(job: kontext.Job): boolean, number whether it may begin; else when to ask
 ---@return kontext.Job? job
 ---@return kontext.Slots? slots
 function Queue:next(may)

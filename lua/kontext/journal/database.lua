@@ -8,6 +8,7 @@ local database = {}
 
 ---@class kontext.Database
 ---@field shown string the address without its password
+---@field trouble string? why the last statement failed
 local Database = {}
 Database.__index = Database
 
@@ -185,8 +186,10 @@ end
 ---@return string? code "ECONNREFUSED": it was not run; "ECONNRESET": it may have been
 function Database:run(sql, ...)
   local done, message, code = connect(self)
-  if not done then return nil, message, code end
-  return attempt(self, sql, ...)
+  local rows
+  if done then rows, message, code = attempt(self, sql, ...) end
+  self.trouble = not rows and message or nil
+  return rows, message, code
 end
 
 --- Runs statements that change no data which is asked about, one after the other.

@@ -1,5 +1,5 @@
---- The journal in a file: one line per fact about an edit, so that a crash at any moment loses nothing that
---- was paid for and repeats nothing that may have been.
+--- The journal in a file: one line per fact about an edit, so that a crash at any moment loses
+--- nothing that was paid for and repeats nothing that may have been.
 ---
 --- A line is a checksum, the fact, the edit's number in this journal, and what is known of it:
 ---   INTENT     about to be sent; synced before anything connects

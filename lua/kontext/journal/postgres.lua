@@ -16,6 +16,7 @@ local postgres = {}
 ---@field fence string
 ---@field state string
 ---@field attempt integer submits of the edit so far
+---@field tries integer? of the queue: how often it has ended before anything was charged
 ---@field queued boolean a worker has claimed it
 ---@field key string?
 
@@ -134,6 +135,15 @@ function postgres.open(address, on, _, holder)
   return self
 end
 
+--- Names this process in the rows that it holds, and says for how many seconds it holds them.
+---@param name string
+---@param lease number
+function Journal:call_itself(name, lease)
+  self.worker = name:gsub("[#%c]", "-"):sub(1, 200) .. "#" .. self.worker:match "[^#]*$"
+  self.lease = lease
+  self._holder.worker, self._holder.lease = self.worker, lease
+end
+
 --- Returns whether this is the journal of that address.
 ---@param address string
 ---@return boolean
@@ -151,7 +161,7 @@ end
 
 local function hold(self, row, state, queued)
   local held = { id = row.id, fence = row.fence, state = state, attempt = row.attempt or 0,
-    queued = queued, key = row.key, number = tonumber(row.id) }
+    queued = queued, key = row.key, tries = row.tries, number = tonumber(row.id) }
   self._held[held.number] = held
   if row.key then self._by_key[row.key] = held end
   return held
@@ -196,10 +206,11 @@ local function credits_of(job)
   return job.cost and (("%.6f"):format(job.cost):gsub(",", ".")) or nil
 end
 
-local taken_over = "another process has taken the edit over, because this one did not report in time"
+local taken_over = "another process has taken the edit over, because this one did not report in "
+  .. "time"
 
--- Runs a change of a row; true once it is committed. A connection that breaks leaves it open whether
--- it was; each of these changes may be made twice.
+-- Runs a change of a row; true once it is committed. A connection that breaks leaves it open
+-- whether it was; each of these changes may be made twice.
 local function change(self, name, ...)
   local rows, message, code = self._db:run(statements[name], ...)
   if not rows and code == "ECONNRESET" then
@@ -292,6 +303,7 @@ local passing = { network = 20, tls = 20, timeout = 20, http = 5, file = 3, inte
 function postgres.is_passing(err, tries)
   local most = err.charged ~= true and not err.job_id and passing[err.kind]
   if not most or tries >= most then return false, 0 end
+  if err.kind == "closed" or err.kind == "cancelled" then return true, 0 end
   return true, math.min(300, 2 * 2 ^ math.min(tries, 10))
 end
 
@@ -407,6 +419,17 @@ function Journal:may_save(job)
     return false, message
   end
   return nil, message
+end
+
+--- Ends a row whose edit was not sent: it waits again, or has failed.
+---@param held kontext.Hold
+---@param job kontext.Job
+function Journal:end_unsent(held, job)
+  local known, details = job:known(), { kind = job.error.kind }
+  local done, _, code = finish(self, job, held, "failed", known, details)
+  if done or code == "ESTALE" then return self:let_go(held) end
+  self._late[#self._late + 1] = { job = job, fact = "FAILED", held = held, known = known,
+    details = details }
 end
 
 --- Gives a row back that this process does not go on with.

@@ -9,10 +9,10 @@
 ---   saved, failed, ambiguous, lost
 --- slots: a row for each task that the service takes of an account at once; an account is known by
 --- a hash of its key.
---- strays: ids that came for an edit which had been sent once more, by consent: paid, and not saved.
+--- strays: ids that came for an edit which had been sent once more by consent: paid, not saved.
 local schema = {}
 
--- Migration n makes version n of version n - 1. What stands here was run somewhere: never change it.
+-- Migration n makes version n of version n - 1. What stands here was run somewhere: it stays.
 local migrations = {
   [[
 CREATE TABLE kontext.edits (

@@ -4,7 +4,7 @@ local slots = {}
 
 local account_limit = 24 -- tasks of one account at once
 local recovery = 60 -- seconds after a 429 for which fewer are taken
-local held_for_dead = 600 -- seconds: the task of a dead process keeps its slot as long as it may run
+local held_for_dead = 600 -- seconds that the task of a dead process keeps its slot
 
 ---@class kontext.AccountSlots
 local Slots = {}
