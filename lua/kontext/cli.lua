@@ -12,7 +12,7 @@ local commands = {}
 
 -- The commands with a module of their own, which has a function `run`.
 for _, name in ipairs { "edit", "batch", "resume", "jobs", "doctor", "queue",
-  "enqueue", "worker", "status", "requeue" } do
+  "enqueue", "worker", "status", "requeue", "webhook" } do
   commands[name] = function(options) return require("kontext.cli." .. name).run(options) end
 end
 

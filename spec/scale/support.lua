@@ -99,12 +99,13 @@ function support.is_alive(pid)
   return text ~= "" and not text:find "%) [ZX] "
 end
 
---- Writes a list of `count` edits with keys NAME-1 …; each prompt is its key.
-function support.list(name, count)
+--- Writes a list of `count` edits with keys NAME-1 …; each prompt is its key, and `words` where
+--- the emulator has to rehearse something.
+function support.list(name, count, words)
   local lines = {}
   for i = 1, count do
-    lines[i] = ('{"key":"%s-%d","prompt":"%s-%d","input_image":"car.jpg","save_as":"%s-%d.jpg"}\n')
-      :format(name, i, name, i, name, i)
+    lines[i] = ('{"key":"%s-%d","prompt":"%s-%d%s","input_image":"car.jpg","save_as":"%s-%d.jpg"}\n')
+      :format(name, i, name, i, words or "", name, i)
   end
   emulator.write(folder .. "/" .. name .. ".jsonl", table.concat(lines))
 end

@@ -8,8 +8,9 @@ end or it
 -- Returns how often each prompt was accepted by the service, as the emulator's ledger has it.
 local function accepted_of()
   local times = {}
-  for _, task in ipairs(support.emulator():ledger().tasks) do
-    times[task.prompt] = (times[task.prompt] or 0) + 1
+  for _, request in ipairs(support.emulator():requests("POST", "^/v1/flux")) do
+    local prompt = request.params.prompt
+    if request.status == 200 then times[prompt] = (times[prompt] or 0) + 1 end
   end
   return times
 end
@@ -22,9 +23,8 @@ describe("workers in trouble #once", function()
   end
 
   it("go on with what a killed one had, and pay for nothing twice", function()
-    support.list("a", 4)
+    support.list("a", 4, " [emulate: slow 3]")
     support.run "enqueue a.jsonl"
-    support.emulator():rehearse { ready_after = 3 }
     local pid = support.spawn "worker --timeout 4 --lease 5"
     assert.is_true(support.await(20, function()
       return support.states():find "accepted 4" ~= nil
@@ -38,9 +38,8 @@ describe("workers in trouble #once", function()
   end)
 
   it("save nothing over another one's result when they were paused past their lease", function()
-    support.list("a", 2)
+    support.list("a", 2, " [emulate: slow 3]")
     support.run "enqueue a.jsonl"
-    support.emulator():rehearse { ready_after = 3 }
     local pid = support.spawn("worker --timeout 4 --lease 5", "paused")
     assert.is_true(support.await(20, function()
       return support.states():find "accepted 2" ~= nil
@@ -84,9 +83,8 @@ describe("workers in trouble #once", function()
   end)
 
   it("hand over when they are told to end", function()
-    support.list("a", 6)
+    support.list("a", 6, " [emulate: slow 4]")
     support.run "enqueue a.jsonl"
-    support.emulator():rehearse { ready_after = 4 }
     local pid = support.spawn "worker --max-active 3"
     assert.is_true(support.await(20, function()
       return support.states():find "accepted 3" ~= nil
@@ -105,7 +103,6 @@ describe("workers in trouble #once", function()
     support.list("a", 40)
     support.list("b", 40)
     support.run "enqueue a.jsonl b.jsonl"
-    support.emulator():rehearse { ready_after = 0.5 }
     local one, two = support.spawn("worker --once", "one"), support.spawn("worker --once", "two")
     assert.is_true(support.await(60, function()
       return not support.is_alive(one) and not support.is_alive(two)
@@ -116,9 +113,8 @@ describe("workers in trouble #once", function()
   end)
 
   it("finish when the database was restarted under them", function()
-    support.list("a", 20)
+    support.list("a", 20, " [emulate: slow 1]")
     support.run "enqueue a.jsonl"
-    support.emulator():rehearse { ready_after = 1 }
     local pid = support.spawn("worker --once --max-active 5", "one")
     assert.is_true(support.await(20, function()
       return support.states():find "saved" ~= nil

@@ -75,6 +75,17 @@ is accepted is another worker's to go on with.]]
   make.common(requeue)
   requeue:flag "-q --quiet":description "No remarks."
 
+  local webhook = make.add(root, "webhook")
+    :description "Receive the service's webhooks, and wake the worker whose task has ended."
+    :epilog [[
+The edits of the list have webhook_url, which leads here, and webhook_secret. The address is the
+first line on standard output. A proxy before it speaks TLS.]]
+  webhook:option "--listen":argname "[HOST:]PORT":count "1"
+    :description "Where (127.0.0.1); port 0 for any free one."
+  webhook:option "--secret-file":argname "FILE"
+    :description "The webhook_secret in its first line ($KONTEXT_WEBHOOK_SECRET)."
+  add_queue(webhook)
+  make.common(webhook)
 end
 
 return queue_options
