@@ -69,10 +69,7 @@ local function begin(options)
   local server = assert(need "http.server".listen { cq = loop, reuseaddr = true, port = port,
     host = host ~= "" and host or "127.0.0.1", tls = false, connection_setup_timeout = patience,
     intra_stream_timeout = patience,
-    onstream = function(_, stream)
-      local done = pcall(answer, db, secret, stream, headers)
-      if not done then stream:shutdown() end
-    end,
+    onstream = function(_, stream) answer(db, secret, stream, headers) end,
     onerror = function() end })
   local listening, why = server:listen(patience)
   if not listening then

@@ -110,7 +110,8 @@ end
 
 -- Tells the database that this worker lives.
 local function beat(run, now)
-  if now < run.beat_at then return end
+  if now < run.beat_at and run.connected == run.db.connected then return end
+  run.connected = run.db.connected
   local own = claims.heartbeat(run.journal)
   run.beat_at = now + (own and run.journal.lease / 6 or 1)
   if own then heed_fences(run, own) end

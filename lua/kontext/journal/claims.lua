@@ -76,11 +76,18 @@ UPDATE kontext.edits SET lease = ]] .. lease:format(2) .. [[ FROM quick WHERE wo
     .. "('accepted', 'ambiguous') RETURNING id), told AS (SELECT pg_notify('kontext', $1)) "
     .. "SELECT (SELECT count(*)::int FROM named) AS known FROM told",
   open = [[
-SELECT (SELECT count(*)::int FROM (SELECT FROM kontext.edits WHERE state = 'waiting'
-    AND params IS NOT NULL LIMIT 1) w) AS waiting,
-  (SELECT count(*)::int FROM kontext.edits WHERE (state = 'accepted' OR state = 'ambiguous' AND
-    task IS NOT NULL) AND (lease IS NULL OR lease <= now()) AND account = $1
-    AND params IS NOT NULL) AS adoptable]],
+SELECT EXISTS (SELECT FROM kontext.edits WHERE state = 'waiting' AND params IS NOT NULL)
+  OR EXISTS (SELECT FROM kontext.edits WHERE state IN ('claimed', 'sending') AND params IS NOT NULL)
+  OR EXISTS (SELECT FROM kontext.edits WHERE state = 'accepted' AND params IS NOT NULL
+    AND account = $1)
+  OR EXISTS (SELECT FROM kontext.edits WHERE state = 'ambiguous' AND task IS NOT NULL
+    AND params IS NOT NULL AND account = $1) AS open]],
+  -- What this process was given without learning of it, because the connection broke.
+  disown = [[
+UPDATE kontext.edits SET worker = NULL, lease = NULL, fence = fence + 1,
+  state = CASE state WHEN 'claimed' THEN 'waiting' ELSE state END
+WHERE worker = $1 AND state IN ('claimed', 'accepted')
+  AND id = ANY (string_to_array($2, ',')::bigint[])]],
   counts = [[
 SELECT state, coalesce(kind, '') AS kind, count(*)::float AS n, coalesce(sum(credits), 0) AS credits
 FROM kontext.edits GROUP BY 1, 2 ORDER BY 1, 2]],
@@ -224,7 +231,14 @@ function claims.heartbeat(journal)
   local rows, message = journal:database():run(statements.heartbeat, journal.worker, journal.lease)
   if not rows then return nil, message end
   local own = {}
-  for _, row in ipairs(rows) do own[tonumber(row.id)] = true end
+  local unknown = {}
+  for _, row in ipairs(rows) do
+    own[tonumber(row.id)] = true
+    if not journal:all_held()[tonumber(row.id)] then unknown[#unknown + 1] = row.id end
+  end
+  if #unknown > 0 then
+    journal:database():run(statements.disown, journal.worker, table.concat(unknown, ","))
+  end
   return own
 end
 
@@ -250,14 +264,15 @@ function claims.wake(db, id)
   return rows[1].known > 0
 end
 
---- Returns whether the queue has anything left for a worker of that account.
+--- Returns whether the queue has anything left for a worker of that account: also what another one
+--- is at work on, which may die.
 ---@param db kontext.Database
 ---@param account string
 ---@return boolean? open
 function claims.is_open(db, account)
   local rows = db:run(statements.open, account)
   if not rows then return nil end
-  return rows[1].waiting + rows[1].adoptable > 0
+  return rows[1].open
 end
 
 local under_way = { claimed = true, sending = true, accepted = true }
