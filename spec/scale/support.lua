@@ -14,12 +14,12 @@ local users = 0
 --- Returns why there can be none here, or nil.
 support.missing = postgres.missing
 
---- Begins to use them; `leave` ends it.
-function support.enter()
+--- Begins to use them; `leave` ends it. The options are the emulator's.
+function support.enter(options)
   users = users + 1
   if server then return end
   server = postgres.start { tcp = true }
-  served = emulator.start { ready_after = 0.1 }
+  served = emulator.start(type(options) == "table" and options or { ready_after = 0.1 })
   folder = emulator.shell "mktemp -d":gsub("\n", "")
   emulator.shell("cp docs/before.jpg " .. folder .. "/car.jpg")
 end
