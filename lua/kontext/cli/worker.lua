@@ -47,7 +47,8 @@ local function ended(options, run, row, job)
     return tell(options, run, row, job, job.image.path)
   end
   if retry.is_hopeless(err) or err.kind == "auth" then run.hopeless = err end
-  run.unreadable = err.kind == "file" and run.unreadable + 1 or 0
+  local unreadable = err.kind == "file" and not postgres.is_database_trouble(err)
+  run.unreadable = unreadable and run.unreadable + 1 or 0
   if is_held and held.state == "accepted" then
     run.journal:release(held, false, run.ending and 0 or 5, job)
   elseif is_held and held.state ~= "sending" then

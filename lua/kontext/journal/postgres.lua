@@ -128,7 +128,7 @@ function postgres.open(address, on, _, holder)
       nonce:sub(1, 6):gsub(".", function(char) return ("%02x"):format(char:byte()) end)),
     lease = holder.lease or (holder.timeout or 300) + lease_margin,
     _account = holder.account or function() end,
-    _held = {}, _by_key = {}, _seen = {}, _late = {}, _of = setmetatable({}, { __mode = "k" }),
+    _held = {}, _by_key = {}, _seen = {}, _seen_before = {}, _seen_count = 0, _late = {}, _of = setmetatable({}, { __mode = "k" }),
     }, Journal)
   self._holder = { worker = self.worker, lease = self.lease, account = self._account }
   if holder.account then self.slots = slots.new(db, on, self._holder) end
@@ -228,13 +228,13 @@ local facts = {}
 -- Takes the row of an edit that is about to be sent. What the client has seen of the key decides: a
 -- row that has changed since is another process's.
 local function take(self, job, known)
-  local seen = known.key and self._seen[known.key]
+  local seen = known.key and (self._seen[known.key] or self._seen_before[known.key])
   if known.key and #known.key > longest_key then
     return nil, ("a key in this journal has at most %d bytes, and this one has %d"):format(
       longest_key, #known.key), "EINVAL"
   end
   local rows, message, code = self._db:run(statements.take, known.key, known.identity, self.worker,
-    self.lease, token.text(known), known.model, self._account(), seen and seen.fence or "-1")
+    self.lease, token.text(known), known.model, self._account(), seen or "-1")
   if not rows then return nil, message, code end
   if not rows[1] then
     return nil, ('edit "%s" is under way in another process: wait for its end'):format(known.key),
@@ -294,6 +294,16 @@ local passing = { network = 20, tls = 20, timeout = 20, http = 5, file = 3, inte
   rate_limited = math.huge, auth = math.huge, credits = math.huge, budget = math.huge,
   closed = math.huge, cancelled = math.huge }
 
+-- The codes of an error that is the database's, not the edit's.
+local database_codes = { ECONNREFUSED = true, ECONNRESET = true, EDATABASE = true, ESTALE = true }
+
+--- Returns whether an edit was not sent because the database could not be written.
+---@param err kontext.Error
+---@return boolean
+function postgres.is_database_trouble(err)
+  return err.kind == "file" and err.stage == "submit" and database_codes[err.code] == true
+end
+
 --- Returns whether an edit of the queue that ended so is tried again by itself, and in how many
 --- seconds.
 ---@param err kontext.Error
@@ -301,6 +311,7 @@ local passing = { network = 20, tls = 20, timeout = 20, http = 5, file = 3, inte
 ---@return boolean
 ---@return number seconds
 function postgres.is_passing(err, tries)
+  if postgres.is_database_trouble(err) then return true, 1 end
   local most = err.charged ~= true and not err.job_id and passing[err.kind]
   if not most or tries >= most then return false, 0 end
   if err.kind == "closed" or err.kind == "cancelled" then return true, 0 end
@@ -315,7 +326,7 @@ local function finish(self, job, held, state, known, details)
     local again, pause = postgres.is_passing(err, held.tries or 0)
     if again then
       state, seconds = "waiting", pause
-      counts = passing[err.kind] < math.huge and 1 or 0
+      counts = passing[err.kind] < math.huge and not postgres.is_database_trouble(err) and 1 or 0
     end
   elseif state == "ambiguous" and known.id then
     seconds = 5
@@ -472,12 +483,22 @@ local function look(self, name, value)
   return rows and rows[1] and entry_of(rows[1])
 end
 
+local most_seen = 1000 -- keys of which it is remembered what was seen
+
+-- Remembers a row's fence. What was seen long ago is forgotten: its edit would then be refused.
+local function note_seen(self, key, fence)
+  if self._seen_count >= most_seen then
+    self._seen_before, self._seen, self._seen_count = self._seen, {}, 0
+  end
+  self._seen[key], self._seen_count = fence, self._seen_count + 1
+end
+
 --- Returns the edit of that key.
 ---@param key string
 ---@return kontext.JournalEntry?
 function Journal:find(key)
   local entry = look(self, "find", key)
-  self._seen[key] = entry and { fence = entry.fence }
+  if entry then note_seen(self, key, entry.fence) end
   return entry
 end
 

@@ -121,7 +121,8 @@ function Slots:take(job)
     self._of[job] = table.remove(self._spare)
     return true
   end
-  if job.id then return true end
+  -- Without the database nothing is sent either: the job's first fact says why.
+  if job.id or self._db.trouble then return true end
   return false, math.max(0.01, self._ask_at - self._now())
 end
 
