@@ -64,7 +64,7 @@ describe("a batch from an iterator", function()
     assert.equal(0, batch.failed)
   end)
 
-  it("reports an error of the iterator from the host's own step, and ends what was begun", function()
+  it("reports an error of the iterator from the host's own step, once", function()
     local n = 0
     local batch = client:batch(function()
       n = n + 1

@@ -15,7 +15,7 @@ local edits, seconds = tonumber(arg[1]) or 2000, tonumber(arg[2]) or 300
 local seed = tonumber(arg[3]) or os.time()
 math.randomseed(seed)
 local workers_at_once = 5
-local timeout, lease = 12, 15
+local timeout, lease = 25, 30
 
 support.enter({ ledger_size = 10 * edits })
 support.fresh()
@@ -36,8 +36,12 @@ local function sql(text)
   return done and found or nil
 end
 
+local turn = 0 -- the first four are one of each kind
+
 local function trouble()
-  local n, dice = math.random(workers_at_once), math.random(10)
+  turn = turn + 1
+  local n, dice = math.random(workers_at_once), turn <= 4 and ({ 1, 5, 8, 10 })[turn]
+    or math.random(10)
   if dice <= 4 then
     if paused[n] then return end
     support.signal("KILL", alive[n])
@@ -93,7 +97,7 @@ end
 
 -- Left to end; what is in doubt is sent again by consent.
 local consents, in_doubt = {}, 0
-local stop = core.now() + 120 + edits / 2
+local stop = core.now() + 400 + edits
 while core.now() < stop do
   core.sleep(1)
   wake()

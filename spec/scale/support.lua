@@ -59,8 +59,8 @@ end
 function support.command(words)
   local root = emulator.shell "pwd":gsub("\n", "")
   return ("cd %s && KONTEXT_QUEUE=%s BFL_BASE_URL=%s XDG_STATE_HOME=%s/.state exec %s "
-    .. "%s/bin/kontext %s"):format(quote(folder), quote(server.url), served.url, quote(folder), interpreter(),
-      quote(root), words)
+    .. "%s/bin/kontext %s"):format(quote(folder), quote(server.url), served.url, quote(folder),
+      interpreter(), quote(root), words)
 end
 
 --- Runs it; returns what it wrote on both streams and its exit code.
@@ -104,7 +104,8 @@ end
 function support.list(name, count, words)
   local lines = {}
   for i = 1, count do
-    lines[i] = ('{"key":"%s-%d","prompt":"%s-%d%s","input_image":"car.jpg","save_as":"%s-%d.jpg"}\n')
+    lines[i] = ('{"key":"%s-%d","prompt":"%s-%d%s","input_image":"car.jpg",'
+      .. '"save_as":"%s-%d.jpg"}\n')
       :format(name, i, name, i, words or "", name, i)
   end
   emulator.write(folder .. "/" .. name .. ".jsonl", table.concat(lines))

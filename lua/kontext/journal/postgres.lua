@@ -128,7 +128,8 @@ function postgres.open(address, on, _, holder)
       nonce:sub(1, 6):gsub(".", function(char) return ("%02x"):format(char:byte()) end)),
     lease = holder.lease or (holder.timeout or 300) + lease_margin,
     _account = holder.account or function() end,
-    _held = {}, _by_key = {}, _seen = {}, _seen_before = {}, _seen_count = 0, _late = {}, _of = setmetatable({}, { __mode = "k" }),
+    _held = {}, _by_key = {}, _seen = {}, _seen_before = {}, _seen_count = 0, _late = {},
+    _of = setmetatable({}, { __mode = "k" }),
     }, Journal)
   self._holder = { worker = self.worker, lease = self.lease, account = self._account }
   if holder.account then self.slots = slots.new(db, on, self._holder) end
