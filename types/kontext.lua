@@ -116,7 +116,7 @@ local kontext = {}
 ---@field proxy? string
 ---@field user_agent? string
 ---@field loop? string|fun(client: kontext.Client, seconds: number?) how `wait` waits
----@field journal? string path
+---@field journal? string a path, or postgres://…
 
 ---@class kontext.Info what a picture is
 ---@field format "jpeg"|"png"|"webp"
@@ -254,7 +254,7 @@ function Client:edit(params) end
 function Client:resume(from, overrides) end
 
 ---Begins many edits with a few in flight.
----@param list kontext.Params[]
+---@param list kontext.Params[]|fun(): kontext.Params?
 ---@param options? kontext.BatchOptions
 ---@return kontext.Batch
 function Client:batch(list, options) end
@@ -400,7 +400,7 @@ function kontext.resume(from) end
 function kontext.credits() end
 
 ---Begins many edits with a few in flight, with the default client.
----@param list kontext.Params[]
+---@param list kontext.Params[]|fun(): kontext.Params?
 ---@param options? kontext.BatchOptions
 ---@return kontext.Batch
 function kontext.batch(list, options) end
