@@ -51,11 +51,11 @@ local function ended(options, run, row, job)
   run.unreadable = unreadable and run.unreadable + 1 or 0
   if is_held and held.state == "accepted" then
     run.journal:release(held, false, run.ending and 0 or 5, job)
-  elseif is_held and held.state ~= "sending" then
+  elseif is_held and held.state == "claimed" then -- any other state says more than this could
     run.journal:end_unsent(held, job)
   end
   local code = 0
-  if not run.ending then code = tell(options, run, row, job) end
+  if not run.ending or run.db.trouble then code = tell(options, run, row, job) end
   if run.code == 0 and not postgres.is_passing(err, 0) then run.code = code end
 end
 
