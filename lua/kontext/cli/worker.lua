@@ -113,6 +113,9 @@ end
 local function beat(run, now)
   if now < run.beat_at and run.connected == run.db.connected then return end
   run.connected = run.db.connected
+  local busy = {}
+  for row in pairs(run.jobs) do busy[tonumber(row.id)] = true end
+  run.journal:let_idle_go(busy)
   local own = claims.heartbeat(run.journal)
   run.beat_at = now + (own and run.journal.lease / 6 or 1)
   if own then heed_fences(run, own) end

@@ -181,6 +181,19 @@ function Journal:let_go(held)
   if held.key and self._by_key[held.key] == held then self._by_key[held.key] = nil end
 end
 
+--- Lets those rows go that no job works on and no fact is to be written of: the database could not
+--- be told when they were given back.
+---@param busy table<integer, boolean> the numbers of those that a job works on
+function Journal:let_idle_go(busy)
+  local needed = {}
+  for _, note in ipairs(self._late) do needed[note.held.number] = true end
+  local idle = {}
+  for number, held in pairs(self._held) do
+    if not busy[number] and not needed[number] then idle[#idle + 1] = held end
+  end
+  for _, held in ipairs(idle) do self:let_go(held) end
+end
+
 --- Returns the row that a job works on, or nil.
 ---@param job kontext.Job
 ---@return kontext.Hold?
