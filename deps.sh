@@ -36,6 +36,8 @@ demo |file $photo        |lomiri-wallpapers-16.04
 test |pkg libjpeg        |libjpeg62-turbo-dev |libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo
 test |module busted      |lua-busted          |             |       |           |        |busted
 test |file /usr/share/lua/5.1/dkjson.lua|lua-dkjson
+test |file /usr/share/lua/5.1/DBI.lua|lua-dbi-postgresql
+test |file /usr/lib/postgresql|postgresql
 test |command localedef  |libc-bin
 test |file /usr/share/i18n/locales/de_DE|locales
 test |command luacheck   |lua-check           |             |       |           |        |luacheck

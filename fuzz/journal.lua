@@ -2,7 +2,7 @@
 -- such lines, and what is written after them or instead of them is read again as it was. "????????"
 -- in front of a line is made its checksum; "*" as the first line has the rest there 70 times.
 local host = require "fuzz.host"
-local journal = require "kontext.journal.journal"
+local journal = require "kontext.journal.file"
 local system = require "kontext.system"
 local token = require "kontext.token"
 

@@ -25,6 +25,7 @@ local kontext = {}
 ---| "protocol" an answer that cannot be understood
 ---| "ambiguous" sent whole, answer lost: it may have been paid for
 ---| "lost" accepted, and the service no longer knows it: it may have been paid for
+---| "fenced" another process has taken the edit over
 ---| "budget" it would cost more than the budget
 ---| "cancelled" by job:cancel()
 ---| "closed" by client:close()
@@ -118,7 +119,7 @@ local kontext = {}
 ---@field proxy? string
 ---@field user_agent? string
 ---@field loop? string|fun(client: kontext.Client, seconds: number?) how `wait` waits
----@field journal? string path
+---@field journal? string a path, or postgres://…
 ---@field budget? number credits; nothing is sent that could cost more in all
 ---@field on_event? fun(event: kontext.EditEvent) told what happens to each edit
 
@@ -306,7 +307,7 @@ function Client:outpaint(edit_params) end
 function Client:resume(from, overrides) end
 
 ---Begins many edits with a few in flight.
----@param list kontext.Params[]
+---@param list kontext.Params[]|fun(): kontext.Params?
 ---@param options? kontext.BatchOptions
 ---@return kontext.Batch
 function Client:batch(list, options) end
@@ -481,7 +482,7 @@ function kontext.resume(from) end
 function kontext.credits() end
 
 ---Begins many edits with a few in flight, with the default client.
----@param list kontext.Params[]
+---@param list kontext.Params[]|fun(): kontext.Params?
 ---@param options? kontext.BatchOptions
 ---@return kontext.Batch
 function kontext.batch(list, options) end

@@ -14,7 +14,7 @@ local retry = require "kontext.job.retry"
 local batch = {}
 
 ---@class kontext.Batch
----@field total integer items
+---@field total integer items; of an iterator those that it has given so far
 ---@field done integer results so far
 ---@field failed integer results with an error so far
 local Batch = { __name = "kontext.batch" }
@@ -41,10 +41,14 @@ Batch.__index = Batch
 ---@field _hanging table<integer, integer[]> by item: those that wait for its result
 ---@field _released table queue of items whose wait is over
 ---@field _causes table<integer, table> by item: which one failed first, and why
+---@field _pull? fun(): table? the iterator, until it has given all
+---@field _streamed boolean the items come from an iterator: nothing of one is kept after its end
+---@field _drops boolean nobody asks for the results of an iterator's items by `results`
 
 -- Returns the key of an item that has none. The second of two equal items is another edit, not the
 -- first again.
 local function numbered(self, key)
+  if self._streamed then return key end -- a set of all keys would grow with the list
   local times = (self._seen[key] or 0) + 1
   self._seen[key] = times
   return times == 1 and key or key .. "#" .. times
@@ -63,8 +67,12 @@ end
 
 -- Takes one item's result.
 local function settle(self, result)
-  self._results[result.index] = result
-  self._arrived[#self._arrived + 1] = result.index
+  if not self._drops then
+    self._results[result.index] = result
+    self._last = self._last + 1
+    self._arrived[self._last] = result.index
+  end
+  if self._streamed then self._list[result.index] = nil end
   self.done = self.done + 1
   if result.error then
     self.failed = self.failed + 1
@@ -84,6 +92,7 @@ local function settle(self, result)
 end
 
 local burst = 0.002 -- seconds of beginning items in a row
+local most_untold = 100 -- results of an iterator's items that wait for `results`
 
 local start
 
@@ -165,8 +174,45 @@ local function start_item(self, index)
   end)
 end
 
--- Returns the next item that waits for no other one's result, or nil where none is left.
+-- Returns the result of an iterator's item that is misused, or nil.
+local function misused(self, item)
+  local sound, wrong = type(item) == "table", "an item must be a table, not " .. type(item)
+  if sound then
+    sound, wrong = pcall(params.refuse_misuse, item, -1, self._client:default_model())
+  end
+  if sound and #chains.needs(item) > 0 then
+    sound, wrong = false, "an iterator's item cannot take another one's result: give a list"
+  end
+  return not sound and { error = errors.new { kind = "invalid", stage = "check", charged = false,
+    message = tostring(wrong) } } or nil
+end
+
+-- Takes the iterator's next item. Returns its index; nil where there is none now.
+local function pull(self)
+  if self._stopped or not self._drops and self._last - self._told >= most_untold then return nil end
+  local done, item = pcall(self._pull)
+  if not done then -- the host's fault, which its own step reports
+    self._pull = nil
+    self._client:tell_host(function() error(item, 0) end)
+    return nil
+  elseif item == nil then
+    self._pull = nil
+    return nil
+  end
+  self.total = self.total + 1
+  self._begun = self.total
+  self._list[self.total] = item
+  return self.total, misused(self, item)
+end
+
+-- Returns the next item that waits for no other one's result, or nil where none is left; and the
+-- result of one that is misused.
 local function next_item(self)
+  if self._streamed then
+    if self._stopped then self._pull = nil end
+    if not self._pull then return nil end
+    return pull(self)
+  end
   while true do
     local released = self._released
     local index
@@ -206,9 +252,13 @@ function start(self)
   -- Its result comes later in this step; what begins now would be sent with the refused key.
   if refused then self._refused = self._refused or self._under_way[refused].error end
   while active < self._max_active or self._stopped do
-    local index = next_item(self)
+    local index, wrong = next_item(self)
     if not index then break end
-    start_item(self, index)
+    if wrong then
+      ended(self, index, tostring(index), wrong)
+    else
+      start_item(self, index)
+    end
     if self._under_way[index] then
       active = active + 1
     elseif self._client:clock()() > stop and not self._client:is_closed() then
@@ -226,7 +276,8 @@ end
 
 --- Makes a batch and begins its first items.
 ---@param client table
----@param list table[] parameters as of edit, each with or without a `key`
+---@param list table[]|fun(): table? parameters as of edit, each with or without a `key`; or a
+--- function that returns the next ones, and nil at the end
 ---@param options table? max_active, on_progress(result, batch), stop_on_error, retry_ambiguous,
 --- remake
 ---@return kontext.Batch
@@ -234,16 +285,20 @@ function batch.new(client, list, options)
   options = options or {}
   local wrong = given.wrong(client, list, options)
   if wrong then error(wrong, 3 + client:depth()) end
+  local streamed = type(list) == "function"
   local self = setmetatable({
-    total = #list, done = 0, failed = 0,
-    _client = client, _list = list, _begun = 0, _under_way = {}, _results = {}, _arrived = {},
+    total = streamed and 0 or #list, done = 0, failed = 0,
+    _pull = streamed and list or nil, _streamed = streamed, _last = 0,
+    _drops = streamed and options.on_progress ~= nil,
+    _client = client, _list = streamed and {} or list, _begun = 0, _under_way = {},
+    _results = {}, _arrived = {},
     _told = 0, _seen = {}, _waitables = {}, _needs = {}, _index_of = {}, _hanging = {},
     _released = { first = 1, last = 0 }, _causes = {},
     _max_active = options.max_active or given.most_active(client, list),
     _on_progress = options.on_progress, _stop_on_error = options.stop_on_error,
     _retry_ambiguous = options.retry_ambiguous, _remake = options.remake,
   }, Batch)
-  for i, item in ipairs(list) do
+  for i, item in ipairs(self._list) do
     params.refuse_misuse(item, 3 + client:depth(), client:default_model())
     local needs = chains.needs(item)
     if #needs > 0 then self._needs[i] = needs end
@@ -260,7 +315,7 @@ end
 --- Returns whether there is a result for every item.
 ---@return boolean
 function Batch:ended()
-  return self.done == self.total
+  return self.done == self.total and not self._pull
 end
 
 -- Waits until `over` says so, or the time is over; returns whether it was `over`. The loops wait
@@ -283,11 +338,15 @@ end
 
 --- Waits for the end of all items.
 ---@param seconds? number how long at most; the batch goes on when they are over
----@return kontext.BatchResult[]? results in the order of the list
+---@return kontext.BatchResult[]? results in the order of the list; none of an iterator's
 ---@return string? message
 ---@return kontext.Error? err of kind "timeout" when only the wait ran out
 function Batch:wait(seconds)
   receiver.check(self, Batch, "batch:wait()", 2)
+  if self._streamed then
+    self._drops, self._results, self._arrived, self._told = true, {}, {}, self._last
+    start(self)
+  end
   if wait_for(self, seconds, function() return self:ended() end) then return self._results end
   return errors.result(errors.new { kind = "timeout", stage = "wait",
     message = ("%d of %d edits did not end within the %g s of this wait; they go on: wait again")
@@ -299,10 +358,16 @@ end
 function Batch:results()
   receiver.check(self, Batch, "batch:results()", 2)
   return function()
-    wait_for(self, nil, function() return self._told < #self._arrived or self:ended() end)
-    if self._told == #self._arrived then return nil end
+    wait_for(self, nil, function() return self._told < self._last or self:ended() end)
+    if self._told == self._last then return nil end
     self._told = self._told + 1
-    return self._results[self._arrived[self._told]]
+    local index = self._arrived[self._told]
+    local result = self._results[index]
+    if self._streamed then
+      self._arrived[self._told], self._results[index] = nil, nil
+      start(self)
+    end
+    return result
   end
 end
 
@@ -311,10 +376,12 @@ function Batch:cancel()
   receiver.check(self, Batch, "batch:cancel()", 2)
   self._stopped = true
   local jobs = {}
-  for index = 1, self._begun do
-    local job = self._under_way[index]
-    if type(job) == "table" then jobs[#jobs + 1] = job end
+  local order = {}
+  for index, job in pairs(self._under_way) do
+    if type(job) == "table" then order[#order + 1] = index end
   end
+  table.sort(order)
+  for i, index in ipairs(order) do jobs[i] = self._under_way[index] end
   for _, job in ipairs(jobs) do job:cancel() end
   start(self)
   tell(self)

@@ -11,7 +11,8 @@ local cli = { codes = report.codes }
 local commands = {}
 
 -- The commands with a module of their own, which has a function `run`.
-for _, name in ipairs { "edit", "batch", "resume", "jobs", "models", "show", "doctor" } do
+for _, name in ipairs { "edit", "batch", "resume", "jobs", "models", "show", "doctor", "queue",
+  "enqueue", "worker", "status", "requeue", "webhook" } do
   commands[name] = function(options) return require("kontext.cli." .. name).run(options) end
 end
 commands.erase, commands.outpaint = commands.edit, commands.edit

@@ -67,6 +67,9 @@ local rows = {
   { name = "lost", code = 24, retryable = false, resumable = false, fact = "LOST",
     what = "accepted, and the service no longer knows it",
     advice = "it may have been paid for: look at your account before you edit again" },
+  { name = "fenced", code = 25, retryable = false, resumable = false,
+    what = "another process has taken the edit over",
+    advice = "nothing: that process goes on with it, and pays for nothing twice" },
 }
 
 local kinds = { rows = rows }

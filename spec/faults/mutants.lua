@@ -470,7 +470,7 @@ of("lua/kontext/job/endings.lua", {
     new = "local sent = false and (not", by = "spec/regress/14-promises_spec.lua" },
 })
 
-of("lua/kontext/journal/journal.lua", {
+of("lua/kontext/journal/file.lua", {
   { name = "INTENT is not synced", old = "INTENT = true, ", new = "",
     by = "spec/journal_spec.lua" },
   { name = "ACCEPTED is not synced", old = "ACCEPTED = true, ", new = "",

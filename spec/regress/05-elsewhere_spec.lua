@@ -1,6 +1,6 @@
 local core = require "kontext.core"
 local image = require "kontext.image"
-local journal = require "kontext.journal.journal"
+local journal = require "kontext.journal.file"
 
 -- Names that lead elsewhere than where a file of ours was thought to be.
 describe("a name that somebody else has changed", function()

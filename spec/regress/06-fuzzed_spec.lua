@@ -1,7 +1,7 @@
 -- What the fuzzers found.
 local answer = require "spec.support.answer"
 local core = require "kontext.core"
-local journal = require "kontext.journal.journal"
+local journal = require "kontext.journal.file"
 local kontext = require "kontext"
 local origin = require "kontext.client.origin"
 local token = require "kontext.token"

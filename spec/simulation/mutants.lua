@@ -144,7 +144,7 @@ of("job/save.lua", {
     "  self.image" },
 })
 
-of("journal/journal.lua", {
+of("journal/file.lua", {
   { "INTENT and ACCEPTED are not synced", "synced[fact] or false", "false" },
   { "a moved journal does not matter", "if not self._log:in_place() then", "if false then" },
   { "SENDING is forgotten by a restart", 'SENDING = "ambiguous"', 'SENDING = "unsent"' },

@@ -11,9 +11,11 @@ local types = { max_active = "number", on_progress = "function", stop_on_error =
 -- Names that no two items may share.
 local unique = { "key", "save_as" }
 
--- Returns what is misused, or nil.
-local function misuse(list, options)
-  if type(list) ~= "table" then return "batch takes a list of parameters, not a " .. type(list) end
+-- Returns what is misused in a list, or nil.
+local function misused_list(list)
+  if type(list) ~= "table" then
+    return "batch takes a list of parameters or an iterator, not a " .. type(list)
+  end
   if #list == 0 and next(list) ~= nil then
     return "batch takes a list of parameters: { { prompt = … }, … }"
   end
@@ -32,6 +34,12 @@ local function misuse(list, options)
       end
     end
   end
+end
+
+-- Returns what is misused, or nil.
+local function misuse(list, options)
+  local wrong = type(list) ~= "function" and misused_list(list)
+  if wrong then return wrong end
   if type(options) ~= "table" then return "options must be a table, not " .. type(options) end
   for name, value in pairs(options) do
     if not types[name] then return params.unknown(name, types) end
@@ -58,14 +66,15 @@ end
 ---@param options any
 ---@return string?
 function given.wrong(client, list, options)
-  return misuse(list, options) or wrong_chains(client, list)
+  return misuse(list, options) or type(list) == "table" and wrong_chains(client, list) or nil
 end
 
 --- Returns how many edits the service takes at once, of the items' models.
 ---@param client kontext.Client
----@param list table[]
+---@param list table[]|function
 ---@return integer
 function given.most_active(client, list)
+  if type(list) == "function" then return client:limit(client:default_model()) end
   local most, seen = 1, {}
   for _, item in ipairs(list) do
     local model = item.model or client:default_model()

@@ -79,6 +79,7 @@ local refusals = {
     .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
   stopped = 'edit "%s" was not begun, because the batch was stopped',
   other = 'edit "%s" stands in the journal with other parameters: give this one another key',
+  elsewhere = 'edit "%s" is under way in another process: wait for its end',
   running = 'edit "%s" is under way with other parameters: give this one another key',
   gone = 'edit "%s" was saved by an earlier run, but its file is gone or was changed, and the '
     .. "service no longer has the picture: pass remake = true to pay for it again",
@@ -181,6 +182,9 @@ function items.begin(self, index, item, key, id)
   end
   local journal = client:journal()
   local known = journal and journal:find(key)
+  if known and known.elsewhere then
+    return nil, items.refusal("invalid", "elsewhere", key)
+  end
   local state = known and known.state
   if state and state ~= "failed" and state ~= "unsent" then
     if id and known.identity and known.identity ~= id then

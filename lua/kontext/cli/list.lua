@@ -50,6 +50,19 @@ function list.expand(text, stem)
   return (text:gsub("{name}", function() return stem end))
 end
 
+-- Reads an edit of a line of JSON; returns it, or nil and what is wrong.
+local function of_line(line, name, defaults)
+  local edit, message = json.decode(line)
+  if type(edit) ~= "table" then
+    return nil, ("%s: no JSON object: %s"):format(name, message or type(edit))
+  end
+  if type(edit.seed) == "number" then edit.seed = json.integer_field(line, "seed") or edit.seed end
+  local wrong
+  edit, wrong = complete(edit, defaults)
+  if edit then return edit end
+  return nil, name .. ": " .. wrong
+end
+
 -- Reads a list with one JSON object a line.
 local function read_lines(text, path, defaults)
   local edits, called, number = {}, {}, 0
@@ -57,17 +70,8 @@ local function read_lines(text, path, defaults)
     number = number + 1
     local name = ("%s:%d"):format(path, number)
     if line:find "%S" then
-      local edit, message = json.decode(line)
-      local wrong
-      if type(edit) ~= "table" then
-        wrong = "no JSON object: " .. (message or type(edit))
-      else
-        if type(edit.seed) == "number" then
-          edit.seed = json.integer_field(line, "seed") or edit.seed
-        end
-        edit, wrong = complete(edit, defaults)
-      end
-      if not edit or wrong then return nil, name .. ": " .. wrong end
+      local edit, wrong = of_line(line, name, defaults)
+      if not edit then return nil, wrong end
       edits[#edits + 1], called[#called + 1] = edit, name
     end
   end
@@ -122,14 +126,34 @@ local function read_row(text, at)
   end
 end
 
--- Reads CSV whose first row names the columns.
-local function read_csv(text, path, defaults)
-  local columns, at = read_row(text, 1)
-  if not columns then return nil, ("%s: %s"):format(path, at) end
+-- Makes the cells of the first row parameters' names.
+local function name_columns(columns)
   for i, column in ipairs(columns) do
     column = column:match "^%s*(.-)%s*$":lower()
     columns[i] = synonyms[column] or column
   end
+end
+
+-- Reads an edit of a row's cells; returns it, or nil and what is wrong.
+local function of_cells(cells, columns, name, defaults)
+  if #cells > #columns then
+    return nil, ("%s: it has %d cells and the header %d: put a text with a comma in quotation "
+      .. "marks"):format(name, #cells, #columns)
+  end
+  local edit = {}
+  for i, column in ipairs(columns) do
+    if (cells[i] or "") ~= "" then edit[column] = given.value(column, cells[i]) end
+  end
+  local whole, wrong = complete(edit, defaults)
+  if whole then return whole end
+  return nil, name .. ": " .. wrong
+end
+
+-- Reads CSV whose first row names the columns.
+local function read_csv(text, path, defaults)
+  local columns, at = read_row(text, 1)
+  if not columns then return nil, ("%s: %s"):format(path, at) end
+  name_columns(columns)
   local edits, called, number = {}, {}, 1
   while at <= #text do
     local cells, following = read_row(text, at)
@@ -138,16 +162,8 @@ local function read_csv(text, path, defaults)
     if not cells then return nil, name .. ": " .. following end
     at = following
     if #cells > 1 or cells[1] ~= "" then
-      if #cells > #columns then
-        return nil, ("%s: it has %d cells and the header %d: put a text with a comma in quotation "
-          .. "marks"):format(name, #cells, #columns)
-      end
-      local edit, wrong = {}
-      for i, column in ipairs(columns) do
-        if (cells[i] or "") ~= "" then edit[column] = given.value(column, cells[i]) end
-      end
-      edit, wrong = complete(edit, defaults)
-      if not edit then return nil, name .. ": " .. wrong end
+      local edit, wrong = of_cells(cells, columns, name, defaults)
+      if not edit then return nil, wrong end
       edits[#edits + 1], called[#called + 1] = edit, name
     end
   end
@@ -178,6 +194,88 @@ local function is_csv(text)
     end
   end
   return false
+end
+
+local most_rows = 1000 -- lines of one row of CSV, whose quotation mark may be missing
+
+-- Returns what reads the next row of CSV: its cells; false and what is wrong; or nil at the end.
+local function rows_of(next_line, first)
+  return function()
+    local text = first or next_line()
+    first = nil
+    if not text then return nil end
+    for _ = 1, most_rows do
+      local _, marks = text:gsub('"', "")
+      if marks % 2 == 0 then break end
+      local more = next_line()
+      if not more then break end
+      text = text .. "\n" .. more
+    end
+    local cells, wrong = read_row(text, 1)
+    return cells or false, wrong
+  end
+end
+
+--- Reads a list line by line, however long it is: JSON Lines, or CSV with a header. Returns a
+--- function that returns the next edit and what it is called; false and what is wrong; or nil at
+--- the end. Where the list cannot be read: nil and an error.
+---@param path string "-" for standard input
+---@param defaults table
+---@return (fun(): table|false|nil, string)?
+---@return table? err
+function list.stream(path, defaults)
+  local file, message = io.stdin, nil
+  if path ~= "-" then file, message = io.open(path, "rb") end
+  local first = file and file:read "*l"
+  if not file or not first and path ~= "-" and not file:read(0) and file:seek "end" ~= 0 then
+    return nil, { kind = "file", charged = false,
+      message = "cannot read the list " .. tostring(message or path) }
+  end
+  local function next_line()
+    local line = file:read "*l"
+    return line and (line:gsub("\r$", ""))
+  end
+  first = first and first:gsub("^\239\187\191", ""):gsub("\r$", "")
+  if first and first:find "^%s*%[%s*[{%]]?%s*$" or first and first:find "^%s*%[%s*{" then
+    return nil, { kind = "invalid", charged = false, message = path
+      .. " is a JSON array, which has to be read whole: write one object a line, as with "
+      .. "jq -c '.[]'" }
+  end
+  local number = 0
+  if first and is_csv(first) then
+    local next_row = rows_of(next_line, first)
+    local columns = next_row()
+    if not columns then
+      return nil, { kind = "invalid", charged = false, message = path .. ": its header is not CSV" }
+    end
+    name_columns(columns)
+    number = 1
+    return function()
+      while true do
+        local cells, wrong = next_row()
+        number = number + 1
+        local name = ("%s, row %d"):format(path, number)
+        if cells == nil then return nil end
+        if not cells then return false, name .. ": " .. wrong end
+        if #cells > 1 or cells[1] ~= "" then
+          local edit, why = of_cells(cells, columns, name, defaults)
+          return edit or false, edit and name or why
+        end
+      end
+    end
+  end
+  return function()
+    while true do
+      local line = first or next_line()
+      first, number = nil, number + 1
+      if not line then return nil end
+      if line:find "%S" then
+        local name = ("%s:%d"):format(path, number)
+        local edit, wrong = of_line(line, name, defaults)
+        return edit or false, edit and name or wrong
+      end
+    end
+  end
 end
 
 --- Reads a list.

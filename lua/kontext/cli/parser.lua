@@ -3,6 +3,7 @@
 local argparse = require "argparse"
 local fields = require "kontext.job.params".fields
 local kontext = require "kontext"
+local queue_options = require "kontext.cli.queue_options"
 local report = require "kontext.cli.report"
 
 local parser = {}
@@ -320,6 +321,8 @@ function parser.new()
   service(add(root, "doctor")
     :description "Look whether all that an edit needs is there: the module, key, service, folders.")
   add_emulator(root)
+  queue_options.add(root, { add = add, common = common, service = service, seconds = seconds,
+    whole = whole })
 
   local help = add(root, "help"):description "Tell what a command does and takes."
   help:argument "about":args "?":argname "COMMAND"

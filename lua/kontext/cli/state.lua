@@ -84,14 +84,14 @@ end
 ---@param path string
 ---@return boolean
 function state.is_there(path)
-  return core.modified(path) ~= nil
+  return journal.is_address(path) or core.modified(path) ~= nil
 end
 
 --- Returns whether a living process holds the journal.
 ---@param path string
 ---@return boolean
 function state.is_held(path)
-  if not state.is_there(path) then return false end
+  if journal.is_address(path) or not state.is_there(path) then return false end
   local log, _, code = core.log(path, { create = false })
   if log then log:close() end
   return code == "EAGAIN"
@@ -125,6 +125,7 @@ local function notes_of(path) return path .. ".names" end
 ---@param path string the journal's
 ---@param kept string[] absolute paths; none removes the note
 function state.note_names(path, kept)
+  if journal.is_address(path) then return end
   if #kept == 0 then
     os.remove(notes_of(path))
   else
@@ -135,6 +136,7 @@ end
 --- Removes the empty files that a killed run of a batch has left.
 ---@param path string the journal's, which no living process holds
 function state.sweep_names(path)
+  if journal.is_address(path) then return end
   for name in (core.read(notes_of(path)) or ""):gmatch "([^%z]+)%z" do core.release(name) end
   os.remove(notes_of(path))
 end

@@ -78,8 +78,18 @@ end
 
 function Client:_open_journal(path, create)
   local message, code
-  self._journal, message, code = journal.open(path, self.system, create)
-  if not self._journal then
+  self._journal, message, code = journal.open(path, self.system, create, {
+    account = function() return self.transport:account() end, timeout = self._options.timeout })
+  if self._journal then
+    self._options.journal = self._journal.path -- an address without its password
+    local shared = self._journal.slots
+    if shared then
+      self._steps:ask_before(function(next_job)
+        local taken, seconds = shared:take(next_job)
+        return taken, taken or self.system.now() + seconds
+      end)
+    end
+  else
     self:_break { kind = "file", code = code, message = message }
   end
 end
@@ -221,7 +231,7 @@ end
 function Client:journal_for_resume(path)
   if not self._broken and not self._journal then self:_open_journal(path, false) end
   if self._broken then return nil, errors.copy(self._broken) end
-  if self._journal.path ~= path then
+  if not self._journal:is_at(path) then
     return nil, { kind = "invalid", stage = "check", charged = false,
       message = "the client keeps another journal already: resume this one with a new client" }
   end
@@ -362,7 +372,7 @@ end
 function Client:spare_folders()
   local folders = {}
   local own = self._options.journal
-  if own then folders[1] = own:match "^(.*)/[^/]*$" or "." end
+  if own and not journal.is_address(own) then folders[1] = own:match "^(.*)/[^/]*$" or "." end
   folders[#folders + 1] = self.system.getenv "TMPDIR" or "/tmp"
   return folders
 end
@@ -383,8 +393,21 @@ end
 --- Returns what the engine writes into the journal as an upload's first byte goes out, or nil.
 ---@param of kontext.Job
 ---@return table?
+---@return string? message where the journal cannot note that it goes out: nothing may be sent
+---@return string? code
 function Client:mark(of)
-  return self._journal and self._journal:mark(of) or nil
+  if not self._journal then return nil end
+  return self._journal:mark(of)
+end
+
+--- Returns whether a picture may be put in its place: true; false and why when another process has
+--- taken the edit over; nil and why when the journal cannot say.
+---@param of kontext.Job
+---@return boolean? may
+---@return string? message
+function Client:may_save(of)
+  if not self._journal then return true end
+  return self._journal:may_save(of)
 end
 
 -- Lets the job go on that was refused with 429 and may try now.
@@ -403,6 +426,7 @@ end
 ---@param of kontext.Job
 ---@param seconds number
 function Client:limited(of, seconds)
+  if self._journal and self._journal.slots then self._journal.slots:limited() end
   if self._queue:limited(of, of:slots(), self.system.now()) then of:later(seconds, submit.begin) end
 end
 
@@ -452,7 +476,10 @@ function Client:finished(of)
   of:leave_slots()
   local key = of:key()
   if key and self._identities[key] == of then self._identities[key] = nil end
-  if self._journal then self._journal:forget(of) end
+  if self._journal then
+    self._journal:forget(of)
+    if self._journal.slots then self._journal.slots:release(of) end
+  end
   try_again(self._queue:remove(of, slots, of.id ~= nil))
   self:changed(of)
   for _, watcher in ipairs(of:take_watchers()) do self._steps:tell_host(watcher) end

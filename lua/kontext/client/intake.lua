@@ -119,6 +119,13 @@ end
 function intake.resumed(client, checked, known)
   local broken = client:refusal()
   if broken then return intake.refuse(client, checked, errors.copy(broken)) end
+  if known.entry then
+    local ours, message, code = client:journal():adopt { number = known.entry, key = checked.key }
+    if not ours then
+      return intake.refuse(client, checked, { kind = "file", code = code, stage = "check",
+        job_id = known.id, message = "the edit cannot be gone on with here: " .. message })
+    end
+  end
   local begun = job.new(client, poll.resume, checked)
   begun:adopt(known)
   return queue_claimed(client, begun, checked, true)

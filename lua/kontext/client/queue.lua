@@ -30,7 +30,7 @@ Queue.__index = Queue
 function queue.new(most)
   return setmetatable({ _most = most, _total = most or account, _used = 0, _slots = {},
     _order = {}, _active = {}, _at = {}, _numbers = {}, _tickets = {}, _newest = 0, _oldest = 0,
-    _last = 0, _due = math.huge }, Queue)
+    _last = 0, _due = math.huge, _ask_at = 0 }, Queue)
 end
 
 --- Returns how many tasks of a model may be active at once.
@@ -109,12 +109,20 @@ local function next_slots(self)
 end
 
 --- Takes the next job for which there is a slot, and makes it active.
+---@param may? fun(job: kontext.Job): boolean, number whether it may begin; else when to ask
 ---@return kontext.Job? job
 ---@return kontext.Slots? slots
-function Queue:next()
+function Queue:next(may)
   local slots = next_slots(self)
   while slots do
     local job = slots[slots.first]
+    if may and not job:ended() then
+      local can, again = may(job)
+      if not can then
+        self._ask_at = again
+        return nil
+      end
+    end
     slots[slots.first], self._tickets[job] = nil, nil
     slots.first = slots.first + 1
     if not job:ended() then
@@ -144,7 +152,7 @@ function Queue:due(now)
     if slots.recovers and slots.recovers <= now then
       slots.allowed, slots.recovers = slots.limit, nil
     end
-    if has_room(self, slots) then self._due = 0 end
+    if has_room(self, slots) then self._due = math.min(self._due, self._ask_at) end
     if slots.recovers then self._due = math.min(self._due, slots.recovers) end
   end
   return self._due

@@ -42,6 +42,12 @@ function Steps:use(transport)
   self._transport = transport
 end
 
+--- Asks that function before a job begins: whether it may; else when to ask again.
+---@param may fun(job: kontext.Job): boolean, number
+function Steps:ask_before(may)
+  self._may = may
+end
+
 -- Returns the engine; nil where there is none, after close, and in a forked child.
 local function engine_of(self)
   return self._transport and self._transport.engine
@@ -83,7 +89,7 @@ end
 
 -- Begins one queued job for which there is a slot; returns whether there was one.
 local function begin_queued(self)
-  local begun, slots = self._queue:next()
+  local begun, slots = self._queue:next(self._may)
   if not begun then return false end
   begun:take_slots(slots)
   if begun.id then slots.accepted = slots.accepted + 1 end

@@ -1,6 +1,7 @@
 --- What a client's jobs ask of the engine: uploads, polls, downloads, pictures that are made to
 --- fit. The key is known here only, and goes with a request where the origin may see it.
 local api = require "kontext.api"
+local core = require "kontext.core"
 local origin = require "kontext.client.origin"
 
 local transport = {}
@@ -60,6 +61,15 @@ function Transport:key()
   end
   keys[self] = key
   return key
+end
+
+--- Returns what tells the key's account from others, and not the key; nil without a key.
+---@return string?
+function Transport:account()
+  local key = self:key()
+  return key and (core.sha256("kontext account " .. key):sub(1, 8):gsub(".", function(char)
+    return ("%02x"):format(char:byte())
+  end)) or nil
 end
 
 --- Returns what no message may show, the longest first: one may be a part of another.

@@ -151,6 +151,7 @@ local function composed(self, event)
 end
 
 function put_back(self)
+  if not save.may_begin(self, function() put_back(self) end) then return end
   local given, window = self._params, self._params.window
   local id, message, code = self._client.transport:compose(self,
     region.compose(window.plan, window.source, { answer = self._answer, mask = window.mask,

@@ -241,10 +241,26 @@ function save.done(self, md5, size)
   self:finish "ready"
 end
 
+--- Returns whether a picture may be put in its place now. Where another process has taken the edit
+--- over, the job ends; where the journal's database cannot say, `again` is called later.
+---@param self kontext.Job
+---@param again fun()
+---@return boolean
+function save.may_begin(self, again)
+  local may, why = self._client:may_save(self)
+  if may == nil then
+    self:later(1, again)
+  elseif not may then
+    self:fail { kind = "fenced", stage = "save", message = why }
+  end
+  return may == true
+end
+
 --- Takes the picture that has arrived: puts it in its place, or into memory, and ends the job.
 ---@param self kontext.Job
 ---@param md5 string? base64
 function save.finish(self, md5)
+  if not save.may_begin(self, function() save.finish(self, md5) end) then return end
   local result, path, transport = self._result, save.destination(self), self._client.transport
   local held = self._held
   self._held = nil

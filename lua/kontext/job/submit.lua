@@ -64,9 +64,9 @@ local function accepted(self, task)
   poll.watch(self)
 end
 
--- Tries again later. A crash while it waits leaves nothing in doubt: the journal says INTENT again.
+-- Tries again later. A crash while it waits leaves nothing in doubt.
 local function later(self, event, seconds)
-  self:record "INTENT"
+  self:record "UNSENT"
   self:tell(event.status == 429 and "limited" or "retry", { http = event.status,
     code = event.code, bytes = event.sent, seconds = seconds })
   self.sent = 0
@@ -113,6 +113,11 @@ function submit.begin(self)
   local client = self._client
   if client:clock()() >= self._deadline then return self:time_out() end
   local kept, message, code = self:record "INTENT"
+  local mark
+  if kept then
+    mark, message, code = client:mark(self)
+    kept = not message
+  end
   if not kept then
     return self:fail { kind = "file", stage = "submit", code = code, charged = false,
       retryable = true,
@@ -123,7 +128,7 @@ function submit.begin(self)
   id, message, code = client.transport:upload(self, {
     path = api.endpoints[self._params.model],
     pieces = params.body(self._params),
-    mark = client:mark(self),
+    mark = mark,
     deadline = self._deadline,
   })
   if not self:expect(id, submitted) then

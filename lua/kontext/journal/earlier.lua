@@ -26,6 +26,9 @@ local refusals = {
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
 }
 
+--- What is said of an edit whose key another process has, which shares the journal.
+earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end'
+
 --- Returns the job that goes on with an edit of that key which an earlier run began, or that is
 --- refused because that one asked for something else; nil where there is none.
 ---@param client kontext.Client
@@ -34,6 +37,10 @@ local refusals = {
 function earlier.job(client, checked)
   local journal = client:journal()
   local entry = journal and journal:find(checked.key)
+  if entry and entry.elsewhere then
+    return client:refuse(checked, { kind = "invalid", stage = "check", charged = false,
+      retryable = true, message = earlier.elsewhere:format(checked.key) })
+  end
   if not entry or entry.state == "failed" or entry.state == "unsent" or journal:is_open(entry) then
     return nil
   elseif entry.identity and entry.identity ~= identity.of(checked) then
