@@ -61,7 +61,7 @@ of("job/submit.lua", {
   { "an edit is sent without INTENT", "  if not kept then\n    return self:fail",
     "  if kept == 1 then\n    return self:fail" },
   { "an accepted edit is not noted", 'self:record "ACCEPTED"', "true" },
-  { "the mark is not written", "mark = client:mark(self),", "" },
+  { "the mark is not written", "    mark = mark,\n", "" },
   { "an ambiguous edit's id is not told", "job_id = task and task.id,", "" },
   { "an ambiguous edit is told to be free", 'self:fail { kind = "ambiguous",',
     'self:fail { kind = "ambiguous", retryable = true,' },

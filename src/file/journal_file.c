@@ -15,7 +15,7 @@
 struct kx_journal_file {
   int fd;
   kx_place place;
-  off_t most; /* bytes that it had at the last look: it only grows */
+  off_t most; /* bytes that it has had: it only grows */
 };
 
 /* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
@@ -97,7 +97,9 @@ int kx_journal_file_fd(const kx_journal_file *log) { return log->fd; }
 
 int kx_journal_file_append(kx_journal_file *log, const void *bytes, size_t size, int sync) {
   int error = kx_append(log->fd, bytes, size);
+  struct stat st;
 
+  if (!error && fstat(log->fd, &st) == 0 && st.st_size > log->most) log->most = st.st_size;
   return error || !sync ? error : kx_sync(log->fd);
 }
 

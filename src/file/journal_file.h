@@ -17,8 +17,8 @@ void kx_journal_file_close(kx_journal_file *log);
 /* Reads the whole file into a memory sink; returns 0 or an errno: EFBIG beyond the sink's cap. */
 int kx_journal_file_read(const kx_journal_file *log, kx_sink *sink);
 
-/* Returns 1 while the name that was opened is still the open file's, and the file has all that it
-   had at the last call; 0 when it was removed, renamed, replaced or emptied: another process would
+/* Returns 1 while the name that was opened is still the open file's, and the file has all that was
+   appended; 0 when it was removed, renamed, replaced or emptied: another process would
    not find what was appended. */
 int kx_journal_file_in_place(kx_journal_file *log);
 

@@ -19,8 +19,13 @@ local function misused_list(list)
   if #list == 0 and next(list) ~= nil then
     return "batch takes a list of parameters: { { prompt = … }, … }"
   end
+  local last = 0
+  for index in pairs(list) do
+    if type(index) == "number" and index > last then last = index end
+  end
   local seen = { key = {}, save_as = {} }
-  for i, item in ipairs(list) do
+  for i = 1, last do
+    local item = list[i]
     if type(item) ~= "table" then
       return ("item %d must be a table, not %s"):format(i, type(item))
     end
@@ -32,6 +37,14 @@ local function misused_list(list)
       elseif value ~= nil then
         taken[value] = i
       end
+    end
+  end
+  for i, item in ipairs(list) do
+    local path = type(item.input_image) == "table" and item.input_image.path or item.input_image
+    local taken = type(path) == "string" and seen.save_as[path]
+    if taken and taken ~= i then
+      return ("items %d and %d: what one edits, %s, is where the other is saved"):format(i, taken,
+        path)
     end
   end
 end

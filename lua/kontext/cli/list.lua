@@ -184,6 +184,30 @@ local function wrong_keys(edits, called)
   end
 end
 
+-- Returns what is wrong with where the edits are saved, or nil.
+local function wrong_places(edits, called)
+  local saved = {}
+  for i, edit in ipairs(edits) do
+    if edit.save_as ~= nil and not edit.no_replace then
+      local other = saved[edit.save_as]
+      if other then
+        return ('%s and %s have the same save_as "%s": give each one of its own'):format(
+          called[other], called[i], tostring(edit.save_as))
+      end
+      saved[edit.save_as] = i
+    end
+  end
+  for i, edit in ipairs(edits) do
+    local source = edit.input_image
+    local path = type(source) == "table" and source.path or source
+    local other = type(path) == "string" and saved[path]
+    if other and other ~= i then
+      return ("%s would replace %s, which %s edits: give its result another name"):format(
+        called[other], path, called[i])
+    end
+  end
+end
+
 -- Returns whether a text's first line is a header of columns that we know.
 local function is_csv(text)
   local columns = read_row(text, 1)
@@ -305,7 +329,8 @@ function list.read(path, defaults, is_known)
     or read_lines
   local edits, called = reader(text, path, defaults)
   if not edits then return nil, { kind = "invalid", charged = false, message = called } end
-  local wrong = wrong_keys(edits, called) or chains.wrong(edits, is_known)
+  local wrong = wrong_keys(edits, called) or wrong_places(edits, called)
+    or chains.wrong(edits, is_known)
   if not wrong then return edits, called end
   wrong = wrong:gsub("^item (%d+)", function(index) return called[tonumber(index)] .. ":" end)
   return nil, { kind = "invalid", charged = false, message = wrong }

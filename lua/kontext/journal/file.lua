@@ -93,7 +93,14 @@ local function compact(self, lines)
   return self._log:replace(table.concat(kept, "\n"))
 end
 
---- Opens a journal. It is held against other processes.
+-- Returns whether a file without a whole line may be a journal whose first line was torn: a part of
+-- a line's sum, or bytes that were never written.
+local function may_be_torn(text)
+  return text:find "^%x%x%x%x%x%x%x%x " ~= nil or text:find "^%x?%x?%x?%x?%x?%x?%x?%x?$" ~= nil
+    or not text:find "[^%z]"
+end
+
+--- Opens a journal. It is held against other processes. A file that is none is refused.
 ---@param path string
 ---@param on? kontext.System default: the machine
 ---@param create? boolean make it where there is none; default true
@@ -118,7 +125,11 @@ function file.open(path, on, create)
     _last = 0, path = path }, Journal)
   local lines = 0
   for whole in text:gmatch "[^\n]+" do -- the last too when only its line's end is torn off
-    if take(self, whole) then lines = lines + 1 end
+    if take(self, (whole:gsub("\r$", ""))) then lines = lines + 1 end
+  end
+  if lines == 0 and not may_be_torn(text) then
+    log:close()
+    return nil, wording.cut(path, 300) .. " is no journal: choose a name that no file has", "EEXIST"
   end
   -- A killed process may have left lines that a power failure would still take back; from here on
   -- they are acted upon. Where they cannot be synced, the first INTENT cannot either.
