@@ -73,7 +73,7 @@ describe("kontext batch #once", function()
 
   it("goes on after a kill with the same command, and pays nothing twice", function()
     sandbox.shell "mkdir killed; cp car.jpg killed/a.jpg; cp red.jpg killed/b.jpg"
-    local words = sandbox.command("bin/kontext", "batch", "--prompt", "Red [emulate: slow 2]")
+    local words = sandbox.command("bin/kontext", "batch", "--prompt", "Red [emulate: slow 5]")
       .. " *.jpg"
     command.line_ended_by("KILL", 2, words .. " 2>/dev/null", "killed")
     assert.equal(2, #submits())

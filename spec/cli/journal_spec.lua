@@ -20,7 +20,7 @@ describe("a command that was ended #once", function()
   teardown(sandbox.close)
 
   it("loses nothing of a batch to Ctrl-C", function()
-    local prompt = "Make it red [emulate: slow 3]"
+    local prompt = "Make it red [emulate: slow 5]"
     local output, code = command.ended_by("INT", 2, false, "batch", "--prompt", prompt, "car.jpg",
       "red.jpg", "--journal", "killed")
     assert.equal(130, code)
@@ -58,7 +58,7 @@ describe("a command that was ended #once", function()
   end)
 
   it("loses nothing to Ctrl-C", function()
-    local output, code = command.ended_by("INT", 1, false, "edit", "car.jpg", "[emulate: slow 3]",
+    local output, code = command.ended_by("INT", 1, false, "edit", "car.jpg", "[emulate: slow 5]",
       "--json", "-o", "interrupted.jpg")
     assert.equal(130, code)
     local told = json.decode(output)
@@ -72,7 +72,7 @@ describe("a command that was ended #once", function()
       sandbox.emulator():forget()
       local name = signal .. ".jpg"
       local output, ended = command.ended_by(signal, 1, true, "edit", "car.jpg",
-        "p [emulate: slow 3]", "-o", name, "--no-journal")
+        "p [emulate: slow 5]", "-o", name, "--no-journal")
       assert.equal(code, ended, output)
       local told = output:match "kontext resume '([^']+)'"
       assert.equal(name .. "\n", done("resume", told, "-o", name))
@@ -82,7 +82,7 @@ describe("a command that was ended #once", function()
   end)
 
   it("keeps a journal by itself, and none of what is finished", function()
-    command.ended_by("KILL", 1, false, "edit", "car.jpg", "p [emulate: slow 3]", "-o", "gone.jpg")
+    command.ended_by("KILL", 1, false, "edit", "car.jpg", "p [emulate: slow 5]", "-o", "gone.jpg")
     assert.equal(1, #submits())
     assert.equal("700\n600\n", (sandbox.shell "stat -c %a .state/kontext .state/kontext/edit-*"))
     assert.matches("^accepted +%x+%-[%x-]+  gone.jpg  %d+ s ago\n$", done "jobs")
@@ -103,7 +103,7 @@ describe("a command that was ended #once", function()
 
   it("leaves alone what a running command goes on with", function()
     local output = sandbox.shell(("%s & sleep 1; %s; %s; wait"):format(
-      sandbox.command("bin/kontext", "edit", "car.jpg", "p [emulate: slow 2]", "-o", "busy.jpg"),
+      sandbox.command("bin/kontext", "edit", "car.jpg", "p [emulate: slow 6]", "-o", "busy.jpg"),
       sandbox.command("bin/kontext", "jobs"), sandbox.command("bin/kontext", "resume")))
     assert.matches("running  ", output, 1, true)
     assert.matches("but what 1 running command goes on with", output, 1, true)

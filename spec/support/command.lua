@@ -44,9 +44,12 @@ end
 --- The same for the words of a shell's line, begun in a folder of the sandbox.
 function command.line_ended_by(signal, accepted, words, folder)
   local limit = signal == "KILL" and "" or "timeout 60 "
+  -- A poll shows that the command has read the answer to its submit.
   return sandbox.shell(("cd %s; %s%s & job=$!; for i in $(seq 200); do "
-    .. "curl -sS $BFL_BASE_URL/_ledger | grep -q '\"accepted\":%d[,}]' && break; sleep 0.1; done; "
-    .. "sleep 0.5; kill -%s $job; wait $job"):format(folder or ".", limit, words, accepted, signal))
+    .. "seen=$(LD_PRELOAD= curl -sS $BFL_BASE_URL/_ledger); case $seen in "
+    .. "*'\"accepted\":%d'[,}]*) case $seen in *'\"polls\":'[1-9]*) break;; esac;; esac; "
+    .. "sleep 0.1; done; sleep 1; kill -%s $job; wait $job"):format(folder or ".", limit, words,
+    accepted, signal))
 end
 
 --- Returns the digest of a file.
