@@ -1,5 +1,5 @@
--- Workers that are killed and paused, and a database that goes away: it takes minutes, and leases of
--- seconds need a machine that is not busy. Only where TORTURE is set.
+-- Workers that are killed and paused, and a database that goes away. It takes minutes, and leases
+-- of seconds need a machine that is not busy: only where TORTURE is set.
 if not os.getenv "TORTURE" then return end
 
 local support = require "spec.scale.support"

@@ -84,8 +84,9 @@ static kx_image_status thumbnail(const kx_source *source, const kx_rect *window,
   if (status == KX_IMAGE_OK && window && !is_inside(window, &info, &large)) {
     status = KX_IMAGE_NO_SIZE;
   }
-  if (status == KX_IMAGE_OK && !(make_small(&small, &large, info.orientation, window, width, height)
-                                 && put(out, &small, format))) {
+  if (status == KX_IMAGE_OK &&
+      !(make_small(&small, &large, info.orientation, window, width, height) &&
+        put(out, &small, format))) {
     status = KX_IMAGE_NO_MEMORY;
   }
   kx_picture_free(&large);
