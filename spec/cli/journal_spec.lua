@@ -128,6 +128,16 @@ describe("a command that was ended #once", function()
     assert.equal(1, select(2, sandbox.shell "test -e nofile"))
   end)
 
+  it("does not say that nothing is unfinished where it cannot look", function()
+    sandbox.shell "mkdir other; echo >other/kontext"
+    for _, word in ipairs { "resume", "jobs" } do
+      local output, code = sandbox.shell("XDG_STATE_HOME=$PWD/other "
+        .. sandbox.command("bin/kontext", word))
+      assert.equal(5, code)
+      assert.matches("cannot look for unfinished edits", output, 1, true)
+    end
+  end)
+
   it("forgets a journal when it is told to, but none of what can be fetched", function()
     run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3", "--journal", "kept", "-o",
       "l.jpg")

@@ -43,6 +43,7 @@ end
 function jobs.run(options)
   if options.forget then return forget(options, options.forget) end
   local code = 0
+  if not options.journal then state.must_be_readable() end
   local list = options.journal and { options.journal } or state.journals()
   if options.journal and not state.is_there(options.journal) then
     return report.fail(options, { kind = "file", code = "ENOENT",

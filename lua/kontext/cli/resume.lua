@@ -88,6 +88,7 @@ end
 -- Goes on with what is unfinished in all journals that no living process holds.
 local function of_all(options, run)
   local code, count, held = 0, 0, 0
+  state.must_be_readable()
   for _, path in ipairs(state.journals()) do
     local entries, message, why = state.entries(path)
     local open = false

@@ -4,6 +4,7 @@
 local core = require "kontext.core"
 local journal = require "kontext.journal.journal"
 local system = require "kontext.system"
+local wording = require "kontext.wording"
 
 local state = {}
 
@@ -70,6 +71,18 @@ function state.journals()
     return a < b
   end)
   return list
+end
+
+--- Raises an error's fields where the folder is there and cannot be read: nobody may say then that
+--- nothing is unfinished.
+function state.must_be_readable()
+  local path = folder()
+  if not path then return end
+  local list, message, code = core.list(path)
+  if not list and code ~= "ENOENT" then
+    error({ kind = "file", code = code, message = "cannot look for unfinished edits: "
+      .. wording.file_advice(message, code) }, 0)
+  end
 end
 
 --- Returns whether a journal is of the kind that is removed when nothing in it is unfinished.
