@@ -175,10 +175,6 @@ of("client/queue.lua", {
 })
 
 of("client/intake.lua", {
-  { "another edit may have a key that is under way",
-    "  if not other or other:same_edit(checked) then return other end",
-    "  if not other or other:same_edit(checked) then return other end\n"
-      .. "  if other then return nil end" },
   { "a key that is under way is not joined", "  if same then return same end\n", "" },
   { "an edit does not look for an earlier run's",
     "    or checked.key and not anew and earlier.job(client, checked)\n", "" },
