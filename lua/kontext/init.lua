@@ -33,10 +33,7 @@ for _, name in ipairs { "edit", "erase", "outpaint", "resume", "credits", "batch
     if ... == kontext then
       error(("kontext.%s takes a dot, not a colon"):format(name), 2)
     end
-    if not default then
-      default = client.new()
-      default._depth = 1
-    end
+    default = default or client.new(nil, nil, 1)
     local result = default[name](default, ...) -- of a tail call Lua 5.1 cannot tell the line
     return result
   end

@@ -3,7 +3,7 @@
 local loop = {}
 
 -- Asked in this order where no `loop` option names one. Each is a module kontext.loop.NAME with
--- running() → whether it drives the running coroutine, and wait(client, seconds, job). First those
+-- running(), whether it drives the running coroutine, and wait(client, seconds, job). First those
 -- that tell for sure; the last three only tell whether the host has loaded them.
 local known = { "run", "cqueues", "ngx", "haproxy", "prosody", "darktable", "mpv", "copas", "uv",
   "glib" }

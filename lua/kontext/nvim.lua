@@ -124,7 +124,8 @@ local function finish(edit, image, message, err)
     return
   end
   edit.image = image
-  notify(("%s is ready: %s, %d × %d"):format(name(edit.file), edit.path, image.width, image.height))
+  notify(("%s is ready: %s, %d × %d"):format(name(edit.file), edit.path, image.width,
+    image.height))
   if options.on_ready then return options.on_ready(edit) end
   if edit.mark then insert_link(edit) end
   if options.preview then preview.show(edit, options.graphics) end

@@ -1,5 +1,5 @@
---- What a method is called on: client.edit{ … } instead of client:edit{ … } is a common slip, and
---- Lua's own message for it names a field that nobody knows.
+--- What a method is called on: client.edit{} instead of client:edit{} is a common slip, and Lua's
+--- own message for it names a field that nobody knows.
 local receiver = {}
 
 --- Raises where `self` is no object of `class`.

@@ -67,9 +67,9 @@ static int push_check(lua_State *L, const kx_source *source, kx_image_status sta
   return 3;
 }
 
-/* core.check({path=} or {bytes=}, into) → {format, width, height, bytes, orientation, stamp}, which
-   is the table `into` where one is given; else nil, the outcome ("file" for what cannot be read)
-   and a table of what is known. */
+/* core.check({path=} or {bytes=}, into) -> {format, width, height, bytes, orientation, stamp},
+   which is the table `into` where one is given; else nil, the outcome ("file" for what cannot be
+   read) and a table of what is known. */
 static int core_check(lua_State *L) {
   int into = lua_istable(L, 2) ? 2 : 0;
   const char *text;
@@ -90,7 +90,7 @@ static int core_check(lua_State *L) {
   return push_check(L, &source, status, &info, into);
 }
 
-/* core.sniff(bytes) → a picture format's name, or nil. */
+/* core.sniff(bytes) -> a picture format's name, or nil. */
 static int core_sniff(lua_State *L) {
   size_t size;
   const char *bytes = luaL_checklstring(L, 1, &size);
@@ -99,7 +99,7 @@ static int core_sniff(lua_State *L) {
   return 1;
 }
 
-/* core.url(text, base) → {scheme, host, port, url, user}, or nil, message. */
+/* core.url(text, base) -> {scheme, host, port, url, user}, or nil, message. */
 static int core_url(lua_State *L) {
   kx_url parts;
   size_t size;
@@ -122,7 +122,7 @@ static int core_url(lua_State *L) {
   return 1;
 }
 
-/* core.now() → seconds on the monotonic clock. */
+/* core.now() -> seconds on the monotonic clock. */
 static int core_now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)kx_now() / 1e9);
   return 1;
@@ -138,10 +138,10 @@ static int push_digest(lua_State *L, kx_digest_kind kind) {
   return 1;
 }
 
-/* core.md5(bytes) → 16 bytes. */
+/* core.md5(bytes) -> 16 bytes. */
 static int core_md5(lua_State *L) { return push_digest(L, KX_MD5); }
 
-/* core.sha256(bytes) → 32 bytes. */
+/* core.sha256(bytes) -> 32 bytes. */
 static int core_sha256(lua_State *L) { return push_digest(L, KX_SHA256); }
 
 /* Writes the digest of a file into `value`; returns its size, or 0 with errno. */
@@ -161,7 +161,7 @@ static size_t file_digest(kx_digest_kind kind, const char *path, unsigned char *
   return size;
 }
 
-/* core.fingerprint(path) → SHA-256 of the file, or nil, message, code. */
+/* core.fingerprint(path) -> SHA-256 of the file, or nil, message, code. */
 static int core_fingerprint(lua_State *L) {
   unsigned char value[KX_DIGEST_MAX];
   const char *path = luaL_checkstring(L, 1);
@@ -172,7 +172,7 @@ static int core_fingerprint(lua_State *L) {
   return 1;
 }
 
-/* core.md5_file(path) → base64 of the file's MD5, or nil, message, code. */
+/* core.md5_file(path) -> base64 of the file's MD5, or nil, message, code. */
 static int core_md5_file(lua_State *L) {
   unsigned char value[KX_DIGEST_MAX];
   const char *path = kx_lua_check_path(L, 1);
@@ -183,7 +183,8 @@ static int core_md5_file(lua_State *L) {
   return 1;
 }
 
-/* core.file_info(path) → {bytes, mtime, inode, device} of a regular file, or nil, message, code. */
+/* core.file_info(path) -> {bytes, mtime, inode, device} of a regular file, or nil, message, code.
+   */
 static int core_file_info(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1);
   kx_stamp stamp;
@@ -199,8 +200,8 @@ static int core_file_info(lua_State *L) {
   return 1;
 }
 
-/* core.real_path(path) → the path that a file there has, or would have, without links and dots; nil
-   where its folder is missing. */
+/* core.real_path(path) -> the path that a file there has, or would have, without links and dots;
+   nil where its folder is missing. */
 static int core_real_path(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1), *name = strrchr(path, '/');
   void **guard = kx_lua_guard(L);
@@ -221,7 +222,7 @@ static int core_real_path(lua_State *L) {
   return 1;
 }
 
-/* core.read(path) → the bytes of a regular file, or nil, message, code; a FIFO is not waited for.
+/* core.read(path) -> the bytes of a regular file, or nil, message, code; a FIFO is not waited for.
    */
 static int core_read(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
@@ -241,7 +242,7 @@ static int core_read(lua_State *L) {
   return 1;
 }
 
-/* core.hmac_sha256(key, bytes) → 32 bytes. */
+/* core.hmac_sha256(key, bytes) -> 32 bytes. */
 static int core_hmac_sha256(lua_State *L) {
   unsigned char value[KX_DIGEST_MAX];
   size_t key_size, size;
@@ -253,7 +254,7 @@ static int core_hmac_sha256(lua_State *L) {
   return 1;
 }
 
-/* core.equal(a, b) → true when both strings are equal, in a time that tells only their lengths. */
+/* core.equal(a, b) -> true when both strings are equal, in a time that tells only their lengths. */
 static int core_equal(lua_State *L) {
   size_t a_size, b_size;
   const char *a = luaL_checklstring(L, 1, &a_size), *b = luaL_checklstring(L, 2, &b_size);
@@ -269,7 +270,7 @@ static int push_done(lua_State *L, int error, const char *path) {
   return 1;
 }
 
-/* core.save(path, bytes, "no_replace") → true, or nil, message, code: the file is the old one or
+/* core.save(path, bytes, "no_replace") -> true, or nil, message, code: the file is the old one or
    the new. */
 static int core_save(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1), *bytes;
@@ -287,7 +288,7 @@ static int core_save(lua_State *L) {
   return push_done(L, error, path);
 }
 
-/* core.can_save(path, "no_replace") → true, or nil, message, code: whether core.save could put a
+/* core.can_save(path, "no_replace") -> true, or nil, message, code: whether core.save could put a
    file there now; leaves nothing there. */
 static int core_can_save(lua_State *L) {
   size_t size;
@@ -298,8 +299,8 @@ static int core_can_save(lua_State *L) {
   return push_done(L, kx_sink_probe(path, way), path);
 }
 
-/* core.reserve(path) → true once an empty file keeps the name from others; false when something has
-   it already; or nil, message, code. */
+/* core.reserve(path) -> true once an empty file keeps the name from others; false when something
+   has it already; or nil, message, code. */
 static int core_reserve(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1);
   int error = kx_place_reserve(path, 0666);
@@ -309,7 +310,7 @@ static int core_reserve(lua_State *L) {
   return 1;
 }
 
-/* core.release(path) → true once no empty file is there; false when the file has bytes, and stays;
+/* core.release(path) -> true once no empty file is there; false when the file has bytes, and stays;
    or nil, message, code. */
 static int core_release(lua_State *L) {
   const char *path = kx_lua_check_path(L, 1);
@@ -320,7 +321,7 @@ static int core_release(lua_State *L) {
   return 1;
 }
 
-/* core.inflate(bytes, cap) → what a gzip, zlib or raw deflate body holds, also when it is cut
+/* core.inflate(bytes, cap) -> what a gzip, zlib or raw deflate body holds, also when it is cut
    short, at most `cap` bytes; or nil. */
 static int core_inflate(lua_State *L) {
   size_t size, cap, done;
@@ -350,7 +351,7 @@ static float displacement(lua_State *L, const char *name) {
 }
 
 /* core.repaint{bytes=, mask=, left=, top=, width=, height=, format=, seed=, label=, inner=, shift=,
-   scale=, tint=} → bytes, or nil, message: the emulator's edit. */
+   scale=, tint=} -> bytes, or nil, message: the emulator's edit. */
 static int core_repaint(lua_State *L) {
   static const char *const formats[] = {"jpeg", "png", "webp", NULL};
   kx_repaint_options options;
@@ -407,7 +408,7 @@ static int core_repaint(lua_State *L) {
   return 1;
 }
 
-/* core.info() → versions: what the module was built for and what it runs on. */
+/* core.info() -> versions: what the module was built for and what it runs on. */
 static int core_info(lua_State *L) {
   const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
 

@@ -52,8 +52,8 @@ int kx_lua_watch_signals(lua_State *L) {
   return 0;
 }
 
-/* core.signal() → the number and name of the ending signal that was noted, which is then forgotten;
-   or nothing. */
+/* core.signal() -> the number and name of the ending signal that was noted, which is then
+   forgotten; or nothing. */
 int kx_lua_signal(lua_State *L) {
   int number = (int)seen;
   size_t i;
@@ -82,7 +82,7 @@ int kx_lua_hold_streams(lua_State *L) {
   return 0;
 }
 
-/* core.terminal(descriptor) → its columns, rows, width and height in pixels (0 where they are not
+/* core.terminal(descriptor) -> its columns, rows, width and height in pixels (0 where they are not
    told), or nil where it is no terminal. */
 int kx_lua_terminal(lua_State *L) {
   int fd = (int)luaL_checknumber(L, 1);
@@ -101,13 +101,13 @@ int kx_lua_terminal(lua_State *L) {
   return 4;
 }
 
-/* core.process() → the process's number. */
+/* core.process() -> the process's number. */
 int kx_lua_process(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)getpid());
   return 1;
 }
 
-/* core.working_folder() → its absolute path, or nil, message, code. */
+/* core.working_folder() -> its absolute path, or nil, message, code. */
 int kx_lua_working_folder(lua_State *L) {
   char path[PATH_MAX];
 
@@ -116,7 +116,7 @@ int kx_lua_working_folder(lua_State *L) {
   return 1;
 }
 
-/* core.make_folder(path) → true, or nil, message, code: a folder that only its owner enters, and
+/* core.make_folder(path) -> true, or nil, message, code: a folder that only its owner enters, and
    those above it where they are missing. */
 int kx_lua_make_folder(lua_State *L) {
   size_t size, i;
@@ -162,7 +162,7 @@ int kx_lua_sleep(lua_State *L) {
   return 0;
 }
 
-/* core.list(path) → the names in a folder, in no order; or nil, message, code. */
+/* core.list(path) -> the names in a folder, in no order; or nil, message, code. */
 int kx_lua_list(lua_State *L) {
   const char *path = luaL_checkstring(L, 1), *name;
   void **guard = kx_lua_guard(L);
@@ -189,7 +189,7 @@ int kx_lua_list(lua_State *L) {
   return 1;
 }
 
-/* core.modified(path) → when the file was written last, in seconds of os.time; or nil, message,
+/* core.modified(path) -> when the file was written last, in seconds of os.time; or nil, message,
    code. */
 int kx_lua_modified(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);

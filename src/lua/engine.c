@@ -77,7 +77,7 @@ int kx_lua_engine(lua_State *L) {
   box->engine = NULL;
   luaL_getmetatable(L, TYPE);
   lua_setmetatable(L, -2);
-  lua_newtable(L); /* id → the strings that an upload reads from */
+  lua_newtable(L); /* id -> the strings that an upload reads from */
   kx_setuservalue(L, -2);
 
   box->engine = kx_engine_new(&settings);
@@ -172,7 +172,7 @@ static const char *read_mark(lua_State *L, int *fd, size_t *size) {
   return line;
 }
 
-/* engine:edit{url=, headers=, pieces=, mark=, deadline=, allow_http=, no_proxy=} → id, or nil,
+/* engine:edit{url=, headers=, pieces=, mark=, deadline=, allow_http=, no_proxy=} -> id, or nil,
    message, code */
 static int engine_edit(lua_State *L) {
   kx_engine *engine = to_engine(L);
@@ -218,7 +218,7 @@ static int engine_edit(lua_State *L) {
 }
 
 /* engine:fetch{url=, headers=, cap=, deadline=, allow_http=, no_proxy=, hold=, digest=, path=,
-   no_replace=, continue=} → id, or nil, message, code */
+   no_replace=, continue=} -> id, or nil, message, code */
 static int engine_fetch(lua_State *L) {
   kx_engine *engine = to_engine(L);
   const char *headers[HEADERS_MAX], *path;
@@ -249,7 +249,7 @@ static int engine_fetch(lua_State *L) {
   return 1;
 }
 
-/* engine:fit{path=, stamp= or bytes=, width=, height=, quality=, memory=} → id, or nil, message,
+/* engine:fit{path=, stamp= or bytes=, width=, height=, quality=, memory=} -> id, or nil, message,
    code; its event's body is the fitted picture. */
 static int engine_fit(lua_State *L) {
   kx_engine *engine = to_engine(L);
@@ -269,7 +269,7 @@ static int engine_fit(lua_State *L) {
   return 1;
 }
 
-/* engine:digest{path= or bytes=} → id, or nil, message, code; its event has `digest`, the SHA-256
+/* engine:digest{path= or bytes=} -> id, or nil, message, code; its event has `digest`, the SHA-256
    as core.fingerprint returns it. */
 static int engine_digest(lua_State *L) {
   kx_engine *engine = to_engine(L);
@@ -390,7 +390,7 @@ static int push_events(lua_State *L, kx_engine *engine) {
   return 2;
 }
 
-/* engine:step(seconds) → an array of events or nil, and whether bytes moved. */
+/* engine:step(seconds) -> an array of events or nil, and whether bytes moved. */
 static int engine_step(lua_State *L) {
   kx_engine *engine = to_engine(L);
   lua_Number budget = luaL_optnumber(L, 2, 0.001);
@@ -400,7 +400,7 @@ static int engine_step(lua_State *L) {
   return push_events(L, engine);
 }
 
-/* engine:settle(seconds) → the same for what already lies in the sockets: nothing is begun, waited
+/* engine:settle(seconds) -> the same for what already lies in the sockets: nothing is begun, waited
    for or ended for being late. Before a cancel it finds the answer that has come. */
 static int engine_settle(lua_State *L) {
   kx_engine *engine = to_engine(L);
@@ -411,7 +411,7 @@ static int engine_settle(lua_State *L) {
   return push_events(L, engine);
 }
 
-/* engine:progress(id) → sent, total, received; nothing when the transfer is not under way. */
+/* engine:progress(id) -> sent, total, received; nothing when the transfer is not under way. */
 static int engine_progress(lua_State *L) {
   const engine_box *box = (const engine_box *)luaL_checkudata(L, 1, TYPE);
   /* Only looks, so it may do so in a forked child: asking for that took longer than the rest. */
@@ -439,7 +439,7 @@ static int engine_cancel(lua_State *L) {
   return 0;
 }
 
-/* engine:check(id) → {format, label, width, height, bytes, ended, why}: what a held download has
+/* engine:check(id) -> {format, label, width, height, bytes, ended, why}: what a held download has
    brought; see kx_lua_arrived. */
 static int engine_check(lua_State *L) {
   kx_transfer *t = kx_engine_held(to_engine(L), (uint64_t)luaL_checknumber(L, 2));
@@ -450,7 +450,7 @@ static int engine_check(lua_State *L) {
   return kx_lua_arrived(L, &source);
 }
 
-/* engine:finish(id) → the bytes, or true when they are a file in its place; or nil, message, code:
+/* engine:finish(id) -> the bytes, or true when they are a file in its place; or nil, message, code:
    then the download is still held, for engine:save at another path and engine:cancel. */
 static int engine_finish(lua_State *L) {
   kx_engine *engine = to_engine(L);
@@ -472,8 +472,8 @@ static int engine_finish(lua_State *L) {
   return 1;
 }
 
-/* engine:save(id, path, "no_replace") → true once a copy of what a held download has brought is the
-   file `path`; or nil, message, code. The download stays held. */
+/* engine:save(id, path, "no_replace") -> true once a copy of what a held download has brought is
+   the file `path`; or nil, message, code. The download stays held. */
 static int engine_save(lua_State *L) {
   kx_transfer *t = kx_engine_held(to_engine(L), (uint64_t)luaL_checknumber(L, 2));
   const char *path = kx_lua_check_path(L, 3);
@@ -492,7 +492,7 @@ static int engine_save(lua_State *L) {
   return 1;
 }
 
-/* engine:pollfd() → descriptor, or nil where the host has to tick. */
+/* engine:pollfd() -> descriptor, or nil where the host has to tick. */
 static int engine_pollfd(lua_State *L) {
   int fd = kx_engine_fd(to_engine(L));
 
@@ -501,7 +501,7 @@ static int engine_pollfd(lua_State *L) {
   return 1;
 }
 
-/* engine:timeout() → seconds until a step is due, or nil. */
+/* engine:timeout() -> seconds until a step is due, or nil. */
 static int engine_timeout(lua_State *L) {
   int64_t due = kx_engine_due(to_engine(L)), now = kx_now();
 
@@ -522,7 +522,7 @@ static int engine_wait(lua_State *L) {
   return 0;
 }
 
-/* engine:forked() → true in a child process. */
+/* engine:forked() -> true in a child process. */
 static int engine_forked(lua_State *L) {
   engine_box *box = (engine_box *)luaL_checkudata(L, 1, TYPE);
 

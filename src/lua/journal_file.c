@@ -22,7 +22,7 @@ static kx_journal_file *to_log(lua_State *L, int index) {
 
 int kx_lua_log_fd(lua_State *L, int index) { return kx_journal_file_fd(to_log(L, index)); }
 
-/* core.log(path, {create=}) → log, or nil, message, code; with create = false only a file that is
+/* core.log(path, {create=}) -> log, or nil, message, code; with create = false only a file that is
    there is opened. */
 int kx_lua_log(lua_State *L) {
   size_t size;
@@ -55,14 +55,14 @@ int kx_lua_log(lua_State *L) {
   return 3;
 }
 
-/* log:in_place() → true while the journal's name is the open file's; false when the file was
+/* log:in_place() -> true while the journal's name is the open file's; false when the file was
    removed, renamed or replaced. */
 static int log_in_place(lua_State *L) {
   lua_pushboolean(L, kx_journal_file_in_place(to_log(L, 1)));
   return 1;
 }
 
-/* log:read(cap) → all bytes, or nil, message, code. */
+/* log:read(cap) -> all bytes, or nil, message, code. */
 static int log_read(lua_State *L) {
   kx_journal_file *log = to_log(L, 1);
   log_box *box = (log_box *)lua_touserdata(L, 1);
@@ -89,7 +89,7 @@ static int log_result(lua_State *L, int error) {
   return 1;
 }
 
-/* log:append(bytes, sync) → true, or nil, message, code. */
+/* log:append(bytes, sync) -> true, or nil, message, code. */
 static int log_append(lua_State *L) {
   kx_journal_file *log = to_log(L, 1);
   size_t size;
@@ -98,7 +98,7 @@ static int log_append(lua_State *L) {
   return log_result(L, kx_journal_file_append(log, bytes, size, lua_toboolean(L, 3)));
 }
 
-/* log:replace(bytes) → true, or nil, message, code. */
+/* log:replace(bytes) -> true, or nil, message, code. */
 static int log_replace(lua_State *L) {
   kx_journal_file *log = to_log(L, 1);
   size_t size;

@@ -117,7 +117,7 @@ static kx_rect check_window(lua_State *L, int index) {
   return window;
 }
 
-/* core.thumbnail({path=} or {bytes=}, width, height, format, window) → bytes, or nil, message. The
+/* core.thumbnail({path=} or {bytes=}, width, height, format, window) -> bytes, or nil, message. The
    whole picture, or the part of it in {x=, y=, width=, height=}, upright, in exactly that size: as
    "jpeg", "png", or by default three bytes a pixel. Decodes all that is needed: a second for a part
    of 20 MP. */
@@ -156,7 +156,7 @@ int kx_lua_thumbnail(lua_State *L) {
   return count;
 }
 
-/* core.base64(bytes) → text. */
+/* core.base64(bytes) -> text. */
 int kx_lua_encode(lua_State *L) {
   size_t size;
   const char *bytes = luaL_checklstring(L, 1, &size);
@@ -186,9 +186,9 @@ static void set_why(lua_State *L, kx_image_status status, const kx_image_info *i
   lua_setfield(L, -2, "why");
 }
 
-/* → {format=, label=, width=, height=, bytes=, ended=, why=}. `format` and `label` are absent where
-   the format is not known, a side where it is not told; `ended` tells whether the format's own end
-   mark is there, and is absent for a format without one; `why` is a warning only. */
+/* -> {format=, label=, width=, height=, bytes=, ended=, why=}. `format` and `label` are absent
+   where the format is not known, a side where it is not told; `ended` tells whether the format's
+   own end mark is there, and is absent for a format without one; `why` is a warning only. */
 int kx_lua_arrived(lua_State *L, const kx_source *source) {
   kx_image_info info;
   kx_image_status status = kx_image_look(source, ARRIVED_READS, &info);

@@ -21,7 +21,7 @@ static int open_source(lua_State *L, int index, kx_source *source, const char **
   return 0;
 }
 
-/* core.region_look({path=} or {bytes=}, width, height) → what keeps a window of that size from
+/* core.region_look({path=} or {bytes=}, width, height) -> what keeps a window of that size from
    being edited, or nil; and the bytes of memory that it takes. Reads the header only. */
 int kx_lua_region_look(lua_State *L) {
   lua_Number width = luaL_checknumber(L, 2), height = luaL_checknumber(L, 3);
@@ -59,7 +59,7 @@ static void set_rect(lua_State *L, const char *name, const kx_rect *rect) {
   lua_setfield(L, -2, name);
 }
 
-/* core.region_mask({path=} or {bytes=}) → {width, height, box = {x, y, width, height}} of a mask,
+/* core.region_mask({path=} or {bytes=}) -> {width, height, box = {x, y, width, height}} of a mask,
    or nil, message. Decodes all of it, a row at a time. */
 int kx_lua_region_mask(lua_State *L) {
   kx_region job;
@@ -126,7 +126,7 @@ static int copy_text(const char *from, char **to) {
   return !from || *to;
 }
 
-/* Makes the job of what was read and queues it → id, or nil, message, code. */
+/* Makes the job of what was read and queues it -> id, or nil, message, code. */
 static int start(lua_State *L, const kx_region *read, kx_region_kind kind,
                  const kx_work_input *input, const char *const texts[3], const char *answer,
                  size_t answer_size) {
@@ -158,7 +158,7 @@ static int start(lua_State *L, const kx_region *read, kx_region_kind kind,
 
 static const char *const no_texts[3] = {NULL, NULL, NULL};
 
-/* engine:region_cut{path=, stamp= or bytes=, window=, width=, height=, quality=, memory=} → id, or
+/* engine:region_cut{path=, stamp= or bytes=, window=, width=, height=, quality=, memory=} -> id, or
    nil, message, code; its event's body is the window, upright, as JPEG of that quality or (0)
    PNG. */
 static int region_cut(lua_State *L) {
@@ -171,7 +171,7 @@ static int region_cut(lua_State *L) {
 }
 
 /* engine:region_compose{path=, stamp= or bytes=, window=, region=, answer= or answer_path=,
-   mask_path=, to=, no_replace=, metadata=, memory=} → id, or nil, message, code. `metadata` is
+   mask_path=, to=, no_replace=, metadata=, memory=} -> id, or nil, message, code. `metadata` is
    "keep" (the default), "strip" or "none". Without `to` the event's body is the file; `match`,
    `shift_x`, `shift_y`, `zoom_x`, `zoom_y` say how the answer lay (without a margin there is no
    `match`), `warning` what else is to be
@@ -197,8 +197,9 @@ static int region_compose(lua_State *L) {
   return start(L, &job, KX_REGION_COMPOSE, &input, texts, answer, size);
 }
 
-/* engine:region_strip{path=, stamp= or bytes=} → id, or nil, message, code; its event's body is the
-   JPEG or PNG without place, names, serial numbers and maker notes, its coded pixels the same. */
+/* engine:region_strip{path=, stamp= or bytes=} -> id, or nil, message, code; its event's body is
+   the JPEG or PNG without place, names, serial numbers and maker notes, its coded pixels the same.
+   */
 static int region_strip(lua_State *L) {
   kx_region job;
   kx_work_input input;
@@ -208,7 +209,7 @@ static int region_strip(lua_State *L) {
   return start(L, &job, KX_REGION_STRIP, &input, no_texts, NULL, 0);
 }
 
-/* engine:region_mask{path=, stamp= or bytes=} → id, or nil, message, code; its event has `width`,
+/* engine:region_mask{path=, stamp= or bytes=} -> id, or nil, message, code; its event has `width`,
    `height` and `box`. */
 static int region_mask(lua_State *L) {
   kx_region job;

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Decodes an approved JPEG to RGB, top row first, at the smallest n/8 of its size, n = 1 … 8, that
+/* Decodes an approved JPEG to RGB, top row first, at the smallest n/8 of its size, n = 1 to 8, that
    is well above `least_width` by `least_height` (0: its own size), holding about `budget` bytes at
    most. Where `whole` is set, a picture of which a part is missing, which decoders paint grey, is
    damaged. Returns 1 and the pixels, for free(); 0 where they are damaged or would need more than

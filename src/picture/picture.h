@@ -49,7 +49,7 @@ int kx_picture_orient(kx_picture *picture, int orientation);
 /* Lays a picture with alpha on white and drops the alpha. */
 void kx_picture_flatten(kx_picture *picture);
 
-/* Adds the encoded picture to `out`: PNG where `quality` is 0, else JPEG of quality 1 … 100, which
+/* Adds the encoded picture to `out`: PNG where `quality` is 0, else JPEG of quality 1 to 100, which
    knows no alpha. `colours` go with it where they are of that format. Returns 1, or 0 with `out`'s
    error. */
 int kx_picture_write(const kx_picture *picture, int quality, kx_buffer *out);

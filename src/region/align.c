@@ -184,8 +184,8 @@ static void search(const level *l, const points *p, guess *g) {
 
 /* Refining ------------------------------------------------------------------------------------ */
 
-/* Fills the weights of four neighbours for a place `t`, 0 … 1, between the middle two, and how they
-   change with it (Catmull and Rom's). */
+/* Fills the weights of four neighbours for a place `t`, 0 to 1, between the middle two, and how
+   they change with it (Catmull and Rom's). */
 static void cubic(double t, double w[4], double d[4]) {
   w[0] = t * (-0.5 + t * (1 - 0.5 * t));
   w[1] = 1 + t * t * (-2.5 + 1.5 * t);

@@ -33,7 +33,7 @@ float kx_blend_weight(const kx_blend *blend, int x, int y);
 /* Makes all that the rows need of the alignment; returns 1, or 0 without memory. */
 int kx_blend_begin(kx_blend *blend);
 
-/* Fills the weights of row `y` and, where one is above 0, the answer's colours, 0 … 255, three for
+/* Fills the weights of row `y` and, where one is above 0, the answer's colours, 0 to 255, three for
    each pixel; returns whether one is. */
 int kx_blend_row(kx_blend *blend, int y, float *weights, float *rgb);
 

@@ -148,8 +148,8 @@ end
 local function note(run, n, image, err)
   if not run.gallery then return end
   local wanted = run.wanted[n]
-  if wanted.input_image and wanted.input_image._job then -- the image of the step before
-    local before = wanted.input_image
+  local before = wanted.input_image -- it may be the image of the step before
+  if type(before) == "table" and (before.path or before.bytes) then
     wanted.input_image = before.path and { path = before.path } or { bytes = before.bytes }
   end
   local row = gallery.row(wanted, image, run.jobs[n], err)

@@ -315,8 +315,8 @@ function list.read(path, defaults, is_known)
   if file then
     text, message = file:read "*a"
     if not text then
-      message = ("%s: %s: to edit the pictures in a folder, name them: kontext batch --prompt '…' "
-        .. "%s/*.jpg"):format(path, tostring(message), (path:gsub("/+$", "")))
+      message = ("%s: %s: to edit the pictures in a folder, name them: kontext batch "
+        .. "--prompt '…' %s/*.jpg"):format(path, tostring(message), (path:gsub("/+$", "")))
     end
   end
   if file and path ~= "-" then file:close() end

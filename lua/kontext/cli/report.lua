@@ -190,7 +190,8 @@ local function remedy(options, err)
   if err.kind == "network" and base:find "^https?://127%." and options.command ~= "emulator" then
     return "; is kontext emulator running there?"
   elseif err.code == "EISDIR" and err.stage == "check" and options.command == "batch" then
-    return "; to edit the pictures in a folder, name them: kontext batch --prompt '…' folder/*.jpg"
+    return "; to edit the pictures in a folder, name them: "
+      .. "kontext batch --prompt '…' folder/*.jpg"
   end
   return ""
 end

@@ -35,13 +35,12 @@ local client = {}
 local Client = { __name = "kontext.client" }
 Client.__index = Client
 
-Client._depth = 0 -- calls of ours above a method: the default client has one, which errors skip
-
 --- Makes a client.
 ---@param given? table options: see docs/reference.md
 ---@param on? kontext.System the machine, for the simulation
+---@param depth? integer calls of ours above each method, which errors skip: 1 of the default client
 ---@return kontext.Client
-function client.new(given, on)
+function client.new(given, on, depth)
   local chosen = options.check(given, 2)
   chosen.base_url = chosen.base_url:gsub("/+$", "")
   local on_machine, its_queue = on or system, queue.new(chosen.max_active)
@@ -50,7 +49,7 @@ function client.new(given, on)
     pace = pace.new(on_machine, its_queue, chosen.poll_interval),
     _options = chosen, _queue = its_queue, _open = 0, _destinations = {}, _identities = {},
     _steps = steps.new(on_machine, its_queue, chosen.timeout),
-    _events = events.new(on_machine, chosen.on_event),
+    _events = events.new(on_machine, chosen.on_event), _depth = depth or 0,
   }, Client)
   local base, message = origin.read(chosen.base_url, true)
   if not base then

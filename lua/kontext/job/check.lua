@@ -27,7 +27,7 @@ local function advice(how, known)
   return how .. (can_fit(known) and ", or pass fit = true" or "")
 end
 
--- What the core found → the sentence, from the picture's name, what is known of it, and the model.
+-- The sentence for what the core found, from the picture's name, what is known of it, the model.
 local sentences = {
   file = function(name, known) return ("cannot read %s: %s"):format(name, known.why) end,
   memory = function(name) return ("not enough memory to look at %s"):format(name) end,

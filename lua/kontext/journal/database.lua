@@ -66,8 +66,8 @@ local function plain(self, message)
 end
 
 --- Prepares to use a database; nothing connects before the first statement.
----@param address string postgres://…, as libpq reads it; what it leaves out comes from libpq's own
---- places: PGPASSWORD, PGPASSFILE, ~/.pgpass, pg_service.conf
+---@param address string postgres://…, as libpq reads it; what it leaves out comes from libpq's
+--- own places: PGPASSWORD, PGPASSFILE, ~/.pgpass, pg_service.conf
 ---@param system kontext.System
 ---@return kontext.Database? database
 ---@return string? message

@@ -4,7 +4,7 @@ local errors = require "kontext.errors"
 
 local run = {}
 
--- coroutine → the run that drives it: its coroutines that are `ready`, and by coroutine the `waits`
+-- By coroutine, the run that drives it: its coroutines that are `ready`, by coroutine the `waits`
 -- of the others, with how many wait for a `clients`' job and which have a `deadlines`.
 local runs = setmetatable({}, { __mode = "k" })
 
