@@ -1,6 +1,7 @@
 # make                     build for LUA_VERSION = 5.4 (default), 5.3, 5.2, 5.1 or jit
 # make demo                edit a photograph through the emulator: no key, no network, no cost
-# make test                every check; ends in one line, "N passed, N failed"
+# make test                the checks of every change; ends in one line, "N passed, N failed"
+# make test-more           the other Luas, installs and documents; .ci/run makes both
 # make install             LUA_VERSION= PREFIX= DESTDIR=
 # What pkg-config does not know: LUA_INCDIR=/path/to/lua-5.5/src LUA=/path/to/lua, and STB_INCDIR=
 
@@ -242,8 +243,14 @@ spec: all
 
 spec-%: ; @$(MAKE) spec LUA_VERSION=$*
 spec-5.5: ; @$(MAKE) all && $(MAKE) spec LUA_VERSION=5.5
-spec-5.4: ; @$(MAKE) spec SPECS="$(wildcard spec/*_spec.lua)"
-spec-folders: ; @$(MAKE) spec SPECS="$(wildcard spec/*/*_spec.lua)"
+# What is installed and built anew, and every block of the documents; whole photographs, a database
+# and a browser's page: both take minutes.
+papers = spec/docs_spec.lua spec/install_spec.lua
+slow = $(wildcard spec/region/*_spec.lua spec/scale/*_spec.lua) spec/cli/gallery_spec.lua
+spec-5.4: ; @$(MAKE) spec SPECS="$(filter-out $(papers),$(wildcard spec/*_spec.lua))"
+spec-folders: ; @$(MAKE) spec SPECS="$(filter-out $(slow),$(wildcard spec/*/*_spec.lua))"
+spec-papers: ; @$(MAKE) spec SPECS="$(papers)"
+spec-slow: ; @$(MAKE) spec SPECS="$(slow)"
 test-portable: ; @$(MAKE) spec VARIANT=portable
 test-old: ; @$(MAKE) spec VARIANT=old SPECS="$(wildcard $(on_the_wire:%=spec/%_spec.lua))"
 on_the_wire = submit poll download
@@ -370,11 +377,11 @@ module-%: ; @$(MAKE) all LUA_VERSION=$*
 variant-%: ; @$(MAKE) all VARIANT=$*
 
 luas = 5.4 jit 5.1 5.2 5.3 $(if $(call pkg,--libs,lua5.5),5.5)
-matrix = spec-folders $(luas:%=spec-%)
+matrix = spec-folders spec-papers spec-slow $(luas:%=spec-%)
 
-# The longest first. Three at a time: for more than half of it the specs wait.
-test_targets = spec-5.4 spec-folders sanitize $(patsubst %,spec-%,$(filter-out 5.4,$(luas))) \
-  test-portable units luacheck symbols
+# The longest first. Three at a time: for a part of it the specs wait.
+test_targets = spec-5.4 spec-folders sanitize spec-jit units luacheck symbols
+more_targets = spec-papers spec-slow $(patsubst %,spec-%,$(filter-out 5.4 jit,$(luas))) test-portable
 
 matrix: deps-test
 	@$(MAKE) -j2 $(luas:%=module-%)
@@ -383,6 +390,10 @@ matrix: deps-test
 test: deps-test deps-demo
 	@$(MAKE) -j2 $(luas:%=module-%) variant-asan variant-portable
 	@lua5.4 spec/run -j3 $(test_targets)
+
+test-more: deps-test deps-demo
+	@$(MAKE) -j2 $(luas:%=module-%) variant-portable
+	@lua5.4 spec/run -j3 $(more_targets)
 
 # What the machine must have: for building and running, and more for other purposes.
 deps:
@@ -477,7 +488,7 @@ build/bench/sdk: bench/peers/sdk.mjs
 clean:
 	rm -rf build lua/kontext/core.so
 
-.PHONY: all simulate simulate-page simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
+.PHONY: all spec-papers spec-slow test-more simulate simulate-page simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck format format-check columns lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
   test-hosts world compilers dist bench bench-smoke bench-programs clean
