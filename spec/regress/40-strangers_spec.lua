@@ -123,6 +123,23 @@ describe("a stranger's finding", function()
     end
   end)
 
+  it("counts: an answer that came while the host slept past the deadline", function()
+    for _, spoilt in ipairs {
+      { poll = { { status = 200, delay = 0.3, body = status "Ready".body:gsub("}$", "") ..
+        (',"result":{"sample":"%s/sample.png"}}'):format(server.url) } } },
+      { submit = { { status = 200, delay = 0.3, body = '{"id":"task-1"}' } } },
+    } do
+      spoilt.sample = { raw.sample { delay = 0.2 } }
+      begin(spoilt, { timeout = 1 })
+      local job = edit()
+      local route = spoilt.poll and "GET" or "POST"
+      repeat client:poll(0.01) until #server:requests(route) > 0
+      os.execute "sleep 1.6"
+      assert(job:wait(20))
+      client:close()
+    end
+  end)
+
   it("is left as it is: a file that another program put at the destination meanwhile", function()
     local path = folder .. "/car.png"
     begin { poll = { status "Pending", status "Pending", raw.ready() } }
