@@ -120,9 +120,9 @@ local endings = { failed = true, moderated = true }
 -- or it is a plain one that has nothing of a gateway's error.
 local function is_own_end(event, object, id, exact)
   local told = answer.id(object)
-  if told and told:lower() == id:lower() then return true end -- a gateway's is its request's
+  if told and told:lower() == id:lower() then return true end
   local status = event.status or 0
-  return exact and (status >= 200 and status < 300 or object.details ~= nil)
+  return exact and (told ~= nil or status >= 200 and status < 300 or object.details ~= nil)
     and not (object.message or object.error or object.code)
 end
 
