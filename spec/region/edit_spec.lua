@@ -235,6 +235,19 @@ describe("an edit of a region", function()
     assert.equal(0, #emulator:requests("POST"))
   end)
 
+  it("replaces no file that another program put at the destination meanwhile", function()
+    local from, to = photograph "png", folder .. "/red.png"
+    local job = client:edit(params { input_image = from, save_as = to })
+    repeat client:poll(0.01) until job.id
+    support.write(to, "another's")
+    local image = made(job)
+    assert.equal("another's", read(to))
+    assert.equal(folder .. "/red-2.png", image.path)
+    assert.equal(width, image.width)
+    assert.truthy(job.warnings[1]:find(to, 1, true))
+    assert.equal(1, #emulator:requests("POST"))
+  end)
+
   it("keeps the answer where the photograph is changed or gone meanwhile", function()
     for _, what in ipairs { "changed", "gone" } do
       local from, to = photograph "jpeg", folder .. "/" .. what .. ".jpg"

@@ -206,4 +206,105 @@ describe("a stranger's finding", function()
     end
     assert.equal(0, #server:requests "POST")
   end)
+
+  it("is not the end of a paid edit: a gateway's error with the id of its own request", function()
+    for code, word in pairs { [502] = "Error", [503] = "failed", [500] = "Content Moderated" } do
+      begin { poll = { json(code, { id = "req_8f3a", status = word, message = "upstream" }),
+        raw.ready() } }
+      assert(edit():wait(20))
+      assert.equal(1, #server:requests "POST")
+      client:close()
+    end
+  end)
+
+  it("is joined, not paid for again: an edit while another one of its key is under way", function()
+    local pending = status "Pending"
+    for _, options in ipairs { {}, { journal = folder .. "/journal" } } do
+      begin({ poll = { pending, pending, pending, pending, pending, pending, raw.ready() } },
+        options)
+      local first = edit { key = "car" }
+      local second = edit { key = "car", prompt = "Make it blue" }
+      assert.not_equal(first, second)
+      assert.equal(first, edit { key = "car" })
+      assert(second:wait(20))
+      assert(first:wait(20))
+      assert.equal(2, #server:requests "POST")
+      client:close()
+    end
+  end)
+
+  it("is joined, also when the later one of its key has ended", function()
+    begin { submit = { raw.accepted(), raw.accepted {
+      polling_url = "$HERE/v1/other_result?id=task-1" } }, poll = { status "Pending" },
+      more = { ["GET /v1/other_result"] = { raw.ready() } } }
+    local first = edit { key = "car" }
+    repeat client:poll(0.01) until first.status == "pending"
+    assert(edit { key = "car", prompt = "Make it blue" }:wait(20))
+    assert.equal(first, edit { key = "car" })
+    assert.equal(2, #server:requests "POST")
+  end)
+
+  it("is not paid for again: a saved edit while another one of its key is under way", function()
+    local path = folder .. "/car.png"
+    begin({ submit = { raw.accepted(), raw.accepted { id = "task-2",
+      polling_url = "$HERE/v1/other_result?id=task-2" } }, poll = { raw.ready() },
+      more = { ["GET /v1/other_result"] = { status("Pending", { id = "task-2" }) } } },
+      { journal = folder .. "/journal" })
+    local first = edit { key = "car", save_as = path }
+    repeat client:poll(0.01) until first.status == "pending" or first:ended()
+    local second = edit { key = "car", prompt = "Make it blue" }
+    repeat client:poll(0.01) until second.status == "pending"
+    assert(first:wait(20))
+    assert.equal(path, assert(edit { key = "car", save_as = path }:wait(20)).path)
+    assert.equal(2, #server:requests "POST")
+  end)
+
+  it("is the destination still: a name whose file somebody deleted meanwhile", function()
+    local path = folder .. "/car.png"
+    write(path, "an older one")
+    begin { poll = { status "Pending", status "Pending", raw.ready() } }
+    local job = edit { save_as = path }
+    repeat client:poll(0.01) until job.status ~= "waiting" and job.status ~= "uploading"
+    os.remove(path)
+    assert.equal(path, assert(job:wait(20)).path)
+    assert.equal(raw.picture, read(path))
+    assert.is_nil(job.warnings)
+  end)
+
+  it("is no danger in a list: a photograph that no result may replace", function()
+    begin {}
+    local photograph = folder .. "/b.png"
+    write(photograph, core.repaint { width = 640, height = 480, format = "png", seed = 1 })
+    local before, list = read(photograph), {}
+    for i, prompt in ipairs { "a", "b" } do
+      list[i] = { prompt = prompt, input_image = photograph, save_as = photograph,
+        no_replace = true }
+    end
+    for _, result in ipairs(assert(client:batch(list):wait(20))) do
+      assert.is_nil(result.error)
+      assert.not_equal(photograph, result.saved)
+    end
+    assert.equal(before, read(photograph))
+  end)
+
+  it("keeps its mode: a photograph in the place of a journal", function()
+    local path = folder .. "/mine"
+    write(path, raw.picture)
+    os.execute("chmod 644 " .. path)
+    begin({}, { journal = path })
+    assert.is_nil((edit():wait(20)))
+    local pipe = io.popen("stat -c %a " .. path)
+    assert.equal("644", pipe:read "*l")
+    pipe:close()
+  end)
+
+  it("is told once: a picture that is ready, whichever of its links works", function()
+    local ready, bad = 0, status("Ready", { result = { sample = "/results/1" } })
+    begin({ poll = { bad, bad, raw.ready() } }, { on_event = function(event)
+      if event.event == "ready" then ready = ready + 1 end
+    end })
+    assert(edit():wait(20))
+    client:poll(0)
+    assert.equal(1, ready)
+  end)
 end)

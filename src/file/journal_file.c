@@ -39,7 +39,6 @@ static int open_locked(kx_journal_file *log, int create) {
     log->fd = -1;
     return EAGAIN;
   }
-  if (opened.st_mode & 077) (void)fchmod(log->fd, MODE); /* some file systems have no modes */
   return 0;
 }
 
@@ -99,7 +98,11 @@ int kx_journal_file_append(kx_journal_file *log, const void *bytes, size_t size,
   int error = kx_append(log->fd, bytes, size);
   struct stat st;
 
-  if (!error && fstat(log->fd, &st) == 0 && st.st_size > log->most) log->most = st.st_size;
+  if (!error && fstat(log->fd, &st) == 0) {
+    if (st.st_size > log->most) log->most = st.st_size;
+    /* Not when it is opened: it may be no journal. Some file systems have no modes. */
+    if (st.st_mode & 077) (void)fchmod(log->fd, MODE);
+  }
   return error || !sync ? error : kx_sync(log->fd);
 }
 

@@ -23,7 +23,7 @@ local function misused_list(list)
   for index in pairs(list) do
     if type(index) == "number" and index > last then last = index end
   end
-  local seen = { key = {}, save_as = {} }
+  local seen, replaced = { key = {}, save_as = {} }, {}
   for i = 1, last do
     local item = list[i]
     if type(item) ~= "table" then
@@ -38,10 +38,11 @@ local function misused_list(list)
         taken[value] = i
       end
     end
+    if item.save_as ~= nil and not item.no_replace then replaced[item.save_as] = i end
   end
   for i, item in ipairs(list) do
     local path = type(item.input_image) == "table" and item.input_image.path or item.input_image
-    local taken = type(path) == "string" and seen.save_as[path]
+    local taken = type(path) == "string" and replaced[path]
     if taken and taken ~= i then
       return ("items %d and %d: what one edits, %s, is where the other is saved"):format(i, taken,
         path)

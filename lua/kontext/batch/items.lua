@@ -173,9 +173,12 @@ end
 ---@return function? otherwise what to do when the service no longer has the picture
 function items.begin(self, index, item, key, id)
   local client = self._client
-  local running = client:job_of_key(key)
+  local function is_same(job)
+    return not (id and job:identity() ~= id) and job:save_as() == item.save_as
+  end
+  local running = client:job_of_key(key, is_same)
   if running then
-    if id and running:identity() ~= id or running:save_as() ~= item.save_as then
+    if not is_same(running) then
       return nil, items.refusal("invalid", "running", key)
     end
     return running -- joins: one edit, two results

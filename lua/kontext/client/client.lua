@@ -47,7 +47,7 @@ function client.new(given, on, depth)
   local self = setmetatable({
     system = on_machine, quota = retry.quota(), spending = spending.new(chosen.budget),
     pace = pace.new(on_machine, its_queue, chosen.poll_interval),
-    _options = chosen, _queue = its_queue, _open = 0, _destinations = {}, _identities = {},
+    _options = chosen, _queue = its_queue, _open = 0, _destinations = {}, _keyed = {},
     _steps = steps.new(on_machine, its_queue, chosen.timeout),
     _events = events.new(on_machine, chosen.on_event), _depth = depth or 0,
   }, Client)
@@ -249,19 +249,39 @@ function Client:journal()
   return self._journal
 end
 
---- Returns the job of that key that is under way, or nil.
+--- Returns a job of that key that is under way: the one that `is_wanted`, else the newest; or nil.
 ---@param key string
+---@param is_wanted? fun(job: kontext.Job): boolean
 ---@return kontext.Job?
-function Client:job_of_key(key)
-  local other = self._identities[key]
-  return other and not other:ended() and other or nil
+function Client:job_of_key(key, is_wanted)
+  local newest
+  for _, other in ipairs(self._keyed[key] or {}) do
+    if is_wanted and is_wanted(other) then return other end
+    newest = other
+  end
+  return newest
 end
 
 --- Notes which job has a key.
 ---@param key string
 ---@param holder kontext.Job
 function Client:hold_key(key, holder)
-  self._identities[key] = holder
+  local holders = self._keyed[key] or {}
+  self._keyed[key] = holders
+  holders[#holders + 1] = holder
+end
+
+-- Forgets that a job that has ended had its key.
+local function leave_key(self, of)
+  local key = of:key()
+  local holders = key and self._keyed[key] or {}
+  for i, holder in ipairs(holders) do
+    if holder == of then
+      table.remove(holders, i)
+      break
+    end
+  end
+  if key and #holders == 0 then self._keyed[key] = nil end
 end
 
 --- Begins many edits with a few in flight. An item may take another one's result:
@@ -473,8 +493,7 @@ function Client:finished(of)
   if self.transport then self.transport:cancel(of) end
   local slots = of:slots()
   of:leave_slots()
-  local key = of:key()
-  if key and self._identities[key] == of then self._identities[key] = nil end
+  leave_key(self, of)
   if self._journal then
     self._journal:forget(of)
     if self._journal.slots then self._journal.slots:release(of) end

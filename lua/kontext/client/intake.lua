@@ -75,8 +75,9 @@ end
 -- Returns the edit of that key and content which is under way, for a second one to join. Another
 -- edit under that key is one of its own, and both are paid for: the journal keeps them apart.
 local function under_way(client, checked)
-  local other = checked.key and client:job_of_key(checked.key)
-  return other and other:same_edit(checked) and other or nil
+  local function is_same(other) return other:same_edit(checked) end
+  local other = checked.key and client:job_of_key(checked.key, is_same)
+  return other and is_same(other) and other or nil
 end
 
 --- Begins an edit. What is misused is blamed on the caller `level` calls above.

@@ -153,6 +153,10 @@ end
 function put_back(self)
   if not save.may_begin(self, function() put_back(self) end) then return end
   local given, window = self._params, self._params.window
+  local wrong = save.leave_others(self, window.source.path)
+  if wrong then
+    return failed(self, { kind = "file", code = wrong.code, detail = wrong.message })
+  end
   local id, message, code = self._client.transport:compose(self,
     region.compose(window.plan, window.source, { answer = self._answer, mask = window.mask,
       to = given.save_as, no_replace = self._reserved ~= nil,

@@ -56,7 +56,8 @@ end
 
 function endings.ready(self, event, object)
   local client = self._client
-  if not self._result then client.pace:learn(self, self._last_pending) end
+  local first = not self._result -- a new poll only asks for another link
+  if first then client.pace:learn(self, self._last_pending) end
   local result = type(object.result) == "table" and object.result or {}
   local sample = result.sample
   if type(sample) ~= "string" or #sample > api.limits.link then return trouble(self, event) end
@@ -71,7 +72,7 @@ function endings.ready(self, event, object)
     duration = type(seconds) == "number" and seconds or nil,
   }
   self._failures = 0
-  self:tell("ready", { credits = self.cost })
+  if first then self:tell("ready", { credits = self.cost }) end
   download.begin(self, encoded(sample))
 end
 

@@ -118,10 +118,11 @@ local endings = { failed = true, moderated = true }
 
 -- Returns whether an answer that would end a paid task is the service's own: it is about the task,
 -- or it is a plain one that has nothing of a gateway's error.
-local function is_own_end(event, object, exact)
-  if answer.id(object) then return true end
+local function is_own_end(event, object, id, exact)
+  local told = answer.id(object)
+  if told and told:lower() == id:lower() then return true end
   local status = event.status or 0
-  return exact and (status >= 200 and status < 300 or object.details ~= nil)
+  return exact and (told ~= nil or status >= 200 and status < 300 or object.details ~= nil)
     and not (object.message or object.error or object.code)
 end
 
@@ -139,7 +140,7 @@ function retry.judge_poll(event, object, id, is_known)
   if object and type(object.status) == "string" then
     local exact = api.statuses[object.status]
     local known = exact or unusual_case(object.status)
-    if known and endings[known.class] and not is_own_end(event, object, exact) then
+    if known and endings[known.class] and not is_own_end(event, object, id, exact) then
       return "trouble"
     end
     return known and known.class or "progress", known

@@ -39,6 +39,16 @@ local function stamp_of(self, path)
   return info and ("%s %s %s %s"):format(info.device, info.inode, info.bytes, info.mtime) or nil
 end
 
+-- Returns whether another program wrote the destination since it was claimed, and says so: what it
+-- wrote is not what the user gave away.
+local function was_written(self, path)
+  local now = not self._reserved and stamp_of(self, path)
+  if not now or now == self._found then return false end
+  self:warn(("%s was written by another program meanwhile, and stays as it is"):format(
+    wording.cut(path, 300)))
+  return true
+end
+
 -- Takes a destination, in place of the one that the job has.
 local function hold(self, path)
   local client = self._client
@@ -189,6 +199,18 @@ function save.take_next_name(self)
   return reserve(self, self._reserved)
 end
 
+--- Reserves the next name where another program wrote the destination since it was claimed, unless
+--- that is the photograph itself, whose change is looked for elsewhere. Returns nil, or the fields
+--- of an error.
+---@param self kontext.Job
+---@param photograph string?
+---@return table? fields
+function save.leave_others(self, photograph)
+  local path = self._params.save_as
+  if not path or photograph and self._destination == plain(self, photograph) then return nil end
+  return was_written(self, path) and reserve(self, path) or nil
+end
+
 -- Ends a job whose picture is not where it belongs: it is in the image, and in `aside`.
 local function unsaved(self, bytes, aside)
   self._result.bytes = bytes
@@ -265,10 +287,8 @@ function save.finish(self, md5)
   local held = self._held
   self._held = nil
   local bytes, message, code
-  if path and not self._reserved and stamp_of(self, path) ~= self._found then
-    code = "EEXIST" -- what another program wrote there meanwhile is not what the user gave away
-    self:warn(("%s was written by another program meanwhile, and stays as it is"):format(
-      wording.cut(path, 300)))
+  if path and was_written(self, path) then
+    code = "EEXIST"
   else
     bytes, message, code = transport:finish(held)
   end

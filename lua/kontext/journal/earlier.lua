@@ -36,7 +36,7 @@ earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end
 ---@return kontext.Job?
 function earlier.job(client, checked)
   local journal = client:journal()
-  local entry = journal and journal:find(checked.key)
+  local entry = journal and journal:find(checked.key, true)
   if entry and entry.elsewhere then
     return client:refuse(checked, { kind = "invalid", stage = "check", charged = false,
       retryable = true, message = earlier.elsewhere:format(checked.key) })

@@ -224,11 +224,13 @@ end
 --- Returns, of the edits with that key, the one that matters most: accepted before ambiguous and
 --- lost, then saved, then failed; of equal ones the last.
 ---@param key string
+---@param ended? boolean leave out those that a job of this process is at work on
 ---@return kontext.JournalEntry?
-function Journal:find(key)
+function Journal:find(key, ended)
   local best
   for _, entry in ipairs(self._by_key[key] or {}) do
-    if not best or rank[entry.state] >= rank[best.state] then best = entry end
+    local counts = not (ended and self:is_open(entry))
+    if counts and (not best or rank[entry.state] >= rank[best.state]) then best = entry end
   end
   return best
 end
