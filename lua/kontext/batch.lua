@@ -56,13 +56,14 @@ end
 
 -- Wakes whoever waits for what has come true.
 local function tell(self)
+  local told = {} -- who is woken may wait again, which adds to the list
   for waitable in pairs(self._waitables) do
     if waitable:ended() then
-      local watchers = waitable.watchers
+      for _, watcher in ipairs(waitable.watchers) do told[#told + 1] = watcher end
       waitable.watchers = {}
-      for _, watcher in ipairs(watchers) do watcher() end
     end
   end
+  for _, watcher in ipairs(told) do watcher() end
 end
 
 -- Takes one item's result.

@@ -51,11 +51,11 @@ local function accepted(self, task)
   self.cost = type(task.cost) == "number" and task.cost or nil
   self.polling_url, self._own_url = client.transport:polling_url(task.polling_url, task.id)
   self._accepted_at, self._accepted_wall = client:clock()(), client.system.wall()
+  local kept, message = self:record "ACCEPTED" -- before anything else that could go wrong
   if self.cost then client.spending:told_cost(self) end
   client.quota:succeed()
   client:accepted(self)
   self:tell("accepted", { bytes = self.sent, credits = self.cost })
-  local kept, message = self:record "ACCEPTED"
   if not kept then
     -- Paid for: it goes on. Only a crash would lose it now.
     self:warn("the journal cannot be written: " .. message
