@@ -96,7 +96,7 @@ describe("a journal in PostgreSQL #once", function()
     end
   end)
 
-  it("puts a picture aside that has arrived when the database is away until the deadline", function()
+  it("puts a picture aside that has arrived when the database stays away", function()
     local client = new { timeout = 8 }
     local job = client:edit(edit { prompt = "red [emulate: slow 2]" })
     support.await(20, function()
