@@ -28,7 +28,9 @@ function requeue.run(options)
     return report.fail(options, { kind = "invalid", charged = false, message = "what expired was "
       .. "paid for: pass --consent to pay for it again" })
   end
-  local count, message, code = claims.requeue(db, state, kind, options.consent or false,
+  -- What is in doubt is so whatever ended its job: a timeout, the end of its worker.
+  local only = state ~= "ambiguous" and kind or nil
+  local count, message, code = claims.requeue(db, state, only, options.consent or false,
     options.key)
   db:close()
   if not count then return report.fail(options, queue.trouble(message, code)) end

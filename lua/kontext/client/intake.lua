@@ -73,11 +73,16 @@ local function queue_claimed(client, begun, checked, first)
 end
 
 -- Returns the edit of that key and content which is under way, for a second one to join. Another
--- edit under that key is one of its own, and both are paid for: the journal keeps them apart.
+-- edit under that key is one of its own, and both are paid for, where the journal keeps them apart.
 local function under_way(client, checked)
   local function is_same(other) return other:same_edit(checked) end
   local other = checked.key and client:job_of_key(checked.key, is_same)
-  return other and is_same(other) and other or nil
+  if not other or is_same(other) then return other end
+  local journal = client:journal()
+  if not (journal and journal.one_a_key) then return nil end
+  return intake.refuse(client, checked, { kind = "invalid", stage = "check", charged = false,
+    message = ('edit "%s" is under way with other parameters: give this one another key'):format(
+      checked.key) })
 end
 
 --- Begins an edit. What is misused is blamed on the caller `level` calls above.

@@ -3,6 +3,7 @@
 local compose = require "kontext.job.compose"
 local errors = require "kontext.errors"
 local kinds = require "kontext.kinds"
+local save = require "kontext.job.save"
 local token = require "kontext.token"
 
 local endings = {}
@@ -74,7 +75,7 @@ function endings.stop(self, kind, message)
   local sent = may_have_sent(self)
   if self.id then
     message = message .. "; the service goes on with it: " .. how_to_resume
-      .. (kind == "closed" and compose.abandon(self) or "")
+      .. (kind == "closed" and compose.abandon(self) .. save.abandon(self) or "")
   elseif sent then
     message = message .. " when it was sent whole: it may have been paid for"
   end
@@ -94,7 +95,7 @@ function endings.time_out(self)
       .. "%s%s"):format(message, how_to_resume, compose.abandon(self))
   elseif self.id then
     message = ("%s (its last status was %q); it goes on at the service: %s"):format(message,
-      self._status or "unknown", how_to_resume)
+      self._status or "unknown", how_to_resume) .. save.abandon(self)
   elseif self._wants_slot then
     return self:fail { kind = "rate_limited", stage = "submit", status = 429, charged = false,
       retryable = true, message = message .. ": the key has too many active tasks, and none of "

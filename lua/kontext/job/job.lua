@@ -87,6 +87,7 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _flaw? string why the last download did not do
 ---@field _fetch? fun(self: kontext.Job) fetches the picture
 ---@field _held? integer the engine's number of what has arrived so far
+---@field _arrived? boolean that is the whole picture
 ---@field _sizes? table<integer, boolean> byte counts of downloads whose end cannot be seen
 ---@field _save_error? table what the job ends with once the picture is in memory
 ---@field _asks? integer questions for the credits

@@ -278,14 +278,25 @@ function save.may_begin(self, again)
   return may == true
 end
 
+--- Returns the end of the sentence of a job that ends while its whole picture waits for the
+--- journal's database: where it was put aside. Its link may end before the database is back.
+---@param self kontext.Job
+---@return string
+function save.abandon(self)
+  local transport, held = self._client.transport, self._arrived and self._held
+  local aside = held and put_aside(self, function(path) return transport:save(held, path) end)
+  return aside and "; the picture has arrived, and was put aside as " .. aside or ""
+end
+
 --- Takes the picture that has arrived: puts it in its place, or into memory, and ends the job.
 ---@param self kontext.Job
 ---@param md5 string? base64
 function save.finish(self, md5)
+  self._arrived = true
   if not save.may_begin(self, function() save.finish(self, md5) end) then return end
   local result, path, transport = self._result, save.destination(self), self._client.transport
   local held = self._held
-  self._held = nil
+  self._held, self._arrived = nil, nil
   local bytes, message, code
   if path and was_written(self, path) then
     code = "EEXIST"

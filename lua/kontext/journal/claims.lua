@@ -1,6 +1,7 @@
 --- The queue in PostgreSQL: what is enqueued, who claims it, what becomes of it when its worker is
 --- gone. The rows are those of postgres.lua; each change is one statement, so one transaction.
 local json = require "kontext.json"
+local postgres = require "kontext.journal.postgres"
 local token = require "kontext.token"
 
 local claims = {}
@@ -200,7 +201,8 @@ end
 ---@return kontext.JournalEntry
 function claims.entry(row)
   local entry = token.values(row.known)
-  entry.number, entry.key, entry.id, entry.state = tonumber(row.id), row.key, row.task, "accepted"
+  entry.number, entry.key, entry.state = tonumber(row.id), row.key, "accepted"
+  entry.id = postgres.task_of(row, entry.id)
   return entry
 end
 

@@ -2,6 +2,7 @@
 --- What the driver gets wrong is kept in here: its commit() hides a COMMIT that failed, so every
 --- change is one statement; it cuts 64-bit integers to 32, so ids travel as text; and some of its
 --- versions free a prepared statement on the server when it is closed, others never do.
+local json = require "kontext.json"
 local wording = require "kontext.wording"
 
 local database = {}
@@ -23,29 +24,41 @@ local defaults = {
 local first_gap, longest_gap = 0.2, 5 -- seconds between two tries to connect
 local longest_message = 300
 
+-- Returns a text of an address as it is.
+local function decoded(text)
+  return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- Returns whether an option of an address is a password.
+local function is_password(name)
+  return decoded(name):lower():find "password$" ~= nil
+end
+
 -- Returns the secrets of an address, as it writes them and as they are.
 local function secrets_of(address)
   local found = {}
   local function add(text)
-    local plain = text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-    for _, secret in ipairs { text, plain } do
+    for _, secret in ipairs { text, decoded(text) } do
       if #secret > 0 then found[#found + 1] = secret end
     end
   end
-  add(address:match "^%a+://[^@/:]*:([^@/]*)@" or "")
-  for name, value in address:gmatch "[?&](%a+)=([^&]*)" do
-    if name:lower():find "password$" then add(value) end
+  local password = address:match "^%a+://[^@/:?]*:(.*)@" or ""
+  add(password)
+  for part in password:gmatch "[^@/:?#]+" do add(part) end -- an error names a part of a wrong one
+  for name, value in address:gmatch "[?&]([^=&]+)=([^&]*)" do
+    if is_password(name) then add(value) end
   end
   return found
 end
 
---- Returns an address without its password, for messages.
+--- Returns an address without its password, for messages. One that was written without its escapes
+--- reaches to the last @.
 ---@param address string
 ---@return string
 function database.shown(address)
-  local text = address:gsub("^(%a+://[^@/:]*):[^@/]*@", "%1@")
-  text = text:gsub("([?&])(%a+)=[^&]*", function(mark, name)
-    return name:lower():find "password$" and mark or nil
+  local text = address:gsub("^(%a+://[^@/:?]*):.*@", "%1@")
+  text = text:gsub("([?&])([^=&]+)=[^&]*", function(mark, name)
+    return is_password(name) and mark or nil
   end)
   return (text:gsub("([?&])&+", "%1"):gsub("[?&]$", ""))
 end
@@ -177,7 +190,28 @@ local function connect(self)
   return nil, self._trouble, "ECONNREFUSED"
 end
 
---- Runs one statement, which is a transaction of its own; its values are $1, $2 … as text.
+-- Returns a value as PostgreSQL takes it. A text of strangers may have NUL bytes, or be no UTF-8: a
+-- fact would fail for it each time. A number has a point, whatever the process's locale.
+local function fit(value)
+  if type(value) == "number" then return json.number(value) end
+  if type(value) == "string" and not database.is_text(value) then return wording.safe(value) end
+  return value
+end
+
+local function fit_all(count, value, ...)
+  if count == 0 then return end
+  return fit(value), fit_all(count - 1, ...)
+end
+
+--- Returns whether a row can hold a text byte by byte.
+---@param text string
+---@return boolean
+function database.is_text(text)
+  return not text:find "%z" and json.invalid_utf8(text) == nil
+end
+
+--- Runs one statement, which is a transaction of its own; its values are $1, $2 … as text;
+--- what is no text is escaped.
 ---@param sql string
 ---@param ... string|number|boolean|nil
 ---@return table? rows the rows by column, and `affected`; once they are here, the change is
@@ -187,7 +221,7 @@ end
 function Database:run(sql, ...)
   local done, message, code = connect(self)
   local rows
-  if done then rows, message, code = attempt(self, sql, ...) end
+  if done then rows, message, code = attempt(self, sql, fit_all(select("#", ...), ...)) end
   self.trouble = not rows and message or nil
   return rows, message, code
 end

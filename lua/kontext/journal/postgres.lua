@@ -19,10 +19,12 @@ local postgres = {}
 ---@field tries integer? of the queue: how often it has ended before anything was charged
 ---@field queued boolean a worker has claimed it
 ---@field key string?
+---@field job kontext.Job? the one that works on it
 
 ---@class kontext.PostgresJournal: kontext.Journal
 ---@field slots kontext.AccountSlots
-local Journal = {}
+---@field one_a_key boolean two edits cannot have the same key at once
+local Journal = { one_a_key = true }
 Journal.__index = Journal
 
 local longest_key = 1024 -- bytes: an index has to hold it
@@ -54,7 +56,7 @@ ON CONFLICT (key) DO UPDATE SET identity = excluded.identity, state = 'claimed',
   worker = excluded.worker, fence = e.fence + 1, lease = excluded.lease, known = excluded.known,
   model = excluded.model, account = excluded.account, task = NULL, kind = NULL, message = NULL,
   changed = now()
-WHERE e.fence = $8::bigint AND (e.lease IS NULL OR e.lease <= now())
+WHERE e.fence = $8::bigint AND e.state = $9 AND (e.lease IS NULL OR e.lease <= now())
 RETURNING id::text, fence::text, attempt]],
   adopt = "UPDATE kontext.edits SET worker = $1, fence = fence + 1, lease = " .. lease_sql(3) .. [[
  WHERE id = $2::bigint AND fence = $4::bigint AND (lease IS NULL OR lease <= now())
@@ -240,15 +242,19 @@ end
 local facts = {}
 
 -- Takes the row of an edit that is about to be sent. What the client has seen of the key decides: a
--- row that has changed since is another process's.
+-- row that has changed since is another process's: its holder may have been paused past its lease,
+-- and have sent it after that.
 local function take(self, job, known)
-  local seen = known.key and (self._seen[known.key] or self._seen_before[known.key])
+  local seen = known.key and (self._seen[known.key] or self._seen_before[known.key]) or {}
   if known.key and #known.key > longest_key then
     return nil, ("a key in this journal has at most %d bytes, and this one has %d"):format(
       longest_key, #known.key), "EINVAL"
+  elseif known.key and not database.is_text(known.key) then
+    return nil, "a key in this journal has no NUL bytes, and this one does", "EINVAL"
   end
   local rows, message, code = self._db:run(statements.take, known.key, known.identity, self.worker,
-    self.lease, token.text(known), known.model, self._account(), seen or "-1")
+    self.lease, token.text(known), known.model, self._account(),
+    seen.fence or "-1", seen.state)
   if not rows then return nil, message, code end
   if not rows[1] then
     return nil, ('edit "%s" is under way in another process: wait for its end'):format(known.key),
@@ -256,12 +262,16 @@ local function take(self, job, known)
   end
   rows[1].key = known.key
   local held = hold(self, rows[1], "claimed", false)
-  self._of[job] = held
+  self._of[job], held.job = held, job
   job:set_entry(held.number)
   return true
 end
 
 function facts.INTENT(self, job, held, known)
+  if held and held.job ~= job then
+    return nil, ('edit "%s" is under way here: give this one another key'):format(known.key),
+      "EBUSY"
+  end
   if held then return true end
   return take(self, job, known)
 end
@@ -365,6 +375,20 @@ end
 -- Facts whose row may be another's by now, and that are then nobody's loss.
 local after = { ACCEPTED = true, SAVED = true, FAILED = true, AMBIGUOUS = true, LOST = true }
 
+-- Returns whether a job may take over a row that this process holds: no other one works on it, and
+-- what became of the last one was not sent.
+local function is_free(held)
+  return held.job == nil or held.job:ended() and held.state == "claimed"
+end
+
+-- Returns whether an earlier fact of a row is still to be written.
+local function is_behind(self, held)
+  for _, note in ipairs(self._late) do
+    if note.held == held then return true end
+  end
+  return false
+end
+
 --- Writes a fact about a job. What cannot be written now, and is true, is written later: `flush`.
 ---@param job kontext.Job
 ---@param fact string
@@ -377,16 +401,22 @@ function Journal:record(job, fact, details)
   local known = job:known()
   local held = self._of[job] or known.entry and self._held[known.entry]
     or known.key and self._by_key[known.key]
-  if held and not self._of[job] then
-    self._of[job] = held
+  if held and not self._of[job] and is_free(held) then
+    self._of[job], held.job = held, job
     job:set_entry(held.number)
   end
+  if held and held.job ~= job and fact ~= "INTENT" then return true end -- nothing of it was written
   if not held and fact ~= "INTENT" then
     if known.entry then return nil, taken_over, "ESTALE" end
     return true -- nothing of it was ever written
   end
   for name, value in pairs(details or {}) do known[name] = value end
-  local done, message, code = facts[fact](self, job, held, known, details)
+  local done, message, code
+  if after[fact] and is_behind(self, held) then -- one after the other: the last is how it stands
+    message, code = self._db.trouble or "the database does not answer", "ECONNREFUSED"
+  else
+    done, message, code = facts[fact](self, job, held, known, details)
+  end
   if not done and after[fact] and code ~= "ESTALE" then
     self._late[#self._late + 1] = { job = job, fact = fact, held = held, known = known,
       details = details }
@@ -472,22 +502,34 @@ function Journal:release(held, unsent, seconds, job)
   return true
 end
 
---- Takes note that a job has ended in this process: what it left open is anybody's.
+--- Takes note that a job has ended in this process: what it left open is anybody's. Whatever its
+--- row says, what this process did not begin to send was not sent.
 ---@param job kontext.Job
 function Journal:forget(job)
   local held = self._of[job]
   if not held or held.queued or not self._held[held.number] then return end
+  if held.state == "claimed" and job.error then return self:end_unsent(held, job) end
   self:release(held, false, 0, job)
 end
 
 -- Looking ----------------------------------------------------------------------------------------
+
+--- Returns the id of a row's task: what is known of it has it byte by byte.
+---@param row table
+---@param known string?
+---@return string?
+function postgres.task_of(row, known)
+  if known and (row.task == nil or not database.is_text(known)) then return known end
+  return row.task
+end
 
 -- Returns the entry of a row.
 local function entry_of(row)
   local entry = token.values(row.known)
   entry.number, entry.key, entry.identity = tonumber(row.id), row.key, row.identity
   entry.state = states[row.state] or row.state
-  entry.id = row.task or entry.id
+  entry.id = postgres.task_of(row, entry.id)
+  entry.stands = row.state
   entry.fence, entry.attempt, entry.elsewhere = row.fence, row.attempt, row.elsewhere
   return entry
 end
@@ -499,20 +541,21 @@ end
 
 local most_seen = 1000 -- keys of which it is remembered what was seen
 
--- Remembers a row's fence. What was seen long ago is forgotten: its edit would then be refused.
-local function note_seen(self, key, fence)
+-- Remembers how a row stood. What was seen long ago is forgotten: its edit would then be refused.
+local function note_seen(self, key, entry)
   if self._seen_count >= most_seen then
     self._seen_before, self._seen, self._seen_count = self._seen, {}, 0
   end
-  self._seen[key], self._seen_count = fence, self._seen_count + 1
+  self._seen[key] = { fence = entry.fence, state = entry.stands }
+  self._seen_count = self._seen_count + 1
 end
 
 --- Returns the edit of that key.
 ---@param key string
 ---@return kontext.JournalEntry?
 function Journal:find(key)
-  local entry = look(self, "find", key)
-  if entry then note_seen(self, key, entry.fence) end
+  local entry = database.is_text(key) and look(self, "find", key) or nil
+  if entry then note_seen(self, key, entry) end
   return entry
 end
 
