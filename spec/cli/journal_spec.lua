@@ -67,6 +67,16 @@ describe("a command that was ended #once", function()
     assert.equal(1, #submits())
   end)
 
+  it("takes a signal that comes twice within a moment for one", function()
+    -- As timeout(1) does, which signals its child and then the group.
+    local output, code = command.ended_by("TERM $job; sleep 0.3; kill -TERM", 1, true, "edit",
+      "car.jpg", "p [emulate: slow 5]", "-o", "twice.jpg", "--no-journal")
+    assert.equal(143, code)
+    assert.equal("twice.jpg\n", done("resume", output:match "kontext resume '([^']+)'", "-o",
+      "twice.jpg"))
+    assert.equal(1, #submits())
+  end)
+
   it("tells the token of an accepted edit on every signal that ends it", function()
     for signal, code in pairs { INT = 130, TERM = 143, HUP = 129 } do
       sandbox.emulator():forget()

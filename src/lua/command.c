@@ -24,14 +24,36 @@ static const struct {
   const char *name;
 } endings[] = {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}, {SIGQUIT, "SIGQUIT"}};
 
+/* Within this time a second signal is the first once more: timeout(1), a terminal and a service
+   manager may each signal a process and its group. */
+#define SAME_SIGNAL_NS INT64_C(1000000000)
+
 /* A handler has nowhere else to leave what it saw: the one state of this file. */
-static volatile sig_atomic_t seen;
+static volatile sig_atomic_t seen; /* the last signal's number, until core.signal() has told it */
+static volatile sig_atomic_t came; /* one did, at `last` */
+static struct timespec last;
 
-static void note(int number) { seen = number; }
+/* Handles an ending signal, while all of them are blocked. */
+static void note(int number) {
+  struct timespec now;
 
-/* core.watch_signals(): from now on the first ending signal of each kind is only noted; the second
-   one ends the process as it always did. What was ignored stays ignored (nohup, a shell's
-   background job). A write to a closed pipe becomes an error. */
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  if (came && (int64_t)(now.tv_sec - last.tv_sec) * 1000000000 + (now.tv_nsec - last.tv_nsec) <
+                  SAME_SIGNAL_NS) {
+    return;
+  }
+  if (seen) { /* nobody has looked since */
+    (void)signal(number, SIG_DFL);
+    (void)raise(number); /* it comes when this handler returns */
+  }
+  came = 1;
+  last = now;
+  seen = number;
+}
+
+/* core.watch_signals(): from now on an ending signal is only noted; one that comes a second later or
+   more, while the one before was not looked at, ends the process as it always did. What was ignored
+   stays ignored (nohup, a shell's background job). A write to a closed pipe becomes an error. */
 int kx_lua_watch_signals(lua_State *L) {
   struct sigaction action, old;
   size_t i;
@@ -39,8 +61,10 @@ int kx_lua_watch_signals(lua_State *L) {
   (void)L;
   memset(&action, 0, sizeof action);
   sigemptyset(&action.sa_mask);
-  action.sa_handler = note;
-  action.sa_flags = (int)SA_RESETHAND; /* and no SA_RESTART: a wait ends when the signal comes */
+  for (i = 0; i < sizeof endings / sizeof *endings; i++) {
+    (void)sigaddset(&action.sa_mask, endings[i].number);
+  }
+  action.sa_handler = note; /* without SA_RESTART: a wait ends when the signal comes */
   for (i = 0; i < sizeof endings / sizeof *endings; i++) {
     if (sigaction(endings[i].number, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
       (void)sigaction(endings[i].number, &action, NULL);
