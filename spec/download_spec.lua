@@ -64,14 +64,14 @@ local rows = {
 
   { name = "breaks off every time", kind = "timeout", least = 2, sample = { raw.sample { cut = 10 },
     raw.sample { cut = 20 }, raw.sample { cut = 30 } } },
-  { name = "always has a wrong byte", least = 3, kind = "timeout",
+  { name = "always has a wrong byte", least = 2, kind = "timeout",
     says = "do not match their Content-MD5", sample = { wrong } },
-  { name = "is a page of text", least = 3, kind = "timeout", sample = { text } },
-  { name = "is shorter than its range says", least = 3, kind = "timeout",
+  { name = "is a page of text", least = 2, kind = "timeout", sample = { text } },
+  { name = "is shorter than its range says", least = 2, kind = "timeout",
     sample = { broken, short } },
-  { name = "is never there", least = 3, kind = "timeout", says = "503",
+  { name = "is never there", least = 2, kind = "timeout", says = "503",
     sample = { raw.json(503, "{}") } },
-  { name = "is refused to the end of its time", least = 3, kind = "timeout", says = "403",
+  { name = "is refused to the end of its time", least = 2, kind = "timeout", says = "403",
     sample = { xml } },
   { name = "has a link that ended, and gets no other", gets = 2, polls = 2, kind = "expired",
     status = 403, charged = true, poll = { raw.ready { sample = ended } },
@@ -80,7 +80,7 @@ local rows = {
     sample = { xml, xml, xml, raw.sample() }, poll = { raw.ready { sample = ended } } },
   { name = "breaks off, and the rest is another picture's", gets = 3,
     sample = { tagged, another, raw.sample() } },
-  { name = "is behind redirects without end", least = 6, kind = "timeout",
+  { name = "is behind redirects without end", least = 4, kind = "timeout",
     sample = { moved "sample.png" } },
   { name = "has a link into our files", gets = 0, least_polls = 2, kind = "timeout",
     poll = { raw.ready { sample = "file:///etc/passwd" } } },
@@ -90,7 +90,7 @@ local rows = {
     params = { timeout = 2 } },
 }
 for i, row in ipairs(rows) do
-  if row.kind == "timeout" then row.params = { timeout = 3 } end
+  if row.kind == "timeout" then row.params = { timeout = 5 } end
   for _, answers in pairs(row.more or {}) do
     local lines = answers[1].headers
     for at, line in ipairs(lines) do lines[at] = line:gsub("%%d", i) end

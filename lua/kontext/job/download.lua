@@ -157,7 +157,9 @@ local function downloaded(self, event)
     return download.fetch(self)
   end
   if verdict == "redirect" or event.status == 416 then drop(self) end
-  self._flaw = wording.transfer_reason(event)
+  if event.kind ~= "timeout" or not self._flaw then -- the deadline cuts a try off, and is no reason
+    self._flaw = wording.transfer_reason(event)
+  end
   again(self)
 end
 
