@@ -51,9 +51,10 @@ static void note(int number) {
   seen = number;
 }
 
-/* core.watch_signals(): from now on an ending signal is only noted; one that comes a second later or
-   more, while the one before was not looked at, ends the process as it always did. What was ignored
-   stays ignored (nohup, a shell's background job). A write to a closed pipe becomes an error. */
+/* core.watch_signals(): from now on an ending signal is only noted; one that comes a second later
+   or more, while the one before was not looked at, ends the process as it always did. What was
+   ignored stays ignored (nohup, a shell's background job). A write to a closed pipe becomes an
+   error. */
 int kx_lua_watch_signals(lua_State *L) {
   struct sigaction action, old;
   size_t i;
