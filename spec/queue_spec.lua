@@ -6,15 +6,15 @@ local pro, max = "flux-kontext-pro", "flux-kontext-max"
 
 -- Makes what the queue sees of a job: due at a time, with what it does then.
 local function job_due(at, run)
-  local self = { at = at, runs = 0, status = "waiting" }
-  function self:due() return self.at end
-  function self:ended() return self.status == "ended" end
-  function self:run_due(...)
+  local job = { at = at, runs = 0, status = "waiting" }
+  function job:due() return self.at end
+  function job:ended() return self.status == "ended" end
+  function job:run_due(...)
     self.runs, self.at = self.runs + 1, math.huge
     if run then run(self, ...) end
   end
-  function self:crash(problem) self.status, self.problem = "ended", problem end
-  return self
+  function job:crash(problem) self.status, self.problem = "ended", problem end
+  return job
 end
 
 -- Pushes some jobs of a model and returns them.

@@ -14,13 +14,12 @@ local function environment(name)
   return value ~= "" and value or nil
 end
 
-local text, number = { string = true }, { number = true }
-
 local types = {
-  api_key = text, base_url = text, region = text, model = text, ca_file = text, proxy = text,
-  user_agent = text, journal = text, timeout = number, connect_timeout = number,
-  stall_timeout = number, max_active = number, poll_interval = number, budget = number,
-  loop = { string = true, ["function"] = true }, on_event = { ["function"] = true },
+  api_key = "string", base_url = "string", region = "string", model = "string",
+  ca_file = "string", proxy = "string", user_agent = "string", journal = "string",
+  timeout = "number", connect_timeout = "number", stall_timeout = "number",
+  max_active = "number", poll_interval = "number", budget = "number",
+  loop = "string or function", on_event = "function",
 }
 
 -- Returns what is misused, or nil.
@@ -28,8 +27,8 @@ local function misuse(given)
   if type(given) ~= "table" then return "options must be a table, not " .. type(given) end
   for name, value in pairs(given) do
     if not types[name] then return params.unknown(name, types) end
-    if not types[name][type(value)] then
-      return ("%s must be a %s, not %s"):format(name, next(types[name]), type(value))
+    if not types[name]:find(type(value), 1, true) then
+      return ("%s must be a %s, not %s"):format(name, types[name], type(value))
     elseif type(value) == "number" and not (value > 0 and value < math.huge) then
       return ("%s must be a number above 0"):format(name)
     end
