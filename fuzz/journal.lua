@@ -52,6 +52,20 @@ local function open()
   return assert(journal.open(path, system, true))
 end
 
+-- Returns whether a text is refused as something else than a journal, and left as it is.
+local function is_refused(text)
+  local opened, message = journal.open(path, system, true)
+  if opened then
+    opened:close()
+    return false
+  end
+  assert(message:find("is no journal", 1, true), message)
+  local file = assert(io.open(path, "rb"))
+  assert(file:read "*a" == text and not next(whole(text)), "a journal is refused, or changed")
+  file:close()
+  return true
+end
+
 -- Returns a job as the journal sees one.
 local function make_job()
   local job = {}
@@ -99,6 +113,7 @@ return function(input)
   local text = fill(input)
   if text:sub(1, 2) == "*\n" then text = text:sub(3):rep(70) end
   write(text)
+  if is_refused(text) then return end
   local first = open()
   local kept = check(first, text)
   local job = make_job()

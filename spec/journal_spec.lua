@@ -188,6 +188,21 @@ describe("a later run", function()
     assert.equal(2, #resume())
   end)
 
+  it("knows a key by what was paid for, whatever failed under it later", function()
+    begin { poll = { waiting } }
+    local job = edit()
+    drive(function() return job.id end)
+    client:close()
+    local file = assert(io.open(path, "ab"))
+    for _, text in ipairs { "INTENT 9 key=one", "SENDING 9 key=one", "FAILED 9 key=one" } do
+      file:write(token.sum(text), " ", text, "\n")
+    end
+    file:close()
+    begin()
+    assert.equal("task-1", assert(edit():wait(20)).id)
+    assert.equal(0, posts())
+  end)
+
   it("has nothing left to do when a picture was saved by its holder", function()
     begin()
     local image = assert(client:edit({ prompt = "x", key = "one" }):wait(20))

@@ -85,6 +85,9 @@ local rows = {
     submit = { raw.json(422, '{"detail":[{"loc":["body","seed"],"type":"int_parsing",'
       .. '"msg":"Input should be a valid integer"}]}') } },
 
+  { name = "a 422 behind a byte order mark", posts = 1, kind = "invalid", status = 422,
+    submit = { raw.json(422, "\239\187\191" .. [[{"detail": "no"}]]) } },
+
   { name = "a 500", posts = 1, submit = { raw.json(500, detail) }, kind = "ambiguous",
     status = 500 },
   { name = "a 502 in HTML", posts = 1, submit = { page }, kind = "ambiguous", status = 502 },

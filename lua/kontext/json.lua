@@ -178,6 +178,8 @@ function json.decode(text)
     return nil, ("it has more than %d values"):format(most_parts)
   elseif not has_depth_limit and too_deep(text) then
     return nil, ("it is nested deeper than %d levels"):format(max_depth)
+  elseif text:find("\0", 1, true) then
+    return nil, "it has a NUL byte" -- lua-cjson takes it for the end, other libraries do not
   end
   local readable, mark = without_numbers(text)
   local done, value, message = pcall(decode, readable)

@@ -103,7 +103,7 @@ of("src/net/url.c", {
 
 of("src/net/engine.c", {
   { name = "a forked child uses its parent's connections",
-    old = "return kx_owner_is_other(&e->owner);", new = "return e->process == 0;",
+    old = "return kx_owner_is_other(&e->owner);", new = "return 0 && kx_owner_is_other(&e->owner);",
     by = "spec/client_spec.lua LUA_VERSION=5.1" }, -- for which Debian has luaposix
   { name = "a step does all there is to do",
     old = "while (e->more && now < end)", new = "while (e->more && end)",
@@ -407,7 +407,7 @@ of("lua/kontext/client/queue.lua", {
     by = "spec/client_spec.lua" },
   { name = "a 429 parks nobody",
     old = "  if slots.prober == nil or slots.prober == job then", new = "  if slots then",
-    by = "spec/regress/14-promises_spec.lua" },
+    by = "spec/queue_spec.lua" },
   { name = "the same few jobs have all the turns",
     old = "if dues[a] ~= dues[b] then return dues[a] < dues[b] end\n", new = "",
     by = "spec/regress/11-turns_spec.lua" },
@@ -433,7 +433,7 @@ of("lua/kontext/client/intake.lua", {
     old = "return queue_claimed(client, begun, checked, true)",
     new = "return queue_claimed(client, begun, checked, false)", by = "spec/client_spec.lua" },
   { name = "the second edit of a key is another one",
-    old = "if same then return same end", new = "", by = "spec/regress/14-promises_spec.lua" },
+    old = "if same then return same end", new = "", by = "spec/regress/40-strangers_spec.lua" },
 })
 
 of("lua/kontext/journal/resume.lua", {
@@ -451,7 +451,8 @@ of("lua/kontext/job/job.lua", {
     new = "if false then",
     by = "spec/client_spec.lua" },
   { name = "a cancel drops an answer that has come",
-    old = "  self._client:settle(self)\n", new = "", by = "spec/job_spec.lua" },
+    old = "  self._client:settle(self)\n", new = "",
+    by = "spec/regress/14-promises_spec.lua" },
   { name = "a webhook's URL is trusted",
     old = "function Job:wake()\n", new = "function Job:wake()\n  self.polling_url = "
       .. 'self.polling_url:gsub("^(https?://[^/]*).*", "%1/of/the/webhook")\n',
@@ -507,10 +508,10 @@ of("lua/kontext/journal/file.lua", {
 of("lua/kontext/journal/identity.lua", {
   { name = "what tells edits apart forgets the model",
     old = "local ours = { model = true, fit = true,", new = "local ours = { fit = true,",
-    by = "spec/batch_spec.lua" },
+    by = "spec/regress/14-promises_spec.lua" },
   { name = "what tells edits apart forgets fit",
     old = "local ours = { model = true, fit = true,", new = "local ours = { model = true,",
-    by = "spec/batch_spec.lua" },
+    by = "spec/regress/14-promises_spec.lua" },
 })
 
 of("lua/kontext/journal/earlier.lua", {

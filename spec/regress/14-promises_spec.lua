@@ -2,6 +2,7 @@
 -- says how often an edit was paid for.
 
 local hours = require "spec.support.hours"
+local core = require "kontext.core"
 local kontext = require "kontext"
 local pictures = require "spec.support.pictures"
 local raw = require "spec.support.raw"
@@ -81,17 +82,18 @@ describe("a paid edit", function()
   end)
 
   it("is fetched though the answer came while the host was closing the client", function()
-    server:script(raw.service({}, "", { poll = { raw.status "Pending" } }))
     for _, how in ipairs { "close", "cancel" } do
+      local late = raw.accepted()
+      late.delay = 0.3
+      server:script(raw.service({}, "", { submit = { late }, poll = { raw.status "Pending" } }))
       local client = connect()
       local job = client:edit { prompt = "x" }
       assert.is_true(drive({ client }, function() return posts() > 0 end))
-      os.execute "sleep 0.3" -- the answer lies in the socket, and nobody has read it
+      os.execute "sleep 0.6" -- the answer lies in the socket, and nobody has read it
       if how == "close" then client:close() else job:cancel() end
       assert.equal("task-1", job.id)
       assert.is_string(job:token())
       if how == "cancel" then client:close() end
-      server:script(raw.service({}, "", { poll = { raw.status "Pending" } }))
     end
   end)
 
@@ -204,6 +206,10 @@ describe("a name", function()
     local one, two, path = connect(), connect(), folder .. "/car.png"
     local a = one:edit { prompt = "x", save_as = path, no_replace = true }
     local b = two:edit { prompt = "x", save_as = path, no_replace = true }
+    -- Before anything is sent: no other program takes the names meanwhile.
+    for _, name in ipairs { "car.png", "car-2.png" } do
+      assert.equal(0, core.file_info(folder .. "/" .. name).bytes, name)
+    end
     assert.is_true(drive({ one, two }, function() return a:ended() and b:ended() end))
     assert.equal("ready", a.status, tostring(a.error))
     assert.equal("ready", b.status, tostring(b.error))
@@ -243,7 +249,8 @@ describe("a key", function()
     server:script(raw.service({}, ""))
     local client = connect { journal = folder .. "/other" }
     assert(client:batch({ { prompt = "x", key = "a", save_as = folder .. "/o.png" } }):wait(10))
-    for _, item in ipairs { { prompt = "y" }, { prompt = "x", model = "flux-kontext-max" } } do
+    for _, item in ipairs { { prompt = "y" }, { prompt = "x", model = "flux-kontext-max" },
+      { prompt = "x", fit = true } } do
       item.key, item.save_as = "a", folder .. "/o.png"
       local results = assert(client:batch({ item }):wait(10))
       assert.equal("invalid", results[1].error.kind)
