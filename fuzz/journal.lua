@@ -61,7 +61,7 @@ local function is_refused(text)
   end
   assert(message:find("is no journal", 1, true), message)
   local file = assert(io.open(path, "rb"))
-  assert(file:read "*a" == text and not next(whole(text)), "a journal is refused, or changed")
+  assert(file:read "*a" == text and not next((whole(text))), "a journal is refused, or changed")
   file:close()
   return true
 end

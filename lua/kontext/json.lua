@@ -110,8 +110,9 @@ local function without_numbers(text)
     local quote = text:find('"', at, true)
     local between = text:sub(at, quote and quote - 1)
     if between:find "[NnIi]" then between = between:gsub("%-?%a+", without_words) end
-    parts[#parts + 1] = between:gsub("[%d.eE+-]+", function(number)
-      return json.to_number(number) and '"' .. mark .. number .. '"'
+    parts[#parts + 1] = between:gsub("([%d.eE+-]+)(%s*:?)", function(number, after)
+      if after:sub(-1) == ":" then return nil end -- a number is no member's name
+      return json.to_number(number) and '"' .. mark .. number .. '"' .. after
     end)
     if not quote then break end
     at = (string_end(text, quote) or #text) + 1
