@@ -118,7 +118,7 @@ $(B)/whole/chunks.o: src/lua/chunks.lua src/lua/chunks.c src/lua/chunks.h $(lua_
 	@$(compile) -c -o $@ $(@:.o=.c)
 
 # The module once more, for spec/faults/c_out_of_memory.lua: what our own objects call may fail.
-starved = malloc calloc realloc free strdup strndup opendir closedir pthread_create deflateInit_ inflateInit_ \
+starved = malloc calloc realloc free strdup strndup opendir fdopendir closedir realpath pthread_create deflateInit_ inflateInit_ \
   HMAC curl_easy_init curl_easy_cleanup curl_easy_setopt curl_multi_init curl_multi_cleanup \
   curl_multi_setopt curl_multi_add_handle curl_slist_append curl_url curl_url_cleanup \
   curl_url_set curl_url_get open64 openat64 fcntl64 write pread64 fstat64 fstatat64 flock fsync \

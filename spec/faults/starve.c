@@ -99,6 +99,8 @@ MAKES(CURLM, curl_multi_init, (void), ())
 MAKES(CURLU, curl_url, (void), ())
 FREES(CURLU, curl_url_cleanup)
 MAKES(DIR, opendir, (const char *path), (path))
+MAKES(DIR, fdopendir, (int fd), (fd))
+MAKES(char, realpath, (const char *path, char *resolved), (path, resolved))
 
 DECLARE(CURLMcode, curl_multi_cleanup, (CURLM *multi));
 CURLMcode __wrap_curl_multi_cleanup(CURLM *multi) {
