@@ -260,6 +260,27 @@ describe("a key", function()
   end)
 end)
 
+describe("a client that cannot begin", function()
+  it("ends a batch, however long its items take to be refused", function()
+    local on = hours.system()
+    on.engine = function() return nil, "an engine: Too many open files", "EMFILE" end
+    local now = on.now
+    on.now = function() -- each look at the clock takes longer than items may be begun in a row
+      on.pass(0.01)
+      return now()
+    end
+    local client = require "kontext.client.client".new({ base_url = server.url, api_key = raw.key },
+      on)
+    local list, limit = {}, core.now() + 5
+    for i = 1, 5 do list[i] = { prompt = "edit " .. i } end
+    local batch = client:batch(list)
+    while not batch:ended() and core.now() < limit do client:poll(0.01) end
+    assert.equal("5 of 5", tostring(batch):match "%d of %d")
+    for result in batch:results() do assert.equal("EMFILE", result.error.code) end
+    client:close()
+  end)
+end)
+
 describe("a journal", function()
   it("that was moved while open stops submits, and what was sent is fetched", function()
     server:script(raw.service({}, ""))

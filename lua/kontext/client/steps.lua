@@ -100,6 +100,9 @@ end
 
 -- Does what is due, for about `budget` seconds.
 local function run(self, budget)
+  if not self._transport then -- no job can begin, but what `soon` asked for is done
+    self._queue:run_due(self._now, self._now() + budget, false)
+  end
   if not engine_of(self) then return self:notify_host() end
   local now = self._now()
   local stop, was_away = now + budget, now - self._stepped > away

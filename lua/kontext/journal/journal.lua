@@ -19,6 +19,8 @@
 ---   FAILED     the service said that there is no picture, or it was never sent
 ---   AMBIGUOUS  it was sent whole, and what came of it is not known
 ---   LOST       it was accepted, and the service no longer has it
+local file = require "kontext.journal.file"
+
 local journal = {}
 
 -- Returns whether a journal's name is the address of a database.
@@ -43,8 +45,8 @@ end
 ---@return string? message
 ---@return string? code
 function journal.open(name, on, create, holder)
-  local backend = is_address(name) and "postgres" or "file"
-  return require("kontext.journal." .. backend).open(name, on, create, holder)
+  if not is_address(name) then return file.open(name, on, create, holder) end
+  return require "kontext.journal.postgres".open(name, on, create, holder)
 end
 
 return journal
