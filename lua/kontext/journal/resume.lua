@@ -49,8 +49,8 @@ local function begin(client, known, overrides)
   local url, own = known.polling_url, nil
   if transport then url, own = transport:polling_url(known.polling_url, known.id) end
   return client:begin_resumed(params_of(client, known, overrides), { id = known.id,
-    polling_url = url, own_url = own, at = tonumber(known.at), entry = known.number,
-    identity = known.identity })
+    polling_url = url, own_url = own or known.own_url ~= nil, at = tonumber(known.at),
+    entry = known.number, identity = known.identity })
 end
 
 -- What a journal alone knows of an edit of a region.
