@@ -174,7 +174,11 @@ function Journal:record(job, fact, details)
   end
   local text = written(known, fact, details)
   local done, message, code = self._log:append(text, synced[fact] or false)
-  if not done then return nil, message, code end
+  if not done then
+    -- The file keeps its earlier fact; this process knows that nothing was paid for.
+    if entry and fact == "FAILED" then entry.state = states.FAILED end
+    return nil, message, code
+  end
   take(self, text:sub(1, -2))
   return true
 end
