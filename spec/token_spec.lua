@@ -24,6 +24,11 @@ describe("a token", function()
     }, assert(token.read(whole)))
   end)
 
+  it("says that the URL is of our own making: the task may be at another host", function()
+    local text = token.write { id = "a", polling_url = "https://api.bfl.ai/x", own_url = "1" }
+    assert.equal("1", assert(token.read(text)).own_url)
+  end)
+
   it("brings names and URLs of any bytes", function()
     local values = assert(token.read(token.write(job { id = hostile, polling_url = hostile,
       params = { key = hostile } })))

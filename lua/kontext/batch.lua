@@ -137,6 +137,19 @@ local function start_keyed(self, index, key, id)
   follow(self, index, key, job, mark, otherwise)
 end
 
+-- Takes note of the first item that was refused for good. Its result comes later in this step; what
+-- begins now would be sent with the refused key.
+local function note_refusal(self)
+  if self._refused then return end
+  local refused
+  for index, job in pairs(self._under_way) do
+    if job ~= true and retry.is_hopeless(job.error) and index <= (refused or index) then
+      refused = index
+    end
+  end
+  if refused then self._refused = self._under_way[refused].error end
+end
+
 -- Begins an item. Without a key of its own its content is its key in a journal, and is read by
 -- the worker first.
 local function start_item(self, index)
@@ -152,6 +165,7 @@ local function start_item(self, index)
     return start_keyed(self, index, numbered(self, items.identity(self, item)))
   end
   self._client:digest(paths, function(digests, message, code)
+    note_refusal(self) -- it may have come in this step
     local changed = digests and items.changed(self, item, stamps)
     if changed then
       self._under_way[index] = nil
@@ -243,15 +257,8 @@ function start(self)
   if self._starting or self._later then return end
   self._starting = true
   local active, stop = 0, self._client:clock()() + burst
-  local refused
-  for index, job in pairs(self._under_way) do
-    active = active + 1
-    if job ~= true and retry.is_hopeless(job.error) and index <= (refused or index) then
-      refused = index
-    end
-  end
-  -- Its result comes later in this step; what begins now would be sent with the refused key.
-  if refused then self._refused = self._refused or self._under_way[refused].error end
+  for _ in pairs(self._under_way) do active = active + 1 end
+  note_refusal(self)
   while active < self._max_active or self._stopped do
     local index, wrong = next_item(self)
     if not index then break end

@@ -9,9 +9,9 @@ local version = "kontext1"
 -- What a journal's line may hold, in this order; and which of it a token holds.
 local names = { "id", "polling_url", "model", "at", "key", "save_as", "no_replace", "output_format",
   "identity", "path", "md5", "size", "kind", "region", "window", "source", "stamp", "mask",
-  "metadata" }
-local in_token = { id = true, polling_url = true, model = true, at = true, key = true,
-  output_format = true, region = true } -- so that no window takes a photograph's place
+  "metadata", "own_url" }
+local in_token = { id = true, polling_url = true, own_url = true, model = true, at = true,
+  key = true, output_format = true, region = true } -- so that no window takes a photograph's place
 local known = {}
 for _, name in ipairs(names) do known[name] = true end
 

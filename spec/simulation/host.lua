@@ -5,6 +5,7 @@ local host = {}
 
 ---@class simulation.Host
 ---@field jobs table[] {edit=, job=, begun=, resumed=, batch=} that have not ended
+---@field paused number when its last sleep ends
 ---@field questions kontext.Job[] for the credits
 local Host = {}
 Host.__index = Host
@@ -66,7 +67,6 @@ function Host:step()
   local pause = the_world:choose("pause.step", pauses)
   if pause > 0 and self.paused <= the_world.now then
     self.paused = the_world.now + pause
-    self.was_paused = true
     return
   end
   if self:try(self.client.step, self.client) then self:look() end
@@ -153,8 +153,8 @@ function Host:ended(entry)
       return
     end
     books:failed(edit, { error = err, host = self, timeout = self.timeout, begun = entry.begun,
-      cancelled = edit.cancelled, resumed = entry.resumed, paused = self.was_paused,
-      uploaded = edit.attempts > 0, tried = edit.attempts, full = self.life.folders_fail })
+      cancelled = edit.cancelled, resumed = entry.resumed, uploaded = edit.attempts > 0,
+      full = self.life.folders_fail })
     if err.retryable and not entry.resumed and not entry.batch and not self.closing then
       self.life:user_again(self, edit)
     end

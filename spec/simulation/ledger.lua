@@ -59,7 +59,7 @@ local function check_again(self, edit, host, engine)
     world:broken("what was not sent is sent again twice at the most", edit.prompt)
   elseif host.retries * 5 > 500 + host.accepts then
     world:broken("all tries of a client draw on one quota", ("%d tries"):format(host.retries))
-  elseif gap > 0.5 * 2 ^ (tries - 1) + 1e-3 and not host.was_paused then
+  elseif gap > 0.5 * 2 ^ (tries - 1) + 1e-3 and host.paused <= world.now - gap then
     world:broken("a try that may be repeated comes soon", ("%s: %g s"):format(edit.prompt, gap))
   elseif host.at_once >= 6 then
     world:broken("the tries of a client are spread", edit.prompt)
@@ -119,7 +119,7 @@ function Ledger:upload(edit, engine, transfer, request)
   local world, host = self.world, engine.host
   edit.attempts = edit.attempts + 1
   transfer.host = host
-  edit.answer = nil
+  edit.answer, edit.sent_whole = nil, nil
   if host.hopeless and edit.told_at == host.hopeless then edit.exempt = true end -- it was under way
   if host.hopeless and edit.begun < host.hopeless and not edit.exempt then
     world:broken("after a refused key nothing more of the queue is sent", edit.prompt)
@@ -138,7 +138,7 @@ function Ledger:about_to_charge(edit, transfer)
   if not edit.by_content then return end
   local source, sent = self.made[transfer.picture] or transfer.picture, edit.contents or {}
   if next(sent) and not sent[source] then edit.consents = edit.consents + 1 end
-  sent[source], edit.contents = true, sent
+  sent[source], edit.contents, transfer.content = true, sent, source
 end
 
 --- The service has a whole upload: is it the picture that was looked at?
@@ -177,7 +177,7 @@ end
 
 --- The same, with the upload that it came from.
 function Ledger:charge_of(transfer, task, answer)
-  task.class = answer.class
+  task.class, task.content = answer.class, transfer.content
   task.host_of = transfer.host
   local charges = transfer.host.charges
   charges[#charges + 1] = task
@@ -247,13 +247,14 @@ function Ledger:fact(node, bytes)
   local known = self.nodes[node]
   local fact, number = bytes:match "^%x+ (%u+) (%d+)"
   if not fact then return false end
-  local row = known.rows[number]
-  if not row then
+  local row, named = known.rows[number], bytes:match "[ ,]key=([^,\n]*)"
+  if not row or not row.fact or named and row.key and named ~= row.key then
+    -- A number whose lines a power failure took, or that were left out as settled, is given again.
     row = { number = number }
     known.rows[number] = row
     known.list[#known.list + 1] = row
   end
-  row.key = bytes:match "[ ,]key=([^,\n]*)" or row.key
+  row.key = named or row.key
   local key = row.key and row.key:match "^e(%d+)$"
   if key and self.edits[tonumber(key)] then
     row.edit = self.edits[tonumber(key)]
@@ -340,11 +341,19 @@ function Ledger:killed()
   end
 end
 
---- Returns the row of an edit that matters most.
+-- What was in doubt and was begun again has its picture: it is in doubt no more.
+local function is_settled_by(best, row)
+  return row.fact == "SAVED" and best.fact ~= "ACCEPTED"
+end
+
+--- Returns the row of an edit that matters most. The rows are in the order of their beginning.
 function Ledger:best_row(edit) -- luacheck: no self
   local best
   for _, row in ipairs(edit.rows or {}) do
-    if row.fact and (not best or ranks[row.fact] >= ranks[best.fact]) then best = row end
+    if row.fact and (not best or ranks[row.fact] >= ranks[best.fact]
+      or is_settled_by(best, row)) then
+      best = row
+    end
   end
   return best
 end
@@ -447,10 +456,15 @@ end
 
 -- Endings -----------------------------------------------------------------------------------------
 
--- Returns the edit's task that is charged and not settled, or nil.
-local function open_task(edit)
+-- Returns the edit's task that is charged and not settled, or nil. Where the content is the key,
+-- that of another content is another edit's.
+local function open_task(self, edit)
+  local content = edit.by_content and self.digested[edit.input]
   for _, task in ipairs(edit.tasks) do
-    if not is_settled(task) and task ~= edit.delivered then return task end
+    if not is_settled(task) and task ~= edit.delivered
+      and (not content or task.content == content) then
+      return task
+    end
   end
 end
 
@@ -483,9 +497,10 @@ function Ledger:failed(edit, ended)
   if (err.kind == "lost" or err.kind == "expired" and not err.token) and task then
     task.told_lost = true
   end
-  local open = open_task(edit)
+  local open = open_task(self, edit)
   local may_be = open and edit.consents == 1
-  if may_be and (err.retryable or err.charged == false) and err.kind ~= "file" then
+  if may_be and (err.retryable or err.charged == false)
+    and not (err.kind == "file" and err.stage == "check") then
     world:broken("what is charged is not told to be free", edit.prompt .. " " .. err.kind)
   end
   if err.retryable and edit.consents == 1 and not ended.batch then edit.told_free = true end

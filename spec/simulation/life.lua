@@ -161,11 +161,11 @@ function Life:notify(host, task)
   local lives, known = host:try(host.client.notify, host.client,
     { id = task.id, status = "Ready" })
   if known then task.woken = the_world.now end
-  if not lives or not known or busy or host.was_paused then return end
+  if not lives or not known or busy then return end
   local at = the_world.now
   task.hooked = at
   the_world:after(1, function()
-    if task.hooked == at and host:lives() and not host.was_paused then
+    if task.hooked == at and host:lives() and host.paused < at then
       the_world:broken("a webhook makes the next poll come at once", task.id)
     end
   end)
@@ -305,8 +305,7 @@ function Life:batch_result(host, edit, result)
       return
     end
     return self.ledger:failed(edit, { error = err, host = host, timeout = host.timeout,
-      begun = edit.begun, batch = true, paused = host.was_paused, tried = edit.attempts,
-      full = self.folders_fail, cancelled = edit.cancelled })
+      begun = edit.begun, batch = true, full = self.folders_fail, cancelled = edit.cancelled })
   end
   self.ledger:delivered(edit, { path = result.saved, skipped = result.skipped,
     bytes = result.image and rawget(result.image, "bytes"), id = result.image and result.image.id })
@@ -451,6 +450,7 @@ function Life:plan_meddling(host)
     local change = edit.input and the_world:choose("input.change", { false, 0, 0.05, 0.3, 2, 8 })
     if change then
       the_world:after(change, function()
+        edit.meddled = true
         if the_world:choose("input.how", { "changed", "removed" }) == "removed" then
           self.disk:unlink(edit.input)
         else
@@ -503,7 +503,10 @@ end
 function Life:tamper(swapped)
   self.disk:unlink "j/journal"
   if swapped then self.disk:replace("j/journal", "") end
-  for _, edit in ipairs(self.ledger.edits) do edit.tampered, edit.rows = true, nil end
+  for _, edit in ipairs(self.ledger.edits) do
+    edit.remembered = self.ledger:best_row(edit) -- by a process that read it before
+    edit.tampered, edit.rows = true, nil
+  end
 end
 
 -- Coming again ------------------------------------------------------------------------------------

@@ -214,6 +214,7 @@ local function told(transfer, answer)
     local task = answer.missing
     task.missed = task.missed or { since = transfer.world.now, times = 0 }
     task.missed.times = task.missed.times + 1
+    task.missed.elsewhere = task.missed.elsewhere or answer.elsewhere
   elseif transfer.task and answer.status == 200 and not answer.kind
     and answer.body:find('"status":"[PRGQ]') then
     transfer.task.missed = nil

@@ -19,48 +19,53 @@ end
 needs.network, needs.tls = tried_thrice, tried_thrice
 
 function needs.lost(self, edit, err, task, ended)
-  if not task then -- told of an earlier run
-    for _, row in ipairs(edit.rows or {}) do
-      if row.fact == "LOST" then return true end
-    end
-    return ended.batch
+  local missed = task and task.missed
+  if missed then
+    return missed.times >= 5 and self.world.now - missed.since >= 60 and not missed.elsewhere
   end
-  local missed = task.missed
-  if not missed then
-    return self:best_row(edit) and self:best_row(edit).fact == "LOST" and err.stage == "submit"
+  for _, row in ipairs(edit.rows or {}) do -- told of an earlier run
+    if row.fact == "LOST" and err.stage == "submit" then return true end
+    if row.fact == "SAVED" and ended.batch then return true end -- its file is gone
   end
-  return missed.times >= 5 and self.world.now - missed.since >= 60
+  return false
 end
 
-function needs.expired(self, _, err, task, ended)
-  if err.token or ended.batch then return true end -- only our own clock says so: it can be resumed
-  local link = task and task.link
-  return link and self.world:time() >= link.ends and link.refused
+-- Where only our own clock says so, it can be resumed.
+function needs.expired(self, _, err, task)
+  local link, world = task and task.link, self.world
+  if err.token then return link and world:time() + world.skew >= link.ends end
+  return link and world:time() >= link.ends and link.refused
+end
+
+local long = 100 -- seconds after which whatever could be had is had
+
+-- Returns what a task that ran out of time could have ended as.
+local function missed_end(world, task, ended)
+  local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun,
+    task.answered or 0, ended.host.paused)
+  local link, missed = task.link, task.missed
+  if link then healthy_from = math.max(healthy_from, link.valid, link.stored) end
+  if link and link.refused_at and task.forgotten > world.now
+    and world.now - math.max(link.refused_at, task.troubled, ended.host.paused) > long then
+    return "its link had expired for 100 s"
+  elseif missed and task.has_url and not missed.elsewhere and missed.times > 5
+    and world.now - math.max(missed.since, ended.host.paused) > long then
+    return "it was not known for 100 s"
+  elseif not task.finished or task.unpollable or task.forgotten <= world.now
+    or world.now - healthy_from <= long then
+    return nil
+  elseif task.final ~= "Ready" or not ended.full and (not link or world:time() < link.ends) then
+    return "it could be had for 100 s"
+  end
 end
 
 function needs.timeout(self, edit, err, task, ended)
   local world = self.world
   if world.now < edit.begun + ended.timeout - 1e-3 then
-    if not task and edit.attempts >= 3 then return true end
-    return false, "too early"
+    return not task and tried_thrice(self, edit, err, task, ended), "too early"
   end
-  if task and not ended.paused and task.link and task.link.refused_at
-    and world.now - math.max(task.link.refused_at, task.troubled) > 100
-    and task.forgotten > world.now then
-    return false, "its link had expired for 100 s"
-  end
-  if task and not ended.paused then
-    local healthy_from = math.max(task.troubled, task.ready, task.lag, ended.begun,
-      task.answered or 0)
-    if task.link then healthy_from = math.max(healthy_from, task.link.valid, task.link.stored) end
-    if task.finished and world.now - healthy_from > 100 and task.final ~= "Ready"
-      or task.final == "Ready" and world.now - healthy_from > 100 and not err.own_url
-      and task.forgotten > world.now and (not task.link or world:time() < task.link.ends)
-      and not task.unpollable and not ended.full then
-      return false, "it could be had for 100 s"
-    end
-  end
-  return true
+  local why = task and missed_end(world, task, ended)
+  return not why, why
 end
 
 function needs.http(self, edit, err, task, ended)
@@ -68,12 +73,26 @@ function needs.http(self, edit, err, task, ended)
   return tried_thrice(self, edit, err, task, ended)
 end
 
+-- Whether an edit is refused before it is sent: its name is another one's, or its key stands for
+-- other parameters.
+local function is_in_conflict(self, edit, host)
+  for _, other in ipairs(self.edits) do
+    if other ~= edit and other.host == host and edit.save_as and other.save_as == edit.save_as then
+      return true
+    end
+  end
+  for _, row in ipairs(edit.rows or {}) do
+    if row.changed ~= edit.changed then return true end
+  end
+  return false
+end
+
 local function refused(kind)
-  return function(_, edit, _, _, ended)
-    local host = ended.host
-    return edit.answer and edit.answer.final == kind
+  return function(self, edit, err, _, ended)
+    local host, answer = ended.host, edit.answer
+    if kind == "invalid" and not err.status then return is_in_conflict(self, edit, host) end
+    return answer and answer.final == kind and answer.told_at <= self.world.now
       or (kind == "auth" or kind == "credits") and host.hopeless_from ~= nil
-      or kind == "invalid" and (ended.status == nil or ended.tried == 0)
   end
 end
 needs.auth, needs.credits, needs.invalid = refused "auth", refused "credits", refused "invalid"
@@ -86,26 +105,43 @@ function needs.rate_limited(self, edit, _, _, ended)
     if transfer.kind == "upload" then return true end
   end
   -- One of those that were refused tries each minute at the latest.
-  return ended.paused or now - math.max(host.sent_at, host.task_ended) < 62, "nobody tried again"
+  return now - math.max(host.sent_at, host.task_ended, host.paused) < 62, "nobody tried again"
 end
 
 function needs.ambiguous(self, edit, _, _, ended)
   local row, answer = self:best_row(edit), edit.answer
   if answer and answer.told_at < math.huge and (answer.limited or answer.shed or answer.final)
-    and not ended.full and not ended.resumed and not ended.batch
-    and not (row and #edit.rows > 1) then
+    and not ended.resumed and not (row and #edit.rows > 1) then
     return false, "it was refused"
   end
-  return ended.full or row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS")
-    or edit.sent_whole ~= nil or ended.resumed or ended.batch
-    or edit.answer and edit.answer.status and edit.answer.status < 300
+  row = row or edit.remembered
+  return row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil
+    or answer and answer.status and answer.status < 300
 end
 
-function needs.file() return true end
+-- What makes the codes of files that fail, of all that a life may choose.
+local causes = {
+  EIO = { "sync.fails", "worker.reads EIO", "folder.trouble broken" },
+  ENOSPC = { "folder.trouble full" }, EROFS = { "folder.trouble readonly" },
+  EACCES = { "folder.trouble denied" }, ENOENT = { "folder.trouble gone", "journal.unlink" },
+  ESTALE = { "upload.fate input" },
+}
 
-function needs.image(_, edit) return edit.fitted end
+function needs.file(self, edit, err)
+  if edit.meddled and (err.code == "ENOENT" or err.code == "ESTALE") then return true end
+  for _, name in ipairs(causes[err.code] or {}) do
+    if self.world.faults[name] then return true end
+  end
+  return false
+end
 
-function needs.internal(_, edit) return edit.fitted end
+function needs.image(self, edit)
+  return edit.fitted and self.world.faults["worker.fit damaged"]
+end
+
+function needs.internal(self, edit)
+  return edit.fitted and self.world.faults["worker.fit starved"]
+end
 
 -- What may have been charged, or may be, costs 8 credits at the most. What is still to be sent of a
 -- batch ends as the first one did.

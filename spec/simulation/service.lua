@@ -417,7 +417,9 @@ function Service:poll(url)
     if task.has_url and task.class == "accept" then
       world:broken("a task is polled where the service says", url)
     end
-    return poll_answers.not_found(self, task), task -- another region's
+    local found = poll_answers.not_found(self, task)
+    found.elsewhere = true -- another region's
+    return found, task
   elseif world.now < task.lag or world.now > task.forgotten then
     return poll_answers.missing(self, task), task
   end

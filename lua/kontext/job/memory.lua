@@ -15,6 +15,7 @@ function memory.known(self)
     save_as = given.save_as, no_replace = given.no_replace and "1" or nil,
     output_format = given.output_format, identity = given.key and self:identity() or nil,
     at = self._accepted_wall and ("%d"):format(self._accepted_wall) or nil, entry = self._entry,
+    own_url = self._own_url and "1" or nil, -- it may be the wrong host for the next process too
   }
   compose.note(given.window, known)
   return known

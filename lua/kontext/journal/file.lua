@@ -174,7 +174,11 @@ function Journal:record(job, fact, details)
   end
   local text = written(known, fact, details)
   local done, message, code = self._log:append(text, synced[fact] or false)
-  if not done then return nil, message, code end
+  if not done then
+    -- The file keeps its earlier fact; this process knows that nothing was paid for.
+    if entry and fact == "FAILED" then entry.state = states.FAILED end
+    return nil, message, code
+  end
   take(self, text:sub(1, -2))
   return true
 end
@@ -221,8 +225,15 @@ function Journal:entries()
   return ordered(self)
 end
 
+-- Returns whether an edit matters more to a second run than an earlier one of its key. What was in
+-- doubt or lost, and was sent again as the user wished, has its picture: it is in doubt no more.
+local function matters_more(entry, than)
+  return rank[entry.state] >= rank[than.state]
+    or entry.state == "saved" and than.state ~= "accepted"
+end
+
 --- Returns, of the edits with that key, the one that matters most: accepted before ambiguous and
---- lost, then saved, then failed; of equal ones the last.
+--- lost, then saved, then failed; of equal ones the last. One that was saved later ends a doubt.
 ---@param key string
 ---@param ended? boolean leave out those that a job of this process is at work on
 ---@return kontext.JournalEntry?
@@ -230,7 +241,7 @@ function Journal:find(key, ended)
   local best
   for _, entry in ipairs(self._by_key[key] or {}) do
     local counts = not (ended and self:is_open(entry))
-    if counts and (not best or rank[entry.state] >= rank[best.state]) then best = entry end
+    if counts and (not best or matters_more(entry, best)) then best = entry end
   end
   return best
 end

@@ -49,8 +49,8 @@ local function begin(client, known, overrides)
   local url, own = known.polling_url, nil
   if transport then url, own = transport:polling_url(known.polling_url, known.id) end
   return client:begin_resumed(params_of(client, known, overrides), { id = known.id,
-    polling_url = url, own_url = own, at = tonumber(known.at), entry = known.number,
-    identity = known.identity })
+    polling_url = url, own_url = own or known.own_url ~= nil, at = tonumber(known.at),
+    entry = known.number, identity = known.identity })
 end
 
 -- What a journal alone knows of an edit of a region.
@@ -107,6 +107,14 @@ function resume.can_be_asked(entry)
   return entry.state == "accepted" or entry.state == "ambiguous" and entry.id ~= nil
 end
 
+-- Returns whether an edit whose picture nobody can get was sent again, as the user wished, and
+-- that one was accepted.
+local function has_successor(journal, entry)
+  local last = entry.key and journal:find(entry.key)
+  return last ~= nil and last.number > entry.number
+    and (last.state == "accepted" or last.state == "saved")
+end
+
 --- Goes on with all that a journal says was begun and has no picture.
 ---@param client kontext.Client
 ---@param path string
@@ -119,7 +127,8 @@ function resume.journal(client, path)
     if not journal:is_open(entry) then
       if resume.can_be_asked(entry) then
         resumed[#resumed + 1] = resume.entry(client, entry)
-      elseif entry.state == "ambiguous" or entry.state == "lost" then
+      elseif (entry.state == "ambiguous" or entry.state == "lost")
+        and not has_successor(journal, entry) then
         resumed[#resumed + 1] = unresolved(client, entry)
       end
     end
