@@ -54,6 +54,8 @@ LIBJPEG = $(if $(filter portable fuzz,$(VARIANT)),no,yes)
 jpeg_libs := $(if $(filter yes,$(LIBJPEG)),$(call pkg,--libs,libjpeg))
 jpeg_cflags := $(if $(jpeg_libs),-DKX_LIBJPEG $(call pkg,--cflags,libjpeg))
 jpeg = $(B)/jpeg-$(if $(jpeg_libs),libjpeg,stb)
+# The fuzzers decode with stb; but what edits a JPEG's region has libjpeg-turbo alone to do it.
+fuzz_libs := $(if $(filter fuzz,$(VARIANT)),$(call pkg,--libs,libjpeg))
 
 # What makes an overflow harder to use, where the compiler has it. The sanitizers see more themselves.
 accepts = $(shell echo 'int nothing;' | \
@@ -75,7 +77,7 @@ shared = -bundle -undefined dynamic_lookup
 else
 shared = -shared -Wl,-z,nodelete -Wl,-z,now,-z,relro
 endif
-libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) $(jpeg_libs) \
+libs = $(or $(call pkg,--libs,libcurl libcrypto zlib),-lcurl -lcrypto -lz) $(jpeg_libs) $(fuzz_libs) \
   -lpthread -lm -ldl
 
 # The module: one folder per Lua and variant ------------------------------------------------------
@@ -142,6 +144,7 @@ stb_version = $(shell sed -n '1s/.*stb_image - v\([0-9.]*\).*/\1/p' \
 $(B)/lua/binding.o: extra_flags += $(stb_version:%=-DKX_STB_VERSION='"%"')
 # With checked copies of two bytes each the table took a sixth more instructions.
 $(B)/net/base64.o: hardened := $(filter-out -D_FORTIFY_SOURCE=%,$(hardened))
+$(B)/region/jpeg_region.o: extra_flags += $(if $(fuzz_libs),-DKX_LIBJPEG $(call pkg,--cflags,libjpeg))
 $(B)/picture/stb.o: extra_flags += -fwrapv # sums of damaged pictures' coefficients wrap around in stb
 
 $(B)/picture/picture.o $(B)/picture/jpeg_turbo.o $(B)/region/jpeg_region.o: $(jpeg) # made anew where that has come or gone

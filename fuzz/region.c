@@ -1,5 +1,6 @@
 /* Edits of a region of any bytes within some MiB: strip, mask, cut, compose. What is made must be a
-   picture of the same size; where it was possible to cut, it must be possible to compose. */
+   picture of the same size and way up; where it was possible to cut, it must be possible to
+   compose. */
 #include "config.h"
 
 #include "picture/picture.h"
@@ -88,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if ((uint64_t)info.width * info.height > 1u << 18) return 0;
   memset(&job, 0, sizeof job);
   job.kind = KX_REGION_STRIP;
-  if (run(&job, &source, &made) && (made.width != info.width || made.height != info.height)) {
+  if (run(&job, &source, &made) && (made.width != info.width || made.height != info.height ||
+                                    made.orientation != info.orientation)) {
     abort();
   }
   job.kind = KX_REGION_MASK;

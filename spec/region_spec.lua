@@ -81,7 +81,7 @@ describe("a region's plan", function()
 
   it("refuses what is empty, outside or no number, and names it", function()
     for given, words in pairs { ["4000,0,10,10"] = "outside", ["10,10,0,10"] = "empty",
-      ["a,1,2,3"] = "region.x", ["1,2,3"] = "region.x", ["1,2,nan,4"] = "region.width",
+      ["a,1,2,3"] = "region.x", ["1,2,3"] = "four numbers", ["1,2,nan,4"] = "region.width",
       ["-5,0,10,10"] = "region.x" } do
       local rect, message = region.read(given, 4000, 2000)
       assert.is_nil(rect)

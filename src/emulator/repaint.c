@@ -294,14 +294,17 @@ static void put_back(kx_picture *to, const kx_picture *from, const kx_picture *m
   }
 }
 
-/* Copies the input, which is as large as the result, over all but the middle third each way. */
-static void put_frame_back(kx_picture *to, const kx_picture *from) {
+/* Copies the input, made as large as the result, over all but the middle third each way; returns 1,
+   or 0 without memory. */
+static int put_frame_back(kx_picture *to, const kx_picture *input) {
+  kx_picture from;
   int w = to->width, h = to->height, y;
   size_t row = (size_t)w * 3, side = (size_t)(w / 3) * 3;
 
+  if (!kx_picture_scale(&from, input, w, h, 1)) return 0;
   for (y = 0; y < h; y++) {
     unsigned char *p = to->pixels + (size_t)y * row;
-    const unsigned char *q = from->pixels + (size_t)y * row;
+    const unsigned char *q = from.pixels + (size_t)y * row;
     if (y < h / 3 || y >= h - h / 3) {
       memcpy(p, q, row);
     } else {
@@ -309,6 +312,8 @@ static void put_frame_back(kx_picture *to, const kx_picture *from) {
       memcpy(p + row - side, q + row - side, side);
     }
   }
+  kx_picture_free(&from);
+  return 1;
 }
 
 /* Puts back what the edit must not change; returns 1, or 0 with `why` it cannot be. */
@@ -328,10 +333,7 @@ static int keep(kx_picture *picture, const kx_repaint_options *o, const char **w
     }
   }
   if (o->keep || o->mask) put_back(picture, &input, o->mask ? &mask : NULL, o->left, o->top);
-  if (o->inner && input.width == picture->width && input.height == picture->height) {
-    put_frame_back(picture, &input);
-  }
-  done = 1;
+  done = !o->inner || put_frame_back(picture, &input);
 out:
   kx_picture_free(&mask);
   kx_picture_free(&input);

@@ -27,9 +27,8 @@ int kx_lua_region_look(lua_State *L) {
   lua_Number width = luaL_checknumber(L, 2), height = luaL_checknumber(L, 3);
   kx_source source;
   kx_image_info info;
-  kx_image_status status;
   uint64_t bytes;
-  const char *what;
+  const char *what, *why;
   int error = open_source(L, 1, &source, &what);
 
   luaL_argcheck(L, width >= 0 && width <= SIDE_MAX, 2, "out of range");
@@ -38,14 +37,10 @@ int kx_lua_region_look(lua_State *L) {
     lua_pushstring(L, "it cannot be read");
     return 1;
   }
-  status = kx_image_read(&source, &info);
+  why = kx_region_look(&source, &info);
   bytes = source.size;
   kx_source_close(&source);
-  if (status != KX_IMAGE_OK && !(status == KX_IMAGE_FOREIGN && info.format)) {
-    lua_pushstring(L, info.why ? info.why : "it is no picture whose region can be edited");
-    return 1;
-  }
-  lua_pushstring(L, kx_region_refusal(&info)); /* NULL is nil */
+  lua_pushstring(L, why); /* NULL is nil */
   lua_pushinteger(L, (lua_Integer)kx_region_memory(&info, bytes, (int)width, (int)height));
   return 2;
 }

@@ -69,26 +69,41 @@ static void mean(const unsigned char *from, size_t step, int count, unsigned cha
 #undef AT
 }
 
+/* Returns a level of the mask, faded by how much of what is near is as light: on a straight edge
+   that is a half, where the fade begins. */
+static unsigned char faded(int level, int near) {
+  int inside = level > 0 ? 2 * 255 * near / level - 255 : 0;
+
+  return inside <= 0 ? 0 : (unsigned char)(level * (inside < 255 ? inside : 255) / 255);
+}
+
 int kx_blend_soften(kx_blend *b) {
   size_t width = (size_t)b->width, height = (size_t)b->height, x, y;
   int done;
-  unsigned char *soft = (unsigned char *)calloc(height, width);
-  unsigned char *column = (unsigned char *)malloc(height);
+  unsigned char *soft = (unsigned char *)malloc(width * height);
+  unsigned char *near = (unsigned char *)malloc(width * height);
+  unsigned char *line = (unsigned char *)malloc(width > height ? width : height);
 
-  done = soft && column;
-  if (done) {
-    for (y = 0; y < height; y++) mean(b->mask + y * width, 1, b->width, soft + y * width);
-    for (x = 0; x < width; x++) {
-      mean(soft + x, width, b->height, column);
-      for (y = 0; y < height; y++) {
-        unsigned char *to = &b->mask[y * width + x];
-        int inside = 2 * column[y] - 255; /* on a straight edge half of the neighbours are white */
-        *to = inside <= 0 ? 0 : (unsigned char)(*to * inside / 255);
-      }
+  done = soft && near && line;
+  for (y = 0; done && y < height; y++) mean(b->mask + y * width, 1, b->width, soft + y * width);
+  for (x = 0; done && x < width; x++) {
+    mean(soft + x, width, b->height, line);
+    for (y = 0; y < height; y++) soft[y * width + x] = faded(b->mask[y * width + x], line[y]);
+  }
+  /* What is thinner than the fade would be lost in it: it stays as it is. */
+  for (y = 0; done && y < height; y++) {
+    for (x = 0; x < width; x++) line[x] = soft[y * width + x] ? 255 : 0;
+    mean(line, 1, b->width, near + y * width);
+  }
+  for (x = 0; done && x < width; x++) {
+    mean(near + x, width, b->height, line);
+    for (y = 0; y < height; y++) {
+      if (line[y]) b->mask[y * width + x] = soft[y * width + x];
     }
   }
   free(soft);
-  free(column);
+  free(near);
+  free(line);
   return done;
 }
 

@@ -23,8 +23,8 @@ typedef struct kx_blend {
    sizes and `allowed`. */
 int kx_blend_weights(kx_blend *blend, const kx_rect *region, int feather, int open);
 
-/* Lets a mask's white fade inwards over some pixels: black stays black. Returns 1, or 0 without
-   memory. */
+/* Lets a mask's white fade inwards over some pixels, where it is wide enough: black stays black.
+   Returns 1, or 0 without memory. */
 int kx_blend_soften(kx_blend *blend);
 
 /* Returns the weight of a pixel. */

@@ -89,7 +89,9 @@ static const char *complaint(const coder *c) {
     case JERR_NO_BACKING_STORE: return "it takes more memory than is allowed";
     case JERR_MISMATCHED_QUANT_TABLE:
       return "it defines a quantization table twice; save it again as an ordinary JPEG";
-    default: return "its pixels cannot be decoded";
+    default:
+      return c->unended ? "it is cut: a part of the picture is missing; get the whole file"
+                        : "its pixels cannot be decoded";
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "region/metadata.h"
 
+#include "picture/exif.h"
 #include "picture/jpeg.h"
 #include "region/exif_edit.h"
 
@@ -66,6 +67,17 @@ static void add_segment(kx_buffer *out, int marker, const void *bytes, size_t si
   kx_buffer_add(out, bytes, size);
 }
 
+/* Returns 1 where a block of Exif tells this orientation: a stripped picture has no other that
+   would. */
+static int tells(const unsigned char *bytes, size_t size, int orientation) {
+  kx_source source;
+  kx_cursor cursor;
+
+  kx_source_memory(&source, bytes, size);
+  kx_cursor_begin(&cursor, &source);
+  return kx_exif_orientation(&cursor, 0, size) == orientation;
+}
+
 /* Adds an Exif segment, edited; where it cannot be, it stays as it is or, if it is to be without
    place and names, is left out. Returns 1 where it was added. */
 static int add_exif(kx_cursor *cursor, const segment *s, const kx_image_info *info,
@@ -80,7 +92,9 @@ static int add_exif(kx_cursor *cursor, const segment *s, const kx_image_info *in
   edit.height = (int)info->height;
   if (kx_cursor_copy(cursor, s->body, s->size, &copy) && copy.size > 6) {
     size = copy.size - 6;
-    if (kx_exif_apply(&edit, copy.bytes + 6, &size) || !edit.strip) {
+    if ((kx_exif_apply(&edit, copy.bytes + 6, &size) &&
+         tells(copy.bytes + 6, size, info->orientation)) ||
+        !edit.strip) {
       add_segment(out, APP1, copy.bytes, size + 6);
       added = 1;
     }
@@ -156,21 +170,34 @@ int kx_png_exif(const kx_png *png, const kx_png_chunk *chunk, kx_metadata how, i
   unsigned char upright[26];
   kx_exif_edit edit;
   kx_cursor cursor;
-  size_t start = out->size, size = chunk->size;
+  size_t start = out->size, size = chunk ? chunk->size : 0;
 
   edit.strip = how == KX_METADATA_STRIP;
   edit.width = png->width;
   edit.height = png->height;
   kx_cursor_begin(&cursor, png->source);
-  if (how != KX_METADATA_NONE && chunk->size <= MAX_PROFILE &&
-      kx_cursor_copy(&cursor, chunk->body, chunk->size, out) &&
-      (kx_exif_apply(&edit, out->bytes + start, &size) || !edit.strip)) {
+  if (how != KX_METADATA_NONE && size > 0 && size <= MAX_PROFILE &&
+      kx_cursor_copy(&cursor, chunk->body, size, out) &&
+      ((kx_exif_apply(&edit, out->bytes + start, &size) &&
+        tells(out->bytes + start, size, orientation)) ||
+       !edit.strip)) {
     out->size = start + size;
     return 1;
   }
   out->size = start;
   if (orientation <= 1) return 0;
   return kx_buffer_add(out, upright, kx_exif_orientation_only(orientation, upright));
+}
+
+int kx_png_lacks_exif(const kx_png *png, kx_metadata how, int orientation) {
+  kx_png_chunk chunk;
+  uint64_t at = 0;
+
+  if (how == KX_METADATA_KEEP || orientation <= 1) return 0;
+  while (kx_png_next_chunk(png->source, &at, &chunk) == 1) {
+    if (memcmp(chunk.name, "eXIf", 4) == 0) return 0;
+  }
+  return 1;
 }
 
 /* Colour profiles ----------------------------------------------------------------------------- */
@@ -357,6 +384,22 @@ static const char *strip_jpeg(const kx_source *source, const kx_image_info *info
   return why;
 }
 
+/* Adds a stripped eXIf chunk, made from one of the file's or NULL, where it is to be there. */
+static void strip_exif(const kx_png *png, const kx_png_chunk *chunk, int orientation,
+                       kx_buffer *out) {
+  size_t start = out->size;
+  unsigned char word[4];
+
+  kx_buffer_add(out, "\0\0\0\0eXIf", 8);
+  if (out->error || !kx_png_exif(png, chunk, KX_METADATA_STRIP, orientation, out)) {
+    out->size = start;
+    return;
+  }
+  put32(out->bytes + start, (uint32_t)(out->size - start - 8));
+  put32(word, (uint32_t)crc32(0, out->bytes + start + 4, (uInt)(out->size - start - 4)));
+  kx_buffer_add(out, word, 4);
+}
+
 static const char *strip_png(const kx_source *source, int orientation,
                              kx_buffer *out) {
   kx_png png;
@@ -365,27 +408,19 @@ static const char *strip_png(const kx_source *source, int orientation,
   uint64_t at = 0;
   unsigned dropped = 0;
   const char *why = kx_png_read_head(&png, source);
-  int more = 1;
+  int more = 1, lacks_exif = !why && kx_png_lacks_exif(&png, KX_METADATA_STRIP, orientation);
 
   kx_cursor_begin(&cursor, source);
   cursor.reads = UINT_MAX;
   if (!why && !kx_cursor_copy(&cursor, 0, 8, out)) why = unreadable;
   while (!why && (more = kx_png_next_chunk(source, &at, &chunk)) == 1) {
-    size_t start = out->size;
-    unsigned char word[4];
     if (!kx_png_chunk_stays(&chunk, KX_METADATA_STRIP, &dropped)) continue;
-    if (memcmp(chunk.name, "eXIf", 4) != 0) {
-      if (!kx_cursor_copy(&cursor, chunk.body - 8, (size_t)chunk.size + 12, out)) why = unreadable;
+    if (memcmp(chunk.name, "eXIf", 4) == 0) {
+      strip_exif(&png, &chunk, orientation, out);
       continue;
     }
-    kx_buffer_add(out, "\0\0\0\0eXIf", 8);
-    if (out->error || !kx_png_exif(&png, &chunk, KX_METADATA_STRIP, orientation, out)) {
-      out->size = start;
-      continue;
-    }
-    put32(out->bytes + start, (uint32_t)(out->size - start - 8));
-    put32(word, (uint32_t)crc32(0, out->bytes + start + 4, (uInt)(out->size - start - 4)));
-    kx_buffer_add(out, word, 4);
+    if (!kx_cursor_copy(&cursor, chunk.body - 8, (size_t)chunk.size + 12, out)) why = unreadable;
+    if (memcmp(chunk.name, "IHDR", 4) == 0 && lacks_exif) strip_exif(&png, NULL, orientation, out);
   }
   if (!why && more < 0) why = "it is damaged or cut";
   return out->error ? no_memory : why;

@@ -23,10 +23,13 @@ const char *kx_jpeg_segments(const kx_source *source, const kx_image_info *info,
 /* Returns 1 where a chunk is to stay; eXIf is edited besides. */
 int kx_png_chunk_stays(const kx_png_chunk *chunk, kx_metadata how, unsigned *dropped);
 
-/* Reads an eXIf chunk and edits it; returns 1 with the bytes added to `out`, or 0 where it is to
-   be left out. An orientation other than 1 is always told. */
+/* Reads an eXIf chunk (NULL: there is none) and edits it; returns 1 with the bytes added to `out`,
+   or 0 where it is to be left out. An orientation other than 1 is always told. */
 int kx_png_exif(const kx_png *png, const kx_png_chunk *chunk, kx_metadata how, int orientation,
                 kx_buffer *out);
+
+/* Returns 1 where a text that is to go has told the orientation, so that a chunk eXIf must. */
+int kx_png_lacks_exif(const kx_png *png, kx_metadata how, int orientation);
 
 /* Adds the colour profile of a JPEG or PNG to `out`; nothing where it has none. */
 void kx_profile_read(const kx_source *source, const kx_image_info *info, kx_buffer *out);

@@ -468,6 +468,7 @@ static const char *write_chunks(writer *w, kx_metadata how, int orientation, uns
       if (!pixels++) why = write_rows(w, wanted);
     } else if (memcmp(chunk.name, "IHDR", 4) == 0) {
       write_header(w);
+      if (kx_png_lacks_exif(w->png, how, orientation)) why = write_exif(w, NULL, how, orientation);
     } else if (memcmp(chunk.name, "eXIf", 4) == 0) {
       why = write_exif(w, &chunk, how, orientation);
     } else if (kx_png_chunk_stays(&chunk, how, dropped) && !write_described(w, &chunk)) {
@@ -505,7 +506,6 @@ const char *kx_png_region_write(const kx_png *png, const kx_rect *window, kx_ble
   w.to = *png;
   w.sink = to;
   w.row = -1;
-  if (png->animated) return "it is an animated PNG: a region of it cannot be edited";
   if (!open_writer(&w)) why = no_memory;
   if (!why && png->colour == KX_PNG_PALETTE) why = try_palette(&w, &fits, wanted);
   if (!why && (!fits || (png->colour == KX_PNG_GREY && png->depth < 8))) {

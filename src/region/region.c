@@ -58,14 +58,25 @@ typedef struct subject {
   uint64_t trailer;  /* bytes behind a JPEG's end */
 } subject;
 
-const char *kx_region_refusal(const kx_image_info *info) {
+/* Returns what is wrong with a file of this status. */
+static const char *complaint(kx_image_status status, const kx_image_info *info) {
+  switch (status) {
+    case KX_IMAGE_UNREADABLE: return strerror(info->error);
+    case KX_IMAGE_NO_MEMORY: return "there is not enough memory to look at it";
+    case KX_IMAGE_CUT: return "it is cut: get the whole file";
+    default: return info->why ? info->why : "it is no picture whose region can be edited";
+  }
+}
+
+/* Returns what keeps a picture of this header from being edited by region, or NULL. */
+static const char *refusal(const kx_image_info *info) {
   if (info->mcu_width) {
     if (!kx_jpeg_region_built()) {
       return "this build has no libjpeg-turbo, which edits of a JPEG's region need: install it "
              "and build again, or convert the picture to PNG";
     }
     if (info->channels == 4) {
-      return "it is a CMYK JPEG: a region of it cannot be edited; convert it to RGB";
+      return "it is a CMYK JPEG; convert it to RGB";
     }
     if (info->channels > 1 && info->blocks > LEAST_BLOCKS) {
       return "its colours are sampled in a rare way: save it again as an ordinary JPEG";
@@ -74,10 +85,28 @@ const char *kx_region_refusal(const kx_image_info *info) {
   }
   if (strcmp(info->format, "png") == 0) return NULL;
   if (strcmp(info->format, "webp") == 0) {
-    return "it is WebP: a region of it cannot be edited; convert it first, such as with "
-           "`dwebp in.webp -o out.png`";
+    return "it is WebP; convert it first, such as with `dwebp in.webp -o out.png`";
   }
-  return "a region of its format cannot be edited: convert it to JPEG or PNG";
+  return "it is neither JPEG nor PNG; convert it to one of them";
+}
+
+/* Reads the chunks before a PNG's pixels; returns NULL, or what is wrong. */
+static const char *read_png_head(kx_png *png, const kx_source *source) {
+  const char *why = kx_png_read_head(png, source);
+
+  return !why && png->animated ? "it is an animated PNG; save one of its frames alone" : why;
+}
+
+const char *kx_region_look(const kx_source *source, kx_image_info *info) {
+  kx_image_status status = kx_image_read(source, info);
+  const char *why;
+  kx_png png;
+
+  if (status != KX_IMAGE_OK && (status != KX_IMAGE_FOREIGN || !info->format)) {
+    return complaint(status, info);
+  }
+  why = refusal(info);
+  return why || info->mcu_width > 0 ? why : read_png_head(&png, source);
 }
 
 uint64_t kx_region_memory(const kx_image_info *info, uint64_t bytes, int window_width,
@@ -91,18 +120,8 @@ uint64_t kx_region_memory(const kx_image_info *info, uint64_t bytes, int window_
     aligning = bytes + compared * 20;
     return STATE + compared * 6 + (whole > aligning ? whole : aligning);
   }
-  whole = (uint64_t)info->width * 32 + (info->layers ? area * 3 : 0) + area;
+  whole = (uint64_t)info->width * 32 + (info->layers ? area * 3 : 0) + area * 3; /* a mask */
   return STATE + compared * 26 + whole;
-}
-
-/* Returns what is wrong with a file of this status. */
-static const char *complaint(kx_image_status status, const kx_image_info *info) {
-  switch (status) {
-    case KX_IMAGE_UNREADABLE: return strerror(info->error);
-    case KX_IMAGE_NO_MEMORY: return "there is not enough memory to look at it";
-    case KX_IMAGE_CUT: return "it is cut: get the whole file";
-    default: return info->why ? info->why : "it is no picture whose region can be edited";
-  }
 }
 
 static const char *approve(subject *s) {
@@ -132,17 +151,12 @@ static const char *approve(subject *s) {
 /* Opens a file whose window is to be read; returns NULL, or what is wrong. */
 static const char *open_subject(subject *s, const kx_source *source, const kx_rect *window,
                                 uint64_t memory) {
-  kx_image_status status;
   const char *why;
   int turned, width, height;
 
   memset(s, 0, sizeof *s);
   s->source = source;
-  status = kx_image_read(source, &s->info);
-  if (status != KX_IMAGE_OK && (status != KX_IMAGE_FOREIGN || !s->info.format)) {
-    return complaint(status, &s->info);
-  }
-  why = kx_region_refusal(&s->info);
+  why = kx_region_look(source, &s->info);
   if (why) return why;
   s->jpeg = s->info.mcu_width > 0;
   turned = s->info.orientation >= 5;
@@ -152,10 +166,7 @@ static const char *open_subject(subject *s, const kx_source *source, const kx_re
   if (kx_region_memory(&s->info, source->size, window->width, window->height) > memory) {
     return "it takes more memory to edit a region of it than is allowed";
   }
-  if (s->jpeg) return approve(s);
-  why = kx_png_read_head(&s->png, source);
-  if (!why && s->png.animated) why = "it is an animated PNG: a region of it cannot be edited";
-  return why;
+  return s->jpeg ? approve(s) : read_png_head(&s->png, source);
 }
 
 static void close_subject(subject *s) { kx_buffer_free(&s->approved); }

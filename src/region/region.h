@@ -51,9 +51,9 @@ kx_region *kx_region_new(kx_region_kind kind);
 
 void kx_region_free(kx_region *region);
 
-/* Returns what keeps a file of this header from being edited by region, for the end of a sentence
-   that begins with its name, or NULL. */
-const char *kx_region_refusal(const kx_image_info *info);
+/* Reads what stands before a picture's pixels; returns what keeps a region of it from being edited,
+   as a sentence about "it", or NULL. */
+const char *kx_region_look(const kx_source *source, kx_image_info *info);
 
 /* Returns the memory that cutting and composing take at their peak. */
 uint64_t kx_region_memory(const kx_image_info *info, uint64_t bytes, int window_width,

@@ -23,6 +23,11 @@ local most_stretch = 1.02 -- by which one side may be scaled more than the other
 ---@field memory integer bytes that cutting and composing take
 
 local names = { "x", "y", "width", "height" }
+local option_types = { margin = "number", sizes = "table" }
+
+local function is_side(value)
+  return type(value) == "number" and value >= 1 and value < 65536 and value % 1 == 0
+end
 
 -- Returns one number of a region in pixels; "25%" is a part of `whole`.
 local function pixels(value, whole)
@@ -34,12 +39,14 @@ local function pixels(value, whole)
   if type(value) == "number" and value >= 0 and value < math.huge then return value end
 end
 
--- Returns the four values that were given, as a table by name or by number, or as "X,Y,W,H".
+-- Returns the four values that were given, as a table by name or by number, or as "X,Y,W,H"; nil
+-- where a text has other than four.
 local function values(given)
   if type(given) == "string" then
     local parts = {}
     for part in given:sub(1, 100):gmatch "[^,]+" do parts[#parts + 1] = part end
-    given = #parts == 4 and parts or {}
+    if #parts ~= 4 then return nil end
+    given = parts
   end
   local found = {}
   for i, name in ipairs(names) do found[i] = given[name] or given[i] end
@@ -58,6 +65,10 @@ function region.read(given, width, height)
     return nil, "region must be a table or a string, not " .. type(given)
   end
   local read, found = {}, values(given)
+  if not found then
+    return nil, 'region must be four numbers, "X,Y,W,H", each in pixels or per cent, such as '
+      .. '"25%,25%,50%,50%"'
+  end
   for i, name in ipairs(names) do
     read[i] = pixels(found[i], i % 2 == 1 and width or height)
     if not read[i] then
@@ -217,6 +228,9 @@ function region.wrong_mask(source, known)
   if outcome == "file" then
     return failure("file", ("the mask %s cannot be used: %s"):format(check.name(source),
       detail.why))
+  elseif not mask and detail and detail.format == "png" then
+    return failure("invalid", ("the mask %s cannot be used: %s"):format(check.name(source),
+      detail.why or outcome == "cut" and "it is cut: get the whole file" or "it is damaged"))
   elseif not mask or mask.format ~= "png" then
     return failure("invalid", ("the mask %s is no PNG: a mask is one, as large as the picture, of "
       .. "which white may change"):format(check.name(source)))
@@ -280,6 +294,27 @@ function region.compose(plan, source, given)
     to = given.to, no_replace = given.no_replace, metadata = metadata })
 end
 
+-- Returns what is wrong with the options of region.region, or nil.
+local function misuse(options)
+  if options == nil then return nil end
+  if type(options) ~= "table" then return "options must be a table, not " .. type(options) end
+  for name in pairs(options) do
+    if name ~= "margin" and name ~= "sizes" then return params.unknown(name, option_types) end
+  end
+  local context, sizes = options.margin, options.sizes
+  local is_width = type(context) == "number" and context >= 0 and context < math.huge
+  if context ~= nil and not is_width then
+    return "margin must be a number of pixels, 0 or more"
+  elseif sizes ~= nil and not (type(sizes) == "table" and sizes[1]) then
+    return "sizes must be a list of sizes, {width, height} each"
+  end
+  for _, size in ipairs(sizes or {}) do
+    if type(size) ~= "table" or not is_side(size[1]) or not is_side(size[2]) then
+      return "sizes must be a list of sizes, {width, height} each"
+    end
+  end
+end
+
 --- Returns beforehand what an edit of a region sends and gets; nothing is sent.
 ---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
 ---@param rect table|string {x=, y=, width=, height=} of the upright picture, in pixels or per cent;
@@ -293,9 +328,9 @@ function region.region(image, rect, options)
     error("image must be a string or a table, not " .. type(image), 2)
   elseif type(rect) ~= "string" and type(rect) ~= "table" then
     error("region must be a string or a table, not " .. type(rect), 2)
-  elseif options ~= nil and type(options) ~= "table" then
-    error("options must be a table, not " .. type(options), 2)
   end
+  local wrong = misuse(options)
+  if wrong then error(wrong, 2) end
   local source, message = params.image(image)
   if source and source.url then source, message = nil, "is a URL: only the service looks at it" end
   if not source then return errors.result(failure("invalid", "the image " .. message)) end
