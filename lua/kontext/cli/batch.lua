@@ -155,7 +155,7 @@ local function failures(options)
   local counts, order = {}, {}
   local self = {}
   function self.tell(result, job, subject)
-    local reason = result.error.message
+    local reason = report.sentence(options, result.error)
     local repeated = counts[reason] ~= nil
     if not repeated then order[#order + 1] = reason end
     counts[reason] = (counts[reason] or 0) + 1
@@ -224,7 +224,7 @@ local function summarise(options, run)
   end
   if run.failed > 0 then parts[#parts + 1] = ("%d failed"):format(run.failed) end
   if run.cost > 0 then
-    parts[#parts + 1] = ("%g credits (%.2f USD)"):format(run.cost, run.cost / 100)
+    parts[#parts + 1] = ("%.14g credits (%.2f USD)"):format(run.cost, run.cost / 100)
   end
   parts[#parts + 1] = screen.time(core.now() - run.began)
   report.note(options, table.concat(parts, ", "))

@@ -63,7 +63,7 @@ checks[6] = function(options)
   elseif err.signal then
     error(err, 0)
   end
-  return "bad", err.message, err
+  return "bad", report.sentence(options, err), err
 end
 
 --- kontext doctor

@@ -294,7 +294,8 @@ end
 -- Returns what is wrong with the prompts for the model, or nil.
 local function wrong_prompts(options)
   if #options.prompt == 0 then
-    return given.needs_prompt(options.model) and "missing argument 'prompt'" or nil
+    return given.needs_prompt(options.model) and "missing argument 'prompt': say what is to be "
+      .. "changed, such as kontext edit " .. given.word(options.image) .. " 'Make it snow'" or nil
   end
   local row = models.find(options.model or models.default)
   if not row or row.by_name.prompt then return nil end

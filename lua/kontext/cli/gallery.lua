@@ -221,7 +221,7 @@ local function facts(row)
     add("region", ("%d × %d at %d, %d"):format(row.region.width, row.region.height, row.region.x,
       row.region.y))
   end
-  add("cost", row.cost and ("%g credits (%.2f USD)"):format(row.cost, row.cost / 100))
+  add("cost", row.cost and ("%.14g credits (%.2f USD)"):format(row.cost, row.cost / 100))
   add("time", row.seconds and ("%.1f s"):format(row.seconds))
   add("note", row.note)
   return list
@@ -296,7 +296,7 @@ local function summary(rows)
   end
   local parts = { ("%d made"):format(made) }
   if failed > 0 then parts[#parts + 1] = ("%d failed"):format(failed) end
-  if cost > 0 then parts[#parts + 1] = ("%g credits (%.2f USD)"):format(cost, cost / 100) end
+  if cost > 0 then parts[#parts + 1] = ("%.14g credits (%.2f USD)"):format(cost, cost / 100) end
   return table.concat(parts, ", ")
 end
 

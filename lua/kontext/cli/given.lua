@@ -127,7 +127,7 @@ end
 -- The parameters that an option has another name for.
 local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety",
   output_format = "--format", prompt_upsampling = "--upsample", seed = "--seed",
-  model = "--model" }
+  model = "--model", save_as = "-o" }
 
 --- Returns the error of parameters that are wrong.
 ---@param message string

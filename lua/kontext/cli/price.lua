@@ -71,17 +71,17 @@ function price.tell(options, edits, called)
   else
     report.say(("%d edit%s, %.1f MB to upload: %s%s; nothing was sent"):format(#edits,
       #edits == 1 and "" or "s", sum.upload / 1e6,
-      total and ("%g credits (%.2f USD%s)"):format(total, sum.usd,
+      total and ("%.14g credits (%.2f USD%s)"):format(total, sum.usd,
         sum.confirmed and "" or ", not confirmed") or "the price is not known",
-      have and (", of %g that you have"):format(have) or ""))
+      have and (", of %.14g that you have"):format(have) or ""))
   end
   if code ~= 0 or not total then return code end
   if options.budget and total > options.budget then
     return report.fail(options, { kind = "budget", charged = false,
-      message = ("%g credits are more than the budget of %g"):format(total, options.budget) })
+      message = ("%.14g credits are more than the budget of %.14g"):format(total, options.budget) })
   elseif have and have < total then
     return report.fail(options, { kind = "credits",
-      message = ("%g credits are not enough for it"):format(have) })
+      message = ("%.14g credits are not enough for it"):format(have) })
   end
   return 0
 end

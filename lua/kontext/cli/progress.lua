@@ -77,7 +77,7 @@ function progress.of_batch(batch, jobs, spent)
     parts[#parts + 1] = ("%d uploading"):format(uploading)
     parts[#parts + 1] = ("%d being made"):format(active)
     parts[#parts + 1] = ("%d waiting"):format(math.max(0, left - uploading - active))
-    if spent() > 0 then parts[#parts + 1] = ("%g credits"):format(spent()) end
+    if spent() > 0 then parts[#parts + 1] = ("%.14g credits"):format(spent()) end
     parts[#parts + 1] = screen.time(elapsed)
     if running.done > 0 and left > 0 then
       parts[#parts + 1] = "about " .. screen.time(elapsed / running.done * left) .. " left"
@@ -94,7 +94,7 @@ function progress.summary(image, seconds)
   local parts = { ("%s x %s"):format(image.width, image.height) }
   if image.seed then parts[#parts + 1] = "seed " .. tostring(image.seed) end
   if image.cost then
-    parts[#parts + 1] = ("%g credits (%.2f USD)"):format(image.cost, image.cost / 100)
+    parts[#parts + 1] = ("%.14g credits (%.2f USD)"):format(image.cost, image.cost / 100)
   end
   parts[#parts + 1] = ("%.1f s"):format(seconds)
   return table.concat(parts, ", ")

@@ -180,20 +180,38 @@ function report.in_options(options, message)
   end))
 end
 
--- Returns what helps against a failure to reach the service, or "".
+-- Returns what helps against a failure, or "".
 local function remedy(options, err)
-  if err.kind == "tls" then
+  local base = options.base_url or not options.region and os.getenv "BFL_BASE_URL" or ""
+  if err.kind == "tls" and base:find "^https://127%." then
+    return "; the emulator speaks https only when it is started with --tls"
+  elseif err.kind == "tls" then
     return "; behind a company's proxy, name its certificates with --ca-file FILE or "
       .. "CURL_CA_BUNDLE"
   end
-  local base = options.base_url or not options.region and os.getenv "BFL_BASE_URL" or ""
   if err.kind == "network" and base:find "^https?://127%." and options.command ~= "emulator" then
     return "; is kontext emulator running there?"
   elseif err.code == "EISDIR" and err.stage == "check" and options.command == "batch" then
     return "; to edit the pictures in a folder, name them: "
       .. "kontext batch --prompt '…' folder/*.jpg"
+  elseif err.code == "ENOENT" and err.stage == "check" and err.message:find "[*?]" then
+    return "; no file's name matches that pattern"
   end
   return ""
+end
+
+--- Returns the sentence about an error, in the words of the command, with what helps.
+---@param options table
+---@param err table
+---@return string
+function report.sentence(options, err)
+  return report.in_options(options, err.message) .. remedy(options, err)
+end
+
+-- Returns what the error's subject adds to a sentence: nothing, where the sentence names it.
+local function prefix(subject, message)
+  if not subject or (" " .. message):find(" " .. subject, 1, true) then return "" end
+  return subject .. ": "
 end
 
 --- Returns the exit code of an error.
@@ -215,8 +233,8 @@ end
 function report.fail(options, err, job, subject, silent)
   local token = err.token
   if not token and job and job.id and is_resumable(err.kind) then token = job:token() end
-  local message = report.in_options(options, err.message) .. remedy(options, err)
-  if not silent then report.warn((subject and subject .. ": " or "") .. message) end
+  local message = report.sentence(options, err)
+  if not silent then report.warn(prefix(subject, message) .. message) end
   if token then complain("To go on with it: kontext resume '" .. token .. "'") end
   if options.json and err.kind ~= "output" then
     report.say_json(setmetatable({ error = err.kind, message = message, token = token,
