@@ -78,7 +78,7 @@ function commands.help(options)
   return require("kontext.cli.help").run(options)
 end
 
--- Returns what to add to the parser's complaint about a command line, or "".
+-- Returns a hint to add to the parser's complaint, or "".
 local function hint(arguments, message)
   local option = message:match "^unknown option '(%-[^']*)'"
   if not option then return "" end

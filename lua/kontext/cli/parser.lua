@@ -8,8 +8,8 @@ local report = require "kontext.cli.report"
 
 local parser = {}
 
--- Tells what a flag asks for and ends the command. What argparse prints and raises by itself would
--- hide that standard output is full or closed.
+-- Prints what a flag asks for and ends the command. If argparse printed it, nobody would notice
+-- that standard output is full or closed.
 local function tell(text)
   local done, err = pcall(report.say, text)
   os.exit(done and 0 or report.fail({}, report.raised(err)))
@@ -25,7 +25,7 @@ local function add(root, name)
   return with_help(root:command(name))
 end
 
--- Returns what converts an option's text to a number, or says why not.
+-- Returns a function that converts an option's text to a number, or says why it cannot.
 local function number(option)
   return function(text)
     local value = tonumber(text)
@@ -59,7 +59,7 @@ local function common(command)
   command:flag "--json":description "Write one JSON object a line, for programs."
 end
 
--- What all commands have that ask the service.
+-- Adds the options of all commands that ask the service.
 local function service(command, edits)
   common(command)
   if not edits then
@@ -88,7 +88,7 @@ end
 
 local bases = { ["global"] = true, eu = true, us = true }
 
--- Checks what --region of an edit names: a part of the picture, or where the service is.
+-- Checks the value of an edit's --region: a part of the picture, or the service's region.
 local function place(text)
   if bases[text] or text:find "^[%d.%%%s]+,[%d.%%%s]+,[%d.%%%s]+,[%d.%%%s]+$" then return text end
   return nil, ("--region: '%s' is neither X,Y,W,H in pixels or per cent nor global, eu or us")
@@ -99,7 +99,7 @@ local function note_place(options, _, text)
   options[bases[text] and "region" or "area"] = text
 end
 
--- Reads what --set gives: a field of a model, and its value.
+-- Reads the value of --set: a field of a model, and its value.
 local function setting(text)
   local name, value = text:match "^([%l%d_]+)=(.*)$"
   if not name then return nil, ("--set: '%s' is no NAME=VALUE"):format(text) end
@@ -111,7 +111,7 @@ local function setting(text)
   return { name = name, text = value }
 end
 
--- What all commands have that edit, with whatever model.
+-- Adds the options of all commands that edit.
 local function any_edit(command, default)
   service(command, true)
   command:option "--seed":argname "N":description "A whole number: the same seed, the same picture."
@@ -133,7 +133,7 @@ local function any_edit(command, default)
   command:flag "--no-journal":description "Keep no journal: a crash loses what is paid for."
 end
 
--- What the commands have that edit with words.
+-- Adds the options of the commands that edit with a prompt.
 local function editing(command, default)
   any_edit(command, default)
   command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."

@@ -7,7 +7,7 @@ local service = require "kontext.cli.service"
 
 local price = {}
 
--- Returns the credits that the account has, or nil where it cannot be asked.
+-- Returns the account's credits, or nil if the service cannot be asked.
 local function account(options)
   local asked, credit = pcall(function()
     return (service.wait(service.client(options):credits()))
@@ -26,7 +26,7 @@ local function tell_window(options, wanted)
       plan.scale * 100))
 end
 
--- Adds the estimates up, and tells their warnings, each once.
+-- Adds up the estimates, and reports each of their warnings once.
 local function add_up(options, estimates)
   local sum, told = { credits = 0, upload = 0, confirmed = true, known = 0 }, {}
   for _, each in ipairs(estimates) do
@@ -46,7 +46,7 @@ local function add_up(options, estimates)
   return sum
 end
 
---- Returns what edits would cost and what is wrong with them; sends no edit.
+--- Reports what edits would cost and what is wrong with them. It sends no edit.
 ---@param options table
 ---@param edits table[] their parameters
 ---@param called? string[] what each is called

@@ -1,4 +1,4 @@
---- The live line: how far one edit is, or a whole batch.
+--- The live line: the progress of one edit, or of a whole batch.
 local core = require "kontext.core"
 local screen = require "kontext.cli.screen"
 
@@ -7,15 +7,15 @@ local progress = {}
 local bar_width = 20
 local narrow = 60 -- columns: below, the bar is left out
 
--- Returns bytes as people say them.
+-- Returns a number of bytes in megabytes.
 local function megabytes(bytes)
   return ("%.1f MB"):format(bytes / 1e6)
 end
 
--- What the library calls a stage → what people call it.
+-- The library's names of stages → words for people.
 local stages = { waiting = "starting", pending = "being made" }
 
--- Returns how far a job is, as a part of 1 and in words; nothing where it is not known.
+-- Returns a job's progress as a fraction and in words; nothing if it is not known.
 local function part_of(job, elapsed)
   local moved = job.status == "uploading" and job.sent
     or job.status == "downloading" and job.received
@@ -86,7 +86,7 @@ function progress.of_batch(batch, jobs, spent)
   end
 end
 
---- Returns what is shown about an image at the end: size, seed, price, time.
+--- Returns the summary of an image: its size, seed, price and time.
 ---@param image kontext.Image
 ---@param seconds number
 ---@return string
