@@ -208,7 +208,7 @@ for name in cat.jpg sign.jpg photos/1.jpg photos/2.jpg; do [ -e $name ] || cp ca
 
 describe("every example #once", function()
   for _, page in ipairs { "docs/reference.md", "README.md", "docs/errors.md", "docs/cookbook.md",
-    "docs/privacy.md", "docs/prompting.md" } do
+    "docs/privacy.md", "docs/prompting.md", "docs/emulator.md" } do
     local text = read(page)
     local programs, scripts = blocks(text, "lua"), blocks(text, "sh")
     it(("of %s runs in Lua (%d)"):format(page, #programs), function()

@@ -78,12 +78,15 @@ function commands.help(options)
   return require("kontext.cli.help").run(options)
 end
 
--- Returns what to add to the parser's complaint about a command line, or "".
+-- Returns a hint to add to the parser's complaint, or "".
 local function hint(arguments, message)
   local option = message:match "^unknown option '(%-[^']*)'"
   if not option then return "" end
-  for _, word in ipairs(arguments) do
-    if word:sub(1, #option) == option and word:find "^%-[^-]" and #word > 2 then
+  for i, word in ipairs(arguments) do
+    if word:find "^%-[%d.]+$" and (arguments[i - 1] or ""):find "^%-%-[^=]+$" then
+      return (": a value that begins with a hyphen follows an equals sign: %s=%s")
+        :format(arguments[i - 1], word)
+    elseif word:sub(1, #option) == option and word:find "^%-[^-]" and #word > 2 then
       return (": a prompt that begins with a hyphen stands behind --, such as kontext edit car.jpg "
         .. "-- '%s'"):format(word)
     end

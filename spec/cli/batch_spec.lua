@@ -73,10 +73,11 @@ describe("kontext batch #once", function()
 
   it("goes on after a kill with the same command, and pays nothing twice", function()
     sandbox.shell "mkdir killed; cp car.jpg killed/a.jpg; cp red.jpg killed/b.jpg"
-    local words = sandbox.command("bin/kontext", "batch", "--prompt", "Red [emulate: slow 5]")
+    local words = sandbox.command("bin/kontext", "batch", "--prompt", "Red [emulate: slow 600]")
       .. " *.jpg"
     command.line_ended_by("KILL", 2, words .. " 2>/dev/null", "killed")
     assert.equal(2, #submits())
+    sandbox.emulator():finish()
     local output, code = sandbox.shell("cd killed; " .. words)
     assert.equal(0, code)
     assert.matches("a-edit.jpg\n", output, 1, true)
@@ -115,11 +116,14 @@ describe("kontext batch #once", function()
 
   it("waits for another batch of the same folder, and pays for nothing that it has made", function()
     sandbox.shell "mkdir busy; cp car.jpg busy/a.jpg; cp car.jpg busy/b.jpg"
-    local prompt = "[emulate: slow 2]"
-    local first = sandbox.command("bin/kontext", "batch", "--prompt", prompt, "a.jpg")
-    local second = sandbox.command("bin/kontext", "batch", "--prompt", prompt, "a.jpg", "b.jpg")
-    local output = sandbox.shell(("cd busy; %s & sleep 1; %s; echo \"[$?]\"; wait"):format(first,
-      second))
+    local function batch(...)
+      return sandbox.command("bin/kontext", "batch", "--prompt", "[emulate: slow 600]", ...)
+    end
+    -- The second is told to wait; then every picture is ready as soon as it is asked for.
+    local output = command.during(1, batch("a.jpg"), ("%s >said 2>&1 & other=$!; %s; "
+      .. "for i in $(seq 600); do kill -0 $other 2>/dev/null || break; %s; sleep 0.1; done; "
+      .. "wait $other; echo \"[$?]\"; cat said"):format(batch("a.jpg", "b.jpg"),
+      command.wait_until "grep -q waiting said", command.finish), "busy")
     assert.matches("kontext: another batch runs in this folder: waiting for its end\n", output)
     assert.matches("%[0%]\n", output)
     assert.equal(2, #submits())

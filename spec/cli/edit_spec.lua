@@ -80,11 +80,12 @@ describe("kontext edit #once", function()
   end)
 
   it("gives what goes on with an edit that did not end in time", function()
-    local output, errors, code = run("edit", "car.jpg", "[emulate: slow 4]", "--timeout", "3",
+    local output, errors, code = run("edit", "car.jpg", "[emulate: slow 600]", "--timeout", "2",
       "-o", "late.jpg", "--json")
     assert.equal(15, code)
     local token = json.decode(output).token
     assert.matches("kontext resume '" .. token .. "'", errors, 1, true)
+    sandbox.emulator():finish()
     assert.equal("late.jpg\n", done("resume", token))
     assert.equal(1248, assert(kontext.check(sandbox.path "late.jpg")).width)
     assert.equal("again.jpg\n", done("resume", token, "-o", "again.jpg"))

@@ -11,6 +11,10 @@ local done = command.done
 local submits = command.submits
 local refused = command.refused
 
+-- No picture is ready before a test has seen what it asks for, on a busy machine either.
+local SLOW = "p [emulate: slow 600]"
+local function finish() sandbox.emulator():finish() end
+
 describe("a command that was ended #once", function()
   setup(function()
     sandbox.emulator()
@@ -20,13 +24,13 @@ describe("a command that was ended #once", function()
   teardown(sandbox.close)
 
   it("loses nothing of a batch to Ctrl-C", function()
-    local prompt = "Make it red [emulate: slow 5]"
-    local output, code = command.ended_by("INT", 2, false, "batch", "--prompt", prompt, "car.jpg",
+    local output, code = command.ended_by("INT", 2, false, "batch", "--prompt", SLOW, "car.jpg",
       "red.jpg", "--journal", "killed")
     assert.equal(130, code)
     assert.equal("", output)
     assert.equal(2, #submits())
-    output = done("batch", "--prompt", prompt, "car.jpg", "red.jpg", "--journal", "killed")
+    finish()
+    output = done("batch", "--prompt", SLOW, "car.jpg", "red.jpg", "--journal", "killed")
     for path in output:gmatch "[^\n]+" do
       assert.equal(1248, assert(kontext.check(sandbox.path(path))).width)
     end
@@ -35,9 +39,10 @@ describe("a command that was ended #once", function()
     -- Without a journal each is told what goes on with it.
     local resumed = {}
     local errors
-    errors, code = command.ended_by("INT", 4, true, "batch", "--prompt", prompt, "car.jpg",
+    errors, code = command.ended_by("INT", 4, true, "batch", "--prompt", SLOW, "car.jpg",
       "red.jpg")
     assert.equal(130, code)
+    finish()
     for name, word in errors:gmatch "kontext: (%w+).jpg: interrupted\n[^\n]+resume '([^']+)'" do
       local path = done("resume", word):gsub("\n", "")
       assert.matches(name .. "-edit", path, 1, true)
@@ -49,20 +54,22 @@ describe("a command that was ended #once", function()
   end)
 
   it("goes on with all that a journal knows of", function()
-    local _, _, code = run("edit", "car.jpg", "[emulate: slow 4]", "--timeout", "3", "--journal",
-      "late", "-o", "late-2.jpg")
-    assert.equal(15, code)
+    local _, code = command.ended_by("TERM", 1, false, "edit", "car.jpg", SLOW, "--journal", "late",
+      "-o", "late-2.jpg")
+    assert.equal(143, code)
+    finish()
     assert.equal("late-2.jpg\n", done("resume", "--journal", "late"))
     assert.equal("", done("resume", "--journal", "late"))
     assert.equal(1, #submits())
   end)
 
   it("loses nothing to Ctrl-C", function()
-    local output, code = command.ended_by("INT", 1, false, "edit", "car.jpg", "[emulate: slow 5]",
+    local output, code = command.ended_by("INT", 1, false, "edit", "car.jpg", SLOW,
       "--json", "-o", "interrupted.jpg")
     assert.equal(130, code)
     local told = json.decode(output)
     assert.equal("interrupted", told.error)
+    finish()
     assert.equal("interrupted.jpg\n", done("resume", told.token))
     assert.equal(1, #submits())
   end)
@@ -70,8 +77,9 @@ describe("a command that was ended #once", function()
   it("takes a signal that comes twice within a moment for one", function()
     -- As timeout(1) does, which signals its child and then the group.
     local output, code = command.ended_by("TERM $job; sleep 0.3; kill -TERM", 1, true, "edit",
-      "car.jpg", "p [emulate: slow 5]", "-o", "twice.jpg", "--no-journal")
+      "car.jpg", SLOW, "-o", "twice.jpg", "--no-journal")
     assert.equal(143, code)
+    finish()
     assert.equal("twice.jpg\n", done("resume", output:match "kontext resume '([^']+)'", "-o",
       "twice.jpg"))
     assert.equal(1, #submits())
@@ -81,9 +89,10 @@ describe("a command that was ended #once", function()
     for signal, code in pairs { INT = 130, TERM = 143, HUP = 129 } do
       sandbox.emulator():forget()
       local name = signal .. ".jpg"
-      local output, ended = command.ended_by(signal, 1, true, "edit", "car.jpg",
-        "p [emulate: slow 5]", "-o", name, "--no-journal")
+      local output, ended = command.ended_by(signal, 1, true, "edit", "car.jpg", SLOW, "-o", name,
+        "--no-journal")
       assert.equal(code, ended, output)
+      finish()
       local told = output:match "kontext resume '([^']+)'"
       assert.equal(name .. "\n", done("resume", told, "-o", name))
       assert.equal(1, #submits())
@@ -92,13 +101,14 @@ describe("a command that was ended #once", function()
   end)
 
   it("keeps a journal by itself, and none of what is finished", function()
-    command.ended_by("KILL", 1, false, "edit", "car.jpg", "p [emulate: slow 5]", "-o", "gone.jpg")
+    command.ended_by("KILL", 1, false, "edit", "car.jpg", SLOW, "-o", "gone.jpg")
     assert.equal(1, #submits())
     assert.equal("700\n600\n", (sandbox.shell "stat -c %a .state/kontext .state/kontext/edit-*"))
     assert.matches("^accepted +%x+%-[%x-]+  gone.jpg  %d+ s ago\n$", done "jobs")
     local told = json.decode(done("jobs", "--json"))
     assert.equal("accepted", told.state)
     assert.matches("/gone.jpg$", told.file)
+    finish()
     sandbox.shell "mkdir elsewhere"
     local output, code = sandbox.shell("cd elsewhere; " .. sandbox.command("bin/kontext", "resume"))
     assert.equal(0, code)
@@ -112,9 +122,9 @@ describe("a command that was ended #once", function()
   end)
 
   it("leaves alone what a running command goes on with", function()
-    local output = sandbox.shell(("%s & sleep 1; %s; %s; wait"):format(
-      sandbox.command("bin/kontext", "edit", "car.jpg", "p [emulate: slow 6]", "-o", "busy.jpg"),
-      sandbox.command("bin/kontext", "jobs"), sandbox.command("bin/kontext", "resume")))
+    local output = command.during(1, sandbox.command("bin/kontext", "edit", "car.jpg", SLOW, "-o",
+      "busy.jpg"), table.concat({ sandbox.command("bin/kontext", "jobs"),
+      sandbox.command("bin/kontext", "resume"), command.finish }, "; "))
     assert.matches("running  ", output, 1, true)
     assert.matches("but what 1 running command goes on with", output, 1, true)
     assert.equal(1, #submits())
@@ -149,9 +159,9 @@ describe("a command that was ended #once", function()
   end)
 
   it("forgets a journal when it is told to, but none of what can be fetched", function()
-    run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3", "--journal", "kept", "-o",
-      "l.jpg")
+    command.ended_by("TERM", 1, false, "edit", "car.jpg", SLOW, "--journal", "kept", "-o", "l.jpg")
     refused(3, "was accepted: fetch it first", "jobs", "--forget", "kept")
+    finish()
     done("resume", "--journal", "kept")
     done("jobs", "--forget", "kept")
     assert.equal(1, select(2, sandbox.shell "test -e kept"))
@@ -159,8 +169,9 @@ describe("a command that was ended #once", function()
 
   it("writes nowhere on a stranger's word", function()
     sandbox.shell "mkdir victim home; echo mine >victim/photo.jpg; rm -rf .state"
-    local _, errors = run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3",
-      "--no-journal", "-o", "victim/photo.jpg")
+    local errors = command.ended_by("TERM", 1, true, "edit", "car.jpg", SLOW, "--no-journal", "-o",
+      "victim/photo.jpg")
+    finish()
     local values = assert(token.read(errors:match "kontext resume '([^']+)'"))
     local function signed(id, save_as)
       values.id, values.save_as = id, save_as
@@ -184,8 +195,8 @@ describe("a command that was ended #once", function()
   end)
 
   it("saves where the caller says, not where the token does", function()
-    local _, errors = run("edit", "car.jpg", "p [emulate: slow 4]", "--timeout", "3", "-o",
-      "first.jpg")
+    local errors = command.ended_by("TERM", 1, true, "edit", "car.jpg", SLOW, "-o", "first.jpg")
+    finish()
     local told = errors:match "kontext resume '([^']+)'"
     assert.equal("second.jpg\n", done("resume", told, "-o", "second.jpg"))
     assert.equal(1, select(2, sandbox.shell "test -e first.jpg"))

@@ -17,7 +17,7 @@ describe("what the command says #once", function()
 
   it("draws how far it is where somebody watches", function()
     local drawn, code = sandbox.shell("script -qec " .. sandbox.quote(sandbox.command("bin/kontext",
-      "edit", "car.jpg", "[emulate: slow 2]", "-o", "watched.jpg")) .. " /dev/null")
+      "edit", "car.jpg", "[emulate: slow 1]", "-o", "watched.jpg")) .. " /dev/null")
     assert.equal(0, code)
     assert.matches("^\rcar:  %a+  0 s\27%[K", drawn) -- from the first moment on
     assert.matches("\rcar:  being made  %[#+%.*%]  %d+ %%  %d s\27%[K", drawn)

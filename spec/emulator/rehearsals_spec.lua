@@ -128,6 +128,16 @@ describe("the rehearsal", function()
     assert.is_true(took >= 1 and took < 10, took) -- 10 if it were not told
   end)
 
+  promise("slow", "is ready at once when the active tasks are told to end", function()
+    local url = submit "slow 600".json.polling_url
+    assert.equal("Pending", server:request(url).json.status)
+    local before = #server:requests()
+    server:finish()
+    assert.equal("Ready", server:await(url).json.status)
+    for _, request in ipairs(server:requests()) do assert.not_equal("/_finish", request.path) end
+    assert.is_true(#server:requests() > before)
+  end)
+
   promise("new status", "is one that no document names", function()
     local url = submit "new status] and [emulate: slow 1".json.polling_url
     assert.equal("Rendering Preview", server:request(url).json.status)

@@ -33,23 +33,37 @@ function command.refused(code, pattern, ...)
   assert.equal(0, #sandbox.emulator():requests())
 end
 
---- Runs the command with these words and sends it a signal once the emulator has accepted so many
---- tasks; returns what it wrote (standard error only where `both` is set) and the exit code. It is
---- timeout that gets the signal and hands it on, but for KILL: a background job ignores some.
+-- A shell's words that wait until a condition holds, for a minute at most.
+local function wait_until(condition)
+  return ("for i in $(seq 600); do if %s; then break; fi; sleep 0.1; done"):format(condition)
+end
+
+--- Runs a shell's line in a folder of the sandbox and, once the emulator has polls of so many
+--- tasks, the words of `meanwhile`, in which the line is `$job`; then waits for the line's end. A
+--- poll shows that the command has read the answer to its submit.
+function command.during(accepted, line, meanwhile, folder)
+  -- The totals have polls too.
+  return sandbox.shell(("cd %s; %s & job=$!; %s; %s; wait $job"):format(folder or ".", line,
+    wait_until("[ $(LD_PRELOAD= curl -sS $BFL_BASE_URL/_ledger | tr '{' '\\n' "
+      .. "| grep -c '\"polls\":[1-9]') -gt " .. accepted .. " ]"), meanwhile))
+end
+
+--- The shell's words that make the emulator end its active tasks.
+command.finish = "LD_PRELOAD= curl -sS -X POST $BFL_BASE_URL/_finish"
+command.wait_until = wait_until
+
+--- Runs the command with these words and sends it a signal once the emulator has polls of so many
+--- tasks; returns what it wrote (standard error only where `both` is set) and the exit code.
 function command.ended_by(signal, accepted, both, ...)
   return command.line_ended_by(signal, accepted, sandbox.command("bin/kontext", ...)
     .. (both and "" or " 2>/dev/null"))
 end
 
---- The same for the words of a shell's line, begun in a folder of the sandbox.
+--- The same for a shell's words, begun in a folder of the sandbox. It is timeout that gets the
+--- signal and hands it on, but for KILL: a background job ignores some.
 function command.line_ended_by(signal, accepted, words, folder)
   local limit = signal == "KILL" and "" or "timeout 60 "
-  -- A poll shows that the command has read the answer to its submit.
-  return sandbox.shell(("cd %s; %s%s & job=$!; for i in $(seq 200); do "
-    .. "seen=$(LD_PRELOAD= curl -sS $BFL_BASE_URL/_ledger); case $seen in "
-    .. "*'\"accepted\":%d'[,}]*) case $seen in *'\"polls\":'[1-9]*) break;; esac;; esac; "
-    .. "sleep 0.1; done; sleep 1; kill -%s $job; wait $job"):format(folder or ".", limit, words,
-    accepted, signal))
+  return command.during(accepted, limit .. words, "kill -" .. signal .. " $job", folder)
 end
 
 --- Returns the digest of a file.

@@ -132,6 +132,9 @@ function methods:ledger() return self:request("/_ledger").json end
 --- Empties the ledger.
 function methods:forget() self:request("/_ledger", { method = "DELETE" }) end
 
+--- Ends the time that the active tasks take.
+function methods:finish() self:request("/_finish", { method = "POST" }) end
+
 --- The requests seen, those of one method and of paths that match a pattern.
 ---@param method? string
 ---@param pattern? string

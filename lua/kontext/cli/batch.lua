@@ -1,5 +1,5 @@
---- kontext batch: many edits, of a list or of pictures with one prompt. The same command in the
---- same folder goes on where it was ended, and pays for nothing twice.
+--- kontext batch: makes the edits of a list, or edits many pictures with one prompt. The same
+--- command in the same folder goes on where it ended, and pays for nothing twice.
 local core = require "kontext.core"
 local gallery = require "kontext.cli.gallery"
 local given = require "kontext.cli.given"
@@ -27,7 +27,7 @@ local function is_picture(name)
   return name ~= "-" and core.check { path = name } ~= nil
 end
 
--- Returns the edits of pictures, with one prompt or none, and what each is called.
+-- Returns the edits of pictures, with one prompt or none, and the name of each.
 local function of_pictures(options, inputs)
   local edits = {}
   for i, name in ipairs(inputs) do
@@ -67,8 +67,8 @@ local function known_keys(journal)
   end
 end
 
--- Returns those inputs that are no results of this command's earlier runs: such as `*.jpg` matches
--- them. A result is what the journal knows as one, or NAME-edit.jpg beside a NAME.jpg of the list.
+-- Returns the inputs without the results of this command's earlier runs, which `*.jpg` matches too.
+-- A result is a path that the journal knows, or NAME-edit.jpg beside a NAME.jpg of the list.
 local function without_results(options, journal)
   local results, stems = known_results(journal), {}
   for _, input in ipairs(options.input) do stems[(input:gsub("%.%w+$", ""))] = true end
@@ -87,7 +87,7 @@ local function without_results(options, journal)
   return kept
 end
 
--- Writes down which names are kept with empty files.
+-- Records the names that are reserved with empty files.
 local function note_names(run)
   local kept = {}
   for _, path in pairs(run.kept) do kept[#kept + 1] = path end
@@ -122,8 +122,8 @@ local function named_places(options, edits, called)
   return taken
 end
 
--- Gives every edit a place for its result: the one that it names, or a free name that an empty file
--- keeps, which goes into `run.kept`. Raises where a place cannot be written.
+-- Gives every edit a place for its result: the one that it names, or a free name, which an empty
+-- file reserves and `run.kept` lists. Raises if a place cannot be written.
 local function place(options, run, edits)
   local taken, err = named_places(options, edits, run.called)
   if not taken then error(err, 0) end
@@ -144,18 +144,19 @@ local function place(options, run, edits)
   note_names(run)
 end
 
--- Gives the name of an item back that gets no picture.
+-- Gives back the reserved name of an item that gets no picture.
 local function release(run, index)
   if run.kept[index] then names.release(run.kept[index]) end
   run.kept[index] = nil
 end
 
--- Reports failures, of those with the same reason the first and, at the end, how many more.
+-- Reports failures. Of those with the same reason it reports the first and, at the end, how many
+-- more there are.
 local function failures(options)
   local counts, order = {}, {}
   local self = {}
   function self.tell(result, job, subject)
-    local reason = result.error.message
+    local reason = report.sentence(options, result.error)
     local repeated = counts[reason] ~= nil
     if not repeated then order[#order + 1] = reason end
     counts[reason] = (counts[reason] or 0) + 1
@@ -215,7 +216,7 @@ local function tell_results(options, run)
   return code
 end
 
--- Reports the whole in one line.
+-- Sums up the batch in one line.
 local function summarise(options, run)
   if options.json or not (options.progress or run.failed > 0 or run.skipped > 0) then return end
   local parts = { ("%d made"):format(run.made) }
@@ -224,14 +225,13 @@ local function summarise(options, run)
   end
   if run.failed > 0 then parts[#parts + 1] = ("%d failed"):format(run.failed) end
   if run.cost > 0 then
-    parts[#parts + 1] = ("%g credits (%.2f USD)"):format(run.cost, run.cost / 100)
+    parts[#parts + 1] = ("%.14g credits (%.2f USD)"):format(run.cost, run.cost / 100)
   end
   parts[#parts + 1] = screen.time(core.now() - run.began)
   report.note(options, table.concat(parts, ", "))
 end
 
--- Writes the gallery, in the order of the list, of what was made and what was not; returns the exit
--- code.
+-- Writes the gallery in the order of the list, failures included; returns the exit code.
 local function write_gallery(options, run)
   if not run.gallery or not run.batch then return 0 end
   local of_key = {}
@@ -252,7 +252,7 @@ local function write_gallery(options, run)
   return run.gallery:write(options)
 end
 
--- Returns the path of the journal that the options ask for, nil for none; or raises.
+-- Returns the path of the journal that the options ask for, or nil for none. May raise.
 local function journal_of(options)
   if options.journal or options.no_journal then return options.journal end
   local path, message = state.for_batch()
@@ -260,7 +260,7 @@ local function journal_of(options)
   return path
 end
 
--- Reads what is to be edited; returns the edits and what each is called, or raises.
+-- Reads the list or the pictures; returns the edits and the name of each, or raises.
 local function read(options, journal)
   if options.prompt or is_picture(options.input[1]) then
     local inputs = options.include_results and options.input or without_results(options, journal)
@@ -273,8 +273,8 @@ end
 
 local glance = 0.2 -- seconds between two looks at a journal that another process holds
 
--- Waits until no other process holds the journal. What that one saves is then known: two runs of
--- the same batch pay once, and other batches of the folder are made one after the other.
+-- Waits until no other process holds the journal. The journal then has what that process saved: two
+-- runs of the same batch pay once, and other batches of the folder run one after the other.
 local function wait_for(options, journal)
   local told = false
   while state.is_held(journal) do
@@ -334,7 +334,7 @@ local function begin(options, run)
   return code
 end
 
--- Reports why the batch was given up, and how it goes on; returns the exit code.
+-- Reports why the batch was given up and how to continue it; returns the exit code.
 local function give_up(options, run, err)
   if not run.batch or not (err.signal or err.kind == "output") then
     return report.fail(options, err)

@@ -1,4 +1,4 @@
---- kontext doctor: looks whether all that an edit needs is there.
+--- kontext doctor: checks that everything an edit needs is there.
 local core = require "kontext.core"
 local kontext = require "kontext"
 local report = require "kontext.cli.report"
@@ -10,7 +10,7 @@ local doctor = {}
 
 local patience = 10 -- seconds for the service's answer
 
--- Each returns whether it is well ("ok", "warning" or "bad"), and a sentence.
+-- Each returns "ok", "warning" or "bad", a sentence and, if it is bad, an error object.
 local checks = {}
 
 checks[1] = function()
@@ -63,7 +63,7 @@ checks[6] = function(options)
   elseif err.signal then
     error(err, 0)
   end
-  return "bad", err.message, err
+  return "bad", report.sentence(options, err), err
 end
 
 --- kontext doctor

@@ -1,5 +1,5 @@
---- kontext edit: one picture; with several prompts step by step, with --count in several versions.
---- kontext erase and kontext outpaint are edits by models that do just that.
+--- kontext edit: edits one picture; with several prompts in steps, with --count in several
+--- versions. kontext erase and kontext outpaint are edits by the models made for that.
 local core = require "kontext.core"
 local gallery = require "kontext.cli.gallery"
 local given = require "kontext.cli.given"
@@ -16,8 +16,8 @@ local tools = require "kontext.tools"
 
 local edit = {}
 
--- Returns the path of the journal that the options ask for, nil for none, or raises. Steps have one
--- that the same command finds again.
+-- Returns the path of the journal that the options ask for, or nil for none. May raise. The steps of
+-- several prompts have a journal that the same command finds again.
 local function journal_of(options, run)
   if options.journal or options.no_journal then return options.journal end
   local path, message = nil, nil
@@ -27,7 +27,7 @@ local function journal_of(options, run)
   return path
 end
 
--- Refuses a destination that cannot be written, or that is a picture the edit reads.
+-- Refuses a destination that cannot be written, or that is a picture which the edit reads.
 local function check_destination(options, path, wanted)
   local mismatch = names.mismatch(path, options.format)
   if mismatch then error({ kind = "invalid", message = mismatch, charged = false }, 0) end
@@ -41,8 +41,8 @@ local function check_destination(options, path, wanted)
   if not good then error(err, 0) end
 end
 
--- Finds where each of `count` results goes: `run.paths`, of which those in `run.taken` were chosen
--- here.
+-- Chooses where each of `count` results goes: fills `run.paths`. `run.taken` has those paths that
+-- no option named.
 local function destinations(options, count, run)
   local paths, taken, wanted = run.paths, run.taken, run.wanted[1]
   local format = given.format(run.sources.input_image, wanted)
@@ -72,14 +72,14 @@ local function destinations(options, count, run)
   end
 end
 
--- Puts a picture aside that standard output did not take; returns its name.
+-- Saves a picture that could not be written to standard output; returns its name.
 local function put_aside(image)
   local path = names.of_task(image.id, image.format, names.reserve)
   return path and image:save(path) and path
 end
 
 --- Reports an image whose place is `path`; "-" sends it to standard output. Returns the exit code
---- and whether the picture is in somebody's hands.
+--- and whether the picture was delivered.
 ---@param options table
 ---@param image kontext.Image
 ---@param path string
@@ -110,7 +110,7 @@ function edit.tell(options, image, path, job)
   return report.fail(options, err, job), false
 end
 
--- Opens a picture in the desktop's viewer, which is not waited for.
+-- Opens a picture in the desktop's viewer, and does not wait for it.
 local function open(path)
   local command = package.config:sub(1, 1) == "/" and "xdg-open" or "open"
   local word = "'" .. names.absolute(path):gsub("'", "'\\''") .. "'"
@@ -142,14 +142,14 @@ local function parameters(options, run, n)
   return wanted
 end
 
--- Adds a place to an edit's parameters.
+-- Adds the destination to an edit's parameters.
 local function place(wanted, path, taken)
   if path == "-" then return end
   wanted.save_as = names.absolute(path)
   if taken[path] then wanted.no_replace, wanted.reserved = true, true end
 end
 
--- Notes an edit for the gallery, with what came of it.
+-- Notes an edit and its outcome for the gallery.
 local function note(run, n, image, err)
   if not run.gallery then return end
   local row = gallery.row(run.wanted[n], image, run.jobs[n], err)
@@ -160,7 +160,7 @@ local function note(run, n, image, err)
   run.rows[n] = row
 end
 
--- Writes the gallery of what was made and what was not; returns the exit code.
+-- Writes the gallery, failures included; returns the exit code.
 local function write_gallery(options, run)
   if not run.gallery or not run.wanted[1] then return 0 end
   for n = 1, #run.wanted do
@@ -174,7 +174,7 @@ local function write_gallery(options, run)
   return run.gallery:write(options)
 end
 
--- Waits for the job number `n` and tells what came of it; returns the exit code and the image.
+-- Waits for the job number `n` and reports its outcome; returns the exit code and the image.
 local function finish(options, run, n, path, subject)
   local began, job = core.now(), run.jobs[n]
   local image, err = service.wait(job)
@@ -206,7 +206,7 @@ local function versions(options, run)
   return code
 end
 
--- Tells what came of a step; returns the exit code.
+-- Reports a step's outcome; returns the exit code.
 local function finish_step(options, run, result, began)
   local n, err = result.index, result.error
   local job, path = run.jobs[n], run.paths[n]
@@ -230,7 +230,7 @@ local function finish_step(options, run, result, began)
   return 0
 end
 
--- Makes one edit after the other, each of the result before it.
+-- Makes one edit after the other; each edits the result of the one before.
 local function chain(options, run)
   run.wanted = steps.items(run.wanted, run.keys)
   for n, item in ipairs(run.wanted) do
@@ -250,7 +250,7 @@ local function chain(options, run)
   return 0
 end
 
--- Returns the prompts, of which one may stand on standard input.
+-- Returns the prompts; "-" is read from standard input.
 local function read_prompts(options)
   local prompts = {}
   for i, prompt in ipairs(options.prompt) do
@@ -259,7 +259,7 @@ local function read_prompts(options)
   return prompts
 end
 
--- Gives the names back that no picture has got, and that none will get by `resume`.
+-- Gives back the reserved names that have no picture, and that `resume` will not need either.
 local function release(run)
   local kept = {}
   for n, path in ipairs(run.paths or {}) do
@@ -276,7 +276,7 @@ local function release(run)
   if run.notes then state.note_names(run.notes, kept) end
 end
 
--- Reports why an edit was given up, and what goes on with it; returns the exit code.
+-- Reports why an edit was given up and how to resume it; returns the exit code.
 local function give_up(options, run, err)
   if not run.client or not err.signal then
     local last
@@ -320,7 +320,8 @@ end
 -- Returns what is wrong with the prompts for the model, or nil.
 local function wrong_prompts(options)
   if #options.prompt == 0 then
-    return given.needs_prompt(options.model) and "missing argument 'prompt'" or nil
+    return given.needs_prompt(options.model) and "missing argument 'prompt': say what is to be "
+      .. "changed, such as kontext edit " .. given.word(options.image) .. " 'Make it snow'" or nil
   end
   local row = models.find(options.model or models.default)
   if not row or row.by_name.prompt then return nil end

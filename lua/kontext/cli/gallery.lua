@@ -1,5 +1,5 @@
---- --gallery: a page that shows before and after of each edit, in one file that loads nothing.
---- What it shows are small copies without metadata: a page may be passed on.
+--- --gallery: a page that shows each edit before and after, in one file that loads nothing. It
+--- holds small copies without metadata, so that it can be passed on.
 local check = require "kontext.job.check"
 local core = require "kontext.core"
 local kontext = require "kontext"
@@ -27,13 +27,13 @@ local gallery = {}
 local Gallery = {}
 Gallery.__index = Gallery
 
--- Pixels of the longer side: of few pictures, of more, of many.
+-- The longer side of the copies in pixels: for few pictures, for more, for many.
 local sides = { { 12, 1568 }, { 60, 1200 }, { math.huge, 800 } }
 local strip_height = 144 -- pixels
 local most_raw = 8 * 1024 * 1024 -- bytes of a picture that we cannot decode and the browser can
 local around = 0.35 -- of a region's size, that is shown around it
 
---- Returns why a name will not do for a page, or nil.
+--- Returns why a page cannot have this name, or nil.
 ---@param path string
 ---@return table? err
 function gallery.mistake(path)
@@ -91,8 +91,8 @@ end
 local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;",
   ["'"] = "&#39;" }
 
---- Returns a text as HTML shows it, be it a stranger's: nothing in it is markup, and nothing in it
---- reorders what stands around it.
+--- Escapes a text for HTML. The text may be a stranger's: no part of it acts as markup, or reorders
+--- the text around it.
 ---@param text any
 ---@return string
 function gallery.escape(text)
@@ -101,12 +101,12 @@ end
 
 local escape = gallery.escape
 
--- Returns the last part of a path: the folders are nobody else's business.
+-- Returns the last part of a path: a page that is passed on does not show the folders.
 local function base(path)
   return path:match "([^/]+)/*$" or path
 end
 
--- Returns the sides of a picture that has no more than `most` pixels on the longer one.
+-- Returns the sides of the picture, scaled so that the longer one has at most `most` pixels.
 local function fitting(width, height, most)
   local scale = math.min(1, most / math.max(width, height))
   return math.max(1, math.floor(width * scale + 0.5)), math.max(1, math.floor(height * scale + 0.5))
@@ -122,12 +122,13 @@ local function bytes_of(source)
   return (core.read(source.path))
 end
 
--- Returns what is known of a picture, or nil.
+-- Returns what the picture's header says, or nil.
 local function look(source)
   return source and (source.path or source.bytes) and (check.source(source, true)) or nil
 end
 
--- Returns { url, width, height } of a picture in the page, or nil. `part` is of the upright one.
+-- Returns { url, width, height } of a picture for the page, or nil. `part` is a rectangle in the
+-- upright picture.
 local function picture(source, most, part)
   local info = look(source)
   if not info then return nil end
@@ -145,7 +146,7 @@ local function picture(source, most, part)
     of = { whole_width, whole_height } }
 end
 
--- Returns a region with some of what is around it, inside of the picture.
+-- Returns a region with some of its surroundings, inside the picture.
 local function widened(region, width, height)
   local part = {}
   for _, side in ipairs { { "x", "width", width }, { "y", "height", height } } do
@@ -163,7 +164,7 @@ local function image(of, class, alt)
     of.width, of.height, of.url)
 end
 
--- Returns whether two pictures have so different shapes that one must not be stretched.
+-- Returns whether the shapes of two pictures differ so much that neither must be stretched.
 local function are_apart(one, other)
   local ratio = one.width / one.height * other.height / other.width
   return ratio > 1.06 or ratio < 1 / 1.06
@@ -185,7 +186,7 @@ local function write_view(out, before, after, more)
     'aria-label="Where before ends and after begins, in per cent">', "</div>\n")
 end
 
--- Writes the sliders of a row, or what there is of its pictures.
+-- Writes the sliders of a row, or the pictures that there are.
 local function write_pictures(out, row, most)
   local before, after = picture(row.before, most), picture(row.after, most)
   if not (before and after) then
@@ -221,7 +222,7 @@ local function facts(row)
     add("region", ("%d × %d at %d, %d"):format(row.region.width, row.region.height, row.region.x,
       row.region.y))
   end
-  add("cost", row.cost and ("%g credits (%.2f USD)"):format(row.cost, row.cost / 100))
+  add("cost", row.cost and ("%.14g credits (%.2f USD)"):format(row.cost, row.cost / 100))
   add("time", row.seconds and ("%.1f s"):format(row.seconds))
   add("note", row.note)
   return list
@@ -229,7 +230,7 @@ end
 
 local charged = { [true] = "charged", [false] = "not charged" }
 
--- Writes a row: its pictures, and what is known of it.
+-- Writes a row: its pictures and its facts.
 local function write_row(out, row, most)
   out(row.error and '<figure class="failed">\n' or "<figure>\n")
   write_pictures(out, row, most)
@@ -247,7 +248,7 @@ local function write_row(out, row, most)
   out("</dl>\n</figcaption>\n</figure>\n")
 end
 
--- Returns the rows in groups: a chain, or a tree, is one.
+-- Returns the rows in groups: a chain or a tree is one group.
 local function groups_of(rows)
   local groups, of = {}, {}
   local function root(n)
@@ -269,7 +270,7 @@ local function groups_of(rows)
   return groups
 end
 
--- Writes the strip of a chain: small pictures, of which one is chosen.
+-- Writes the strip of a chain: small pictures to choose from.
 local function write_strip(out, group)
   out('<div class="strip" role="group" aria-label="Steps" hidden>\n')
   local start = picture(group[1].before, strip_height * 2)
@@ -287,7 +288,7 @@ local function write_strip(out, group)
   out("</div>\n")
 end
 
--- Returns the page's head line: how many edits, what they cost.
+-- Returns the page's headline: how many edits there are and what they cost.
 local function summary(rows)
   local made, failed, cost = 0, 0, 0
   for _, row in ipairs(rows) do
@@ -296,7 +297,7 @@ local function summary(rows)
   end
   local parts = { ("%d made"):format(made) }
   if failed > 0 then parts[#parts + 1] = ("%d failed"):format(failed) end
-  if cost > 0 then parts[#parts + 1] = ("%g credits (%.2f USD)"):format(cost, cost / 100) end
+  if cost > 0 then parts[#parts + 1] = ("%.14g credits (%.2f USD)"):format(cost, cost / 100) end
   return table.concat(parts, ", ")
 end
 
@@ -346,7 +347,7 @@ local function write_page(self, out, heed)
   out("</main>\n<script>", page.script, "</script>\n</body>\n</html>\n")
 end
 
--- Opens a file beside the page, which nothing else has; returns it and its name.
+-- Makes a new file beside the page; returns it and its name.
 local function open_beside(path)
   for n = 1, 100 do
     local name = ("%s.%d-%d.part"):format(path, core.process(), n)
@@ -357,8 +358,8 @@ local function open_beside(path)
   return nil, "no free name beside it"
 end
 
---- Writes the page: afterwards the old file is there or the whole new one. A failure is reported;
---- the edits are safe.
+--- Writes the page: afterwards either the old file is there or the whole new one. A failure is
+--- reported and does not touch the edits.
 ---@param options table
 ---@return integer code
 function Gallery:write(options)

@@ -1,6 +1,6 @@
---- The parts of the gallery's page that are the same in each: style and script. The page loads
---- nothing: a content security policy allows this style and this script by their digests, and
---- pictures that stand in the page itself.
+--- The style and the script, which are the same in every gallery. The page loads nothing: a content
+--- security policy allows this style and this script by their digests, and the pictures that the
+--- page itself holds.
 local page = {}
 
 page.style = [[

@@ -1,4 +1,4 @@
---- What the options of an edit ask for, as parameters.
+--- Turns the options of an edit into parameters.
 local core = require "kontext.core"
 local models = require "kontext.models"
 local names = require "kontext.cli.names"
@@ -8,12 +8,12 @@ local given = {}
 
 local keep = { yes = true, no = false }
 
--- Returns the row of an edit's model; of a name that no model has, the default's.
+-- Returns the row of an edit's model, or the default's if no model has that name.
 local function row_of(wanted)
   return models.find(wanted.model or models.default) or models.find(models.default)
 end
 
---- Returns whether a model makes no edit without words.
+--- Returns whether a model needs a prompt.
 ---@param model string?
 ---@return boolean
 function given.needs_prompt(model)
@@ -21,16 +21,16 @@ function given.needs_prompt(model)
   return field ~= nil and field.required == true
 end
 
---- Returns whether an edit changes a part of a photograph alone. A model with a mask of its own
---- gets the mask.
+--- Returns whether an edit changes only a part of a photograph. A mask does not make it one if the
+--- model has a mask parameter of its own.
 ---@param wanted table the edit's parameters
 ---@return boolean
 function given.has_region(wanted)
   return wanted.region ~= nil or wanted.mask ~= nil and not row_of(wanted).by_name.mask
 end
 
---- Names the photograph of an edit of a region, and its mask, by absolute paths: `resume` in
---- another folder has to find them.
+--- Makes the paths of a region edit's photograph and mask absolute: `resume` in another folder has
+--- to find them.
 ---@param wanted table the edit's parameters; those of another edit stay as they are
 function given.place(wanted)
   if not given.has_region(wanted) then return end
@@ -40,7 +40,7 @@ function given.place(wanted)
   end
 end
 
---- Returns the picture that an edit goes by first, whatever its model calls it.
+--- Returns an edit's first picture, whatever its model calls it.
 ---@param wanted table the edit's parameters
 ---@return table? source of given.picture, or { result = key }
 function given.first(wanted)
@@ -50,7 +50,7 @@ function given.first(wanted)
   return type(one) == "string" and given.picture(one) or one
 end
 
---- Returns the format that the result's name shall have: a region's is the photograph's.
+--- Returns the format of the result: after an edit of a region, the photograph's.
 ---@param source table? of given.picture
 ---@param wanted table the edit's parameters
 ---@return string
@@ -88,10 +88,10 @@ end
 local truth = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false,
   ["0"] = false }
 
---- Returns a text as the type that its parameter has.
+--- Converts a text to the type of its parameter.
 ---@param name string the parameter's
 ---@param text string
----@return any value the text itself where it does not fit: the check will say what is wrong with it
+---@return any value the text itself if it does not fit: the check will say what is wrong with it
 function given.value(name, text)
   local field = params.fields[name]
   if not field then return text end
@@ -124,12 +124,12 @@ function given.parameters(options)
   return wanted
 end
 
--- The parameters that an option has another name for.
+-- The options whose names differ from their parameters'.
 local option_of = { aspect_ratio = "--aspect", safety_tolerance = "--safety",
   output_format = "--format", prompt_upsampling = "--upsample", seed = "--seed",
-  model = "--model" }
+  model = "--model", save_as = "-o" }
 
---- Returns the error of parameters that are wrong.
+--- Makes the error for wrong parameters.
 ---@param message string
 ---@return table err
 function given.refusal(message)
@@ -143,8 +143,8 @@ function given.option(name)
   return option_of[name]
 end
 
---- Returns what is wrong with the parameters that a command line gives, or nil: what the model has
---- no field for, and what is missing.
+--- Returns what is wrong with the parameters of a command line, or nil: the model has no such
+--- field, or one that it needs is missing.
 ---@param wanted table
 ---@return string?
 function given.misuse(wanted)
@@ -164,7 +164,7 @@ function given.is_file(name)
   return name ~= "" and not name:find "%z" and core.modified(name) ~= nil
 end
 
--- Returns a text as a word of the shell, for a command that is shown.
+-- Quotes a text for the shell if it needs that, for a command that is shown.
 local function word(text)
   if text:find "^[%w%._/-]+$" then return text end
   return "'" .. text:gsub("'", "'\\''") .. "'"

@@ -6,23 +6,23 @@ local version = require "kontext.version"
 
 local help = {}
 
--- Returns what argparse knows of a parser's element: it has no public way to ask.
+-- Returns a property of a parser's element; argparse has no public way to ask for it.
 local function get(element, name)
   return element["_" .. name]
 end
 
--- Returns a text as troff shows it.
+-- Escapes a text for troff.
 local function troff(text)
   return (text:gsub("\\", "\\e"):gsub("-", "\\-"):gsub("\n%.", "\n\\&."):gsub("^%.", "\\&.")
     :gsub("\n'", "\n\\&'"):gsub("^'", "\\&'"):gsub("…", "..."))
 end
 
--- Returns the lines of a paragraph that is shown as it stands.
+-- Returns the lines of a paragraph that troff must not fill.
 local function verbatim(text)
   return ".nf\n" .. troff(text) .. "\n.fi"
 end
 
--- Adds what an argument or option is called and does.
+-- Adds the name and the description of an argument or option.
 local function add_element(lines, label, description)
   lines[#lines + 1] = ".TP\n.B " .. troff(label)
   lines[#lines + 1] = troff(description or "")

@@ -20,7 +20,7 @@ local function tell(options, row)
     row.file and names.shown(row.file) or "-", screen.time(row.age))))
 end
 
--- Removes a journal whose notes nobody needs any more.
+-- Removes a journal, unless an edit in it can still be fetched.
 local function forget(options, path)
   local entries, message, code = nil, "there is no such journal", "ENOENT"
   if state.is_there(path) then entries, message, code = state.entries(path) end

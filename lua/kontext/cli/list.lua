@@ -7,10 +7,10 @@ local params = require "kontext.job.params"
 
 local list = {}
 
--- What a column may be called, too.
+-- Other names that a column may have.
 local synonyms = { file = "input_image", image = "input_image", output = "save_as" }
 
--- Fills in the defaults and makes pictures of names; returns the edit, or nil and what is wrong.
+-- Fills in the defaults and turns names into pictures; returns the edit, or nil and what is wrong.
 local function complete(edit, defaults)
   local explicit = edit.output_format
   local part_of_its_own = edit.region or edit.mask -- an option's is for the others
@@ -50,7 +50,7 @@ function list.expand(text, stem)
   return (text:gsub("{name}", function() return stem end))
 end
 
--- Reads an edit of a line of JSON; returns it, or nil and what is wrong.
+-- Reads an edit from a line of JSON; returns it, or nil and what is wrong.
 local function of_line(line, name, defaults)
   local edit, message = json.decode(line)
   if type(edit) ~= "table" then
@@ -126,7 +126,7 @@ local function read_row(text, at)
   end
 end
 
--- Makes the cells of the first row parameters' names.
+-- Turns the cells of the first row into names of parameters.
 local function name_columns(columns)
   for i, column in ipairs(columns) do
     column = column:match "^%s*(.-)%s*$":lower()
@@ -134,7 +134,7 @@ local function name_columns(columns)
   end
 end
 
--- Reads an edit of a row's cells; returns it, or nil and what is wrong.
+-- Reads an edit from a row's cells; returns it, or nil and what is wrong.
 local function of_cells(cells, columns, name, defaults)
   if #cells > #columns then
     return nil, ("%s: it has %d cells and the header %d: put a text with a comma in quotation "
@@ -184,7 +184,7 @@ local function wrong_keys(edits, called)
   end
 end
 
--- Returns what is wrong with where the edits are saved, or nil.
+-- Returns what is wrong with the edits' destinations, or nil.
 local function wrong_places(edits, called)
   local saved = {}
   for i, edit in ipairs(edits) do
@@ -222,7 +222,8 @@ end
 
 local most_rows = 1000 -- lines of one row of CSV, whose quotation mark may be missing
 
--- Returns what reads the next row of CSV: its cells; false and what is wrong; or nil at the end.
+-- Returns a function that reads the next row of CSV: it returns the cells; false and what is wrong;
+-- or nil at the end.
 local function rows_of(next_line, first)
   return function()
     local text = first or next_line()
@@ -242,7 +243,7 @@ end
 
 --- Reads a list line by line, however long it is: JSON Lines, or CSV with a header. Returns a
 --- function that returns the next edit and what it is called; false and what is wrong; or nil at
---- the end. Where the list cannot be read: nil and an error.
+--- the end. If the list cannot be read, it returns nil and an error.
 ---@param path string "-" for standard input
 ---@param defaults table
 ---@return (fun(): table|false|nil, string)?

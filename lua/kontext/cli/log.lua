@@ -8,7 +8,7 @@ local log = {}
 local fields = "event job id key model ms try status http code kind stage charged bytes seconds "
   .. "progress credits path message"
 
---- Opens a log, at whose end is written; raises an error where that cannot be done.
+--- Opens a log to append to it; raises an error if that cannot be done.
 ---@param path string? nil: none
 ---@return (fun(event: table))? on_event
 function log.open(path)

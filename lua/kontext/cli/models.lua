@@ -5,7 +5,7 @@ local report = require "kontext.cli.report"
 
 local command = {}
 
--- Returns a number as a sentence shows it.
+-- Returns a number for a sentence.
 local function digits(number)
   return json.number(number) or "?"
 end
@@ -81,7 +81,7 @@ local types = { text = "text", image = "picture", images = "pictures", integer =
   number = "number", boolean = "true or false", ratio = "W:H", seed = "whole number", url = "URL",
   secret = "text" }
 
--- Returns what a field may be, as a few words.
+-- Describes the values of a field in a few words.
 local function values(field)
   local parts = { field.choices and table.concat(field.choices, " ") or types[field.type] }
   local is_ratio = field.type == "ratio"
@@ -105,7 +105,7 @@ local function values(field)
   return table.concat(parts, ", ")
 end
 
--- Returns what of a model is not sure, as a few words, or nil.
+-- Says in a few words what is not confirmed about a model; nil if everything is.
 local function doubt(model)
   if not model.confirmed then return "known from one source only" end
   return model.price.confirmed == false and "the price is not confirmed" or nil
@@ -144,7 +144,7 @@ local function describe(model)
   report.say(table.concat(lines, "\n"))
 end
 
--- Writes a model as one line of JSON, or its outlines as one line of a table.
+-- Writes a model as one line of JSON, or a summary as one line of a table.
 local function tell(options, model)
   if options.json then
     model.aliases = short_names(model)

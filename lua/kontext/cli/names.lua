@@ -1,4 +1,4 @@
---- Where results go: names that nobody else takes, checked before anything is paid for.
+--- Where results go. Names are reserved, and checked before anything is paid for.
 local api = require "kontext.api"
 local core = require "kontext.core"
 local wording = require "kontext.wording"
@@ -18,7 +18,7 @@ function names.absolute(path)
   return (here == "/" and "" or here) .. "/" .. path:gsub("^%./+", "")
 end
 
---- Returns a path as people say it here: relative where it lies below the working folder.
+--- Returns a path to show: relative if it lies below the working folder.
 ---@param path string
 ---@return string
 function names.shown(path)
@@ -27,7 +27,7 @@ function names.shown(path)
   return below and below ~= "" and below or path
 end
 
---- Returns what a picture is called without its folder and extension.
+--- Returns a picture's name without its folder and extension.
 ---@param source string a path, a URL or "-"
 ---@return string
 function names.stem(source)
@@ -39,7 +39,8 @@ function names.stem(source)
   return stem ~= "" and stem or "image"
 end
 
---- Returns what the result of an edit's result is called as a picture: a key is anybody's word.
+--- Returns a file name made from the key of the edit whose result is edited. A key may hold
+--- anything.
 ---@param key string
 ---@return string
 function names.of_key(key)

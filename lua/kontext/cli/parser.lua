@@ -8,8 +8,8 @@ local report = require "kontext.cli.report"
 
 local parser = {}
 
--- Tells what a flag asks for and ends the command. What argparse prints and raises by itself would
--- hide that standard output is full or closed.
+-- Prints what a flag asks for and ends the command. If argparse printed it, nobody would notice
+-- that standard output is full or closed.
 local function tell(text)
   local done, err = pcall(report.say, text)
   os.exit(done and 0 or report.fail({}, report.raised(err)))
@@ -25,7 +25,7 @@ local function add(root, name)
   return with_help(root:command(name))
 end
 
--- Returns what converts an option's text to a number, or says why not.
+-- Returns a function that converts an option's text to a number, or says why it cannot.
 local function number(option)
   return function(text)
     local value = tonumber(text)
@@ -59,7 +59,7 @@ local function common(command)
   command:flag "--json":description "Write one JSON object a line, for programs."
 end
 
--- What all commands have that ask the service.
+-- Adds the options of all commands that ask the service.
 local function service(command, edits)
   common(command)
   if not edits then
@@ -69,7 +69,7 @@ local function service(command, edits)
   command:option "--base-url":argname "URL"
     :description "The service's address ($BFL_BASE_URL, else https://api.bfl.ai)."
   command:option "--ca-file":argname "FILE"
-    :description "Certificates to trust in place of the system's."
+    :description "Certificates to trust instead of the system's."
   command:option "--key-file":argname "FILE"
     :description("A file with the API key in its first line ($BFL_API_KEY, else what the command "
       .. "in $BFL_API_KEY_CMD writes).")
@@ -82,13 +82,13 @@ end
 
 local function journal(command, default)
   command:option "--journal":argname "FILE"
-    :description("Where it is written down what is paid for, so that it can be resumed after a "
-      .. "crash (" .. default .. " in $XDG_STATE_HOME/kontext, else ~/.local/state/kontext).")
+    :description("The journal of what is paid for, from which it is resumed after a crash ("
+      .. default .. " in $XDG_STATE_HOME/kontext, else ~/.local/state/kontext).")
 end
 
 local bases = { ["global"] = true, eu = true, us = true }
 
--- Checks what --region of an edit names: a part of the picture, or where the service is.
+-- Checks the value of an edit's --region: a part of the picture, or the service's region.
 local function place(text)
   if bases[text] or text:find "^[%d.%%%s]+,[%d.%%%s]+,[%d.%%%s]+,[%d.%%%s]+$" then return text end
   return nil, ("--region: '%s' is neither X,Y,W,H in pixels or per cent nor global, eu or us")
@@ -99,7 +99,7 @@ local function note_place(options, _, text)
   options[bases[text] and "region" or "area"] = text
 end
 
--- Reads what --set gives: a field of a model, and its value.
+-- Reads the value of --set: a field of a model, and its value.
 local function setting(text)
   local name, value = text:match "^([%l%d_]+)=(.*)$"
   if not name then return nil, ("--set: '%s' is no NAME=VALUE"):format(text) end
@@ -111,46 +111,46 @@ local function setting(text)
   return { name = name, text = value }
 end
 
--- What all commands have that edit, with whatever model.
+-- Adds the options of all commands that edit.
 local function any_edit(command, default)
   service(command, true)
   command:option "--seed":argname "N":description "A whole number: the same seed, the same picture."
   command:option "--format":choices { "jpeg", "png", "webp" }
-    :description "Of the result: jpeg, png or webp (what the model makes by itself)."
+    :description "The result's format: jpeg, png or webp (the model's default)."
   command:option "--set":argname "NAME=VALUE":count "*":convert(setting)
     :description "Any other field of the model, such as --set guidance=4: kontext models NAME."
   command:option "--budget":argname "CREDITS":convert(number "--budget")
     :description "Send nothing that could cost more than this in all."
   command:option "--safety":argname "N":convert(whole("--safety", 0))
-    :description "Moderation, from 0, strict (2)."
+    :description "How much the service lets pass: 0 is the strictest (2)."
   command:flag "--force":description "Let a result replace the picture that is edited."
   command:option "--gallery":argname "FILE"
     :description("Write a web page, FILE.html, that shows before and after of each edit under a "
       .. "slider. It holds small copies of the pictures, and loads nothing.")
   command:flag "--dry-run"
-    :description "Tell how many edits that are and what they cost; edit nothing."
+    :description "Say how many edits there would be and what they would cost; edit nothing."
   journal(command, default)
   command:flag "--no-journal":description "Keep no journal: a crash loses what is paid for."
 end
 
--- What the commands have that edit with words.
+-- Adds the options of the commands that edit with a prompt.
 local function editing(command, default)
   any_edit(command, default)
   command:option "--aspect":argname "W:H":description "Aspect ratio, 3:7 to 7:3 (the picture's)."
   command:option "--model":argname "NAME"
     :description "One of those that kontext models lists; pro and max are short names (pro)."
-  command:flag "--upsample":description "Let the service write the prompt out."
+  command:flag "--upsample":description "Let the service expand the prompt."
   command:flag "--fit":description "Scale a large picture before the upload."
   command:option "--region":argname "X,Y,W,H":convert(place):action(note_place)
-    :description("Change this part of the picture alone, in pixels or per cent: the rest stays as "
-      .. "it is, at its full size. Or where the service is asked: global, eu or us.")
+    :description("Change only this part of the picture, in pixels or per cent: the rest stays as "
+      .. "it is, at its full size. Or the service's own region: global, eu or us.")
   command:option "--mask":argname "FILE"
-    :description("The same, where a PNG as large as the picture is white; a model that takes a "
-      .. "mask gets it.")
+    :description("Change only what is white in FILE, a PNG as large as the picture. A model that "
+      .. "takes a mask gets it.")
   command:option "--keep-exif":choices { "yes", "no" }
     :description "Whether the picture keeps its metadata (yes with --region or --mask)."
   command:flag "--strip"
-    :description "Remove place, names and serial numbers from it, before the upload too."
+    :description "Remove place, names and serial numbers from the picture, before the upload too."
 end
 
 local function output(command)
@@ -164,18 +164,20 @@ local function add_edit(root)
   local edit = add(root, "edit")
     :description "Edit a picture, and print the path of the one that is made."
     :epilog [[
-With several prompts each edits the result of the one before; the steps are saved as
-IMAGE-edit-1.jpg, IMAGE-edit-2.jpg … A prompt that begins with a hyphen stands behind --.
-Each edit is written down before it is paid for: after a crash, a closed terminal or Ctrl-C
-`kontext resume` goes on with it. Of several prompts the same command in the same folder goes on
-with all the steps that are left, and pays for none twice.]]
+With several prompts, each one edits the result of the one before. The steps
+are saved as IMAGE-edit-1.jpg, IMAGE-edit-2.jpg … A prompt that begins with a
+hyphen stands behind --. Each edit is recorded before it is paid for: after a
+crash, a closed terminal or Ctrl-C, `kontext resume` goes on with it. With
+several prompts, the same command in the same folder goes on with the steps
+that are left, and pays for none twice.]]
   edit:argument "image":description "A file, an https:// URL, or - for standard input."
   edit:argument "prompt":args "*"
-    :description "What is to be changed; - for standard input. Some models take none."
+    :description "What to change; - for standard input. Some models take none."
   output(edit)
   edit:option "--count":argname "N":convert(whole("--count", 1, 100)):default "1"
-    :description "So many versions, with seeds that follow on --seed or are random (1)."
-  edit:option "--reference":argname "IMAGE":count "0-9":description "A further picture to go by."
+    :description "The number of versions. Their seeds follow on --seed, or are random."
+  edit:option "--reference":argname "IMAGE":count "0-9"
+    :description "A further picture for reference."
   editing(edit, "a file of its own")
 end
 
@@ -189,7 +191,7 @@ local function add_tools(root)
   local outpaint = add(root, "outpaint")
     :description "Paint around a picture."
   outpaint:argument "image":description "A file, or - for standard input."
-  outpaint:argument "prompt":args "*":description "What is to be there."
+  outpaint:argument "prompt":args "*":description "What to paint there."
   for _, side in ipairs { "left", "right", "top", "bottom" } do
     outpaint:option("--" .. side):argname "PIXELS":convert(whole("--" .. side, 0))
       :description(("Pixels to add: %s (0)."):format(side))
@@ -202,24 +204,26 @@ local function add_batch(root)
   local batch = add(root, "batch")
     :description "Make many edits, and print the path of each picture that is made."
     :epilog [[
-With --prompt the inputs are pictures, and what is a result of an earlier run is left out. Without,
-the input is a list: a file, or - for standard input, as
+With --prompt, the inputs are pictures; results of an earlier run among them are
+left out. Without it, the input is a list: a file, or - for standard input, as
   JSON Lines    {"input_image":"car.jpg","prompt":"Make it red","save_as":"red.jpg"}
   a JSON array  [{"input_image": …}, …]
   CSV           with a header such as file,prompt,save_as
 {name} in a prompt or in save_as is the picture's name without its extension.
-A batch may be killed at any moment and run again in the same folder: what was saved is skipped,
-what was accepted is fetched, and nothing is paid for twice.]]
+A batch may be killed at any moment and run again in the same folder: what was
+saved is skipped, what was accepted is fetched, and nothing is paid for twice.
+What was sent without an answer is reported, and not sent again.]]
   batch:argument "input":args "+":description "Pictures (with --prompt), or a list."
-  batch:option "--prompt":description "What is to be changed in every picture."
+  batch:option "--prompt":description "What to change in every picture."
   batch:option "-d --directory":argname "DIR"
-    :description "Where results go that name no save_as, as IMAGE-edit.jpg (beside the picture)."
+    :description("The folder for results without a save_as, as IMAGE-edit.jpg (beside the "
+      .. "picture).")
   batch:option "--max-active":argname "N":convert(whole("--max-active", 1))
     :description "Edits at once (24; 6 for max)."
-  batch:flag "--stop-on-error":description "Begin nothing more after the first error."
+  batch:flag "--stop-on-error":description "Begin no further edit after the first error."
   batch:flag "--retry-ambiguous"
-    :description "Send again what may have been paid for in an earlier run."
-  batch:flag "--include-results":description "Edit also what earlier runs have made."
+    :description "Send edits again that an earlier run may have paid for."
+  batch:flag "--include-results":description "Also edit the results of earlier runs."
   editing(batch, "one for each working folder")
 end
 
@@ -227,7 +231,8 @@ local function add_resume(root)
   local resume = add(root, "resume")
     :description "Go on with an edit that was accepted; without a token, with all unfinished ones."
   resume:argument "token":args "?":description "What the edit printed; - for standard input."
-  resume:option "--journal":argname "FILE":description "All unfinished edits of this journal."
+  resume:option "--journal":argname "FILE"
+    :description "Resume all unfinished edits of this journal."
   resume:option "-o --output":argname "FILE"
     :description("Where a token's result goes (what the edit asked for, else kontext-ID.jpg); - "
       .. "for standard output.")
@@ -238,7 +243,7 @@ local function add_jobs(root)
   local jobs = add(root, "jobs")
     :description "List the unfinished edits that journals hold: state, id or key, file, age."
   jobs:option "--journal":argname "FILE":description "Those of this journal (all)."
-  jobs:flag "--all":description "What is finished, too."
+  jobs:flag "--all":description "List finished edits too."
   jobs:option "--forget":argname "FILE"
     :description "Remove a journal, unless an edit in it was accepted and can be fetched."
   common(jobs)
@@ -247,12 +252,12 @@ end
 local function add_show(root)
   local show = add(root, "show"):description "Show two pictures beside each other in the terminal."
     :epilog [[
-The pictures are drawn with the terminal's graphics where it has them, else in coloured cells; in
-characters where NO_COLOR is set or TERM is dumb.]]
+The pictures are drawn with the terminal's graphics if it has them, else in
+coloured cells, or in characters if NO_COLOR is set or TERM is dumb.]]
   show:argument "before":description "The picture as it was."
   show:argument "after":description "The picture as it became."
   show:option "--graphics":choices { "kitty", "iterm2", "sixel", "cells", "ascii" }
-    :description "How they are drawn (what the terminal says of itself)."
+    :description "How to draw them (the best that the terminal says it can do)."
 end
 
 local function add_emulator(root)
@@ -295,8 +300,8 @@ function parser.new()
     :command_target "command"
     :require_command(true)
     :help_max_width(80)
-  root:flag "--version":description "Tell the versions of kontext and of what it stands on."
-    :action(tell_version)
+  root:flag "--version":action(tell_version)
+    :description "Print the versions of kontext and of the libraries that it uses."
 
   add_edit(root)
   add_batch(root)
@@ -305,27 +310,27 @@ function parser.new()
   add_jobs(root)
   add_show(root)
 
-  local check = add(root, "check"):description "Tell what pictures are; nothing is sent."
+  local check = add(root, "check"):description "Say what pictures are; nothing is sent."
   check:argument "files":args "+"
   common(check)
 
-  local size = add(root, "size"):description "Tell the size of an edit's result beforehand."
+  local size = add(root, "size"):description "Print the size that an edit's result will have."
   size:argument "of":description "A ratio such as 16:9, a size such as 2048x1365, or a file."
   common(size)
 
   local models = add(root, "models")
-    :description "List the models and what an edit costs; with a name, all that is known of one."
+    :description "List the models and what an edit costs, or all that is known about one."
   models:argument "name":args "?"
   common(models)
 
-  service(add(root, "credits"):description "Tell how many credits are left.")
+  service(add(root, "credits"):description "Print how many credits are left.")
   service(add(root, "doctor")
-    :description "Look whether all that an edit needs is there: the module, key, service, folders.")
+    :description "Check that everything an edit needs is there: the module, key, service, folders.")
   add_emulator(root)
   queue_options.add(root, { add = add, common = common, service = service, seconds = seconds,
     whole = whole })
 
-  local help = add(root, "help"):description "Tell what a command does and takes."
+  local help = add(root, "help"):description "Explain a command and its options."
   help:argument "about":args "?":argname "COMMAND"
   help:flag "--man":description "The man page, as troff."
   help:option "--completion":choices { "bash", "zsh", "fish" }

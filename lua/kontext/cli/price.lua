@@ -7,7 +7,7 @@ local service = require "kontext.cli.service"
 
 local price = {}
 
--- Returns the credits that the account has, or nil where it cannot be asked.
+-- Returns the account's credits, or nil if the service cannot be asked.
 local function account(options)
   local asked, credit = pcall(function()
     return (service.wait(service.client(options):credits()))
@@ -26,7 +26,7 @@ local function tell_window(options, wanted)
       plan.scale * 100))
 end
 
--- Adds the estimates up, and tells their warnings, each once.
+-- Adds up the estimates, and reports each of their warnings once.
 local function add_up(options, estimates)
   local sum, told = { credits = 0, upload = 0, confirmed = true, known = 0 }, {}
   for _, each in ipairs(estimates) do
@@ -46,7 +46,7 @@ local function add_up(options, estimates)
   return sum
 end
 
---- Returns what edits would cost and what is wrong with them; sends no edit.
+--- Reports what edits would cost and what is wrong with them. It sends no edit.
 ---@param options table
 ---@param edits table[] their parameters
 ---@param called? string[] what each is called
@@ -71,17 +71,17 @@ function price.tell(options, edits, called)
   else
     report.say(("%d edit%s, %.1f MB to upload: %s%s; nothing was sent"):format(#edits,
       #edits == 1 and "" or "s", sum.upload / 1e6,
-      total and ("%g credits (%.2f USD%s)"):format(total, sum.usd,
+      total and ("%.14g credits (%.2f USD%s)"):format(total, sum.usd,
         sum.confirmed and "" or ", not confirmed") or "the price is not known",
-      have and (", of %g that you have"):format(have) or ""))
+      have and (", of %.14g that you have"):format(have) or ""))
   end
   if code ~= 0 or not total then return code end
   if options.budget and total > options.budget then
     return report.fail(options, { kind = "budget", charged = false,
-      message = ("%g credits are more than the budget of %g"):format(total, options.budget) })
+      message = ("%.14g credits are more than the budget of %.14g"):format(total, options.budget) })
   elseif have and have < total then
     return report.fail(options, { kind = "credits",
-      message = ("%g credits are not enough for it"):format(have) })
+      message = ("%.14g credits are not enough for it"):format(have) })
   end
   return 0
 end

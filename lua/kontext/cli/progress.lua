@@ -1,4 +1,4 @@
---- The live line: how far one edit is, or a whole batch.
+--- The live line: the progress of one edit, or of a whole batch.
 local core = require "kontext.core"
 local screen = require "kontext.cli.screen"
 
@@ -7,15 +7,15 @@ local progress = {}
 local bar_width = 20
 local narrow = 60 -- columns: below, the bar is left out
 
--- Returns bytes as people say them.
+-- Returns a number of bytes in megabytes.
 local function megabytes(bytes)
   return ("%.1f MB"):format(bytes / 1e6)
 end
 
--- What the library calls a stage → what people call it.
+-- The library's names of stages → words for people.
 local stages = { waiting = "starting", pending = "being made" }
 
--- Returns how far a job is, as a part of 1 and in words; nothing where it is not known.
+-- Returns a job's progress as a fraction and in words; nothing if it is not known.
 local function part_of(job, elapsed)
   local moved = job.status == "uploading" and job.sent
     or job.status == "downloading" and job.received
@@ -77,7 +77,7 @@ function progress.of_batch(batch, jobs, spent)
     parts[#parts + 1] = ("%d uploading"):format(uploading)
     parts[#parts + 1] = ("%d being made"):format(active)
     parts[#parts + 1] = ("%d waiting"):format(math.max(0, left - uploading - active))
-    if spent() > 0 then parts[#parts + 1] = ("%g credits"):format(spent()) end
+    if spent() > 0 then parts[#parts + 1] = ("%.14g credits"):format(spent()) end
     parts[#parts + 1] = screen.time(elapsed)
     if running.done > 0 and left > 0 then
       parts[#parts + 1] = "about " .. screen.time(elapsed / running.done * left) .. " left"
@@ -86,7 +86,7 @@ function progress.of_batch(batch, jobs, spent)
   end
 end
 
---- Returns what is shown about an image at the end: size, seed, price, time.
+--- Returns the summary of an image: its size, seed, price and time.
 ---@param image kontext.Image
 ---@param seconds number
 ---@return string
@@ -94,7 +94,7 @@ function progress.summary(image, seconds)
   local parts = { ("%s x %s"):format(image.width, image.height) }
   if image.seed then parts[#parts + 1] = "seed " .. tostring(image.seed) end
   if image.cost then
-    parts[#parts + 1] = ("%g credits (%.2f USD)"):format(image.cost, image.cost / 100)
+    parts[#parts + 1] = ("%.14g credits (%.2f USD)"):format(image.cost, image.cost / 100)
   end
   parts[#parts + 1] = ("%.1f s"):format(seconds)
   return table.concat(parts, ", ")

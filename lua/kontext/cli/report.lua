@@ -1,4 +1,4 @@
---- What the command says: results on standard output, errors on standard error, an exit code.
+--- Reports: results on standard output, errors on standard error, an exit code.
 local core = require "kontext.core"
 local given = require "kontext.cli.given"
 local json = require "kontext.json"
@@ -7,8 +7,8 @@ local screen = require "kontext.cli.screen"
 
 local report = {}
 
---- The exit codes: { code, kind of the error, what it means }. Those without a kind of the library
---- are the command's own.
+--- The exit codes: { code, kind of the error, what it means }. Those that are no kind of the
+--- library are the command's own.
 report.codes = {
   { 0, "", "done" },
   { 2, "", "the command line was not understood" },
@@ -36,12 +36,12 @@ function report.is_final(kind)
   return kinds[kind] ~= nil and kinds[kind].fact == "FAILED"
 end
 
--- Returns whether an accepted edit that ended so can be resumed.
+-- Returns whether an accepted edit that ended with this kind can be resumed.
 local function is_resumable(kind)
   return not kinds[kind] or kinds[kind].fact == nil
 end
 
--- What JSON holds of a rectangle or a shift, in this order.
+-- The fields of a rectangle or a shift in JSON, in this order.
 local parts_of_place = { "x", "y", "width", "height" }
 
 -- Returns the JSON of a value, a list of values, or a place in a picture.
@@ -83,29 +83,29 @@ function report.write(...)
     message = "cannot write to standard output: " .. tostring(message) }, 0)
 end
 
---- Writes a line of what was asked for.
+--- Writes a line to standard output.
 ---@param text string|number
 function report.say(text)
   report.write(text, "\n")
 end
 
---- Writes the path of a result: byte for byte for a program, so that it finds the file; for a
---- terminal without what moves it.
+--- Writes the path of a result: byte for byte for a program, so that it finds the file; escaped for
+--- a terminal.
 ---@param path string
 function report.say_path(path)
   report.say(core.terminal(1) and screen.escape(path) or path)
 end
 
---- Returns the fields of JSON about an edit of a region, each with a space before; "" of another.
+--- Returns the JSON fields of an edit of a region, each after a space; "" for any other edit.
 ---@param from table an image or a result
 ---@return string
 function report.place_fields(from)
   return from.region and " region window match shift" or ""
 end
 
---- Returns a JSON object of the named fields of `from`, in this order. JSON holds UTF-8 alone: in
---- another string, such as a file's name in Latin-1, each byte that is none is written as \xNN, and
---- the field NAME_base64 has the string's own bytes.
+--- Returns a JSON object of the named fields of `from`, in this order. JSON holds only UTF-8: each
+--- invalid byte of a string, such as a file's name in Latin-1, is written as \xNN, and the field
+--- NAME_base64 has the string's own bytes.
 ---@param from table
 ---@param names string separated by spaces
 ---@param all? boolean also those that are nil, as null
@@ -129,7 +129,7 @@ function report.say_json(from, names)
   report.say(report.object(from, names, true))
 end
 
--- Writes a line on standard error, where nothing can be done about a failure.
+-- Writes a line to standard error. Nothing can be done if that fails.
 local function complain(text)
   screen.wipe()
   io.stderr:write(text, "\n")
@@ -142,7 +142,7 @@ function report.warn(text)
   complain("kontext: " .. screen.escape(text))
 end
 
---- Writes a sentence on standard error that who asked for quiet does not want.
+--- Writes a sentence on standard error, unless --quiet was given.
 ---@param options table
 ---@param text string
 function report.note(options, text)
@@ -153,7 +153,7 @@ local no_key = "there is no API key: make one in your account at the service, th
   .. "BFL_API_KEY=…, or pass --key-file FILE, or let BFL_API_KEY_CMD name a command that writes "
   .. "it; to try without one: kontext emulator"
 
--- What the library advises, in the words of the command.
+-- The library's advice, and the same in the words of the command.
 local advice = {
   { "there is no API key: set BFL_API_KEY, or pass api_key to kontext%.new", no_key },
   { "set BFL_API_KEY or api_key to a valid", "set BFL_API_KEY, or --key-file, to a valid" },
@@ -168,7 +168,7 @@ local advice = {
   { "; it is in job%.image", "" },
 }
 
---- Returns a message of the library with options in place of Lua's names.
+--- Returns a message of the library with options instead of Lua's names.
 ---@param options table
 ---@param message string
 ---@return string
@@ -180,20 +180,38 @@ function report.in_options(options, message)
   end))
 end
 
--- Returns what helps against a failure to reach the service, or "".
+-- Returns advice about a failure, or "".
 local function remedy(options, err)
-  if err.kind == "tls" then
+  local base = options.base_url or not options.region and os.getenv "BFL_BASE_URL" or ""
+  if err.kind == "tls" and base:find "^https://127%." then
+    return "; the emulator speaks https only when it is started with --tls"
+  elseif err.kind == "tls" then
     return "; behind a company's proxy, name its certificates with --ca-file FILE or "
       .. "CURL_CA_BUNDLE"
   end
-  local base = options.base_url or not options.region and os.getenv "BFL_BASE_URL" or ""
   if err.kind == "network" and base:find "^https?://127%." and options.command ~= "emulator" then
     return "; is kontext emulator running there?"
   elseif err.code == "EISDIR" and err.stage == "check" and options.command == "batch" then
     return "; to edit the pictures in a folder, name them: "
       .. "kontext batch --prompt '…' folder/*.jpg"
+  elseif err.code == "ENOENT" and err.stage == "check" and err.message:find "[*?]" then
+    return "; no file's name matches that pattern"
   end
   return ""
+end
+
+--- Returns the sentence about an error, in the words of the command, with advice.
+---@param options table
+---@param err table
+---@return string
+function report.sentence(options, err)
+  return report.in_options(options, err.message) .. remedy(options, err)
+end
+
+-- Returns the subject in front of a sentence, or "" if the sentence names it.
+local function prefix(subject, message)
+  if not subject or (" " .. message):find(" " .. subject, 1, true) then return "" end
+  return subject .. ": "
 end
 
 --- Returns the exit code of an error.
@@ -205,7 +223,7 @@ function report.code(err)
   return code_of[err.kind] or 1
 end
 
---- Reports an error, and how to go on with a task that lives.
+--- Reports an error, and how to resume the task if that is possible.
 ---@param options table
 ---@param err table
 ---@param job kontext.Job? that it ended
@@ -215,8 +233,8 @@ end
 function report.fail(options, err, job, subject, silent)
   local token = err.token
   if not token and job and job.id and is_resumable(err.kind) then token = job:token() end
-  local message = report.in_options(options, err.message) .. remedy(options, err)
-  if not silent then report.warn((subject and subject .. ": " or "") .. message) end
+  local message = report.sentence(options, err)
+  if not silent then report.warn(prefix(subject, message) .. message) end
   if token then complain("To go on with it: kontext resume '" .. token .. "'") end
   if options.json and err.kind ~= "output" then
     report.say_json(setmetatable({ error = err.kind, message = message, token = token,
@@ -226,7 +244,7 @@ function report.fail(options, err, job, subject, silent)
   return report.code(err)
 end
 
---- Returns the error object of what was raised.
+--- Returns the error object for a value that was raised.
 ---@param what any
 ---@return table err
 function report.raised(what)

@@ -1,4 +1,4 @@
---- kontext resume: goes on with what was accepted: of a token, of one journal, or of all.
+--- kontext resume: resumes accepted edits: that of a token, those of one journal, or all.
 local core = require "kontext.core"
 local edit = require "kontext.cli.edit"
 local names = require "kontext.cli.names"
@@ -10,8 +10,8 @@ local token = require "kontext.token"
 
 local resume = {}
 
--- Saves what a resumed job has made, unless it did so itself; returns the exit code, and whether
--- the picture is in somebody's hands.
+-- Saves the picture of a resumed job, unless the job did so itself; returns the exit code, and
+-- whether the picture was delivered.
 local function finish(options, job, path, subject)
   local image, err = service.wait(job)
   if not image and err.signal then error(err, 0) end
@@ -28,8 +28,8 @@ local function finish(options, job, path, subject)
   return edit.tell(options, image, path or image.path, job)
 end
 
--- Returns the journal of ours that no living process holds and that knows a task, and the
--- destination that it has for it; or nil.
+-- Returns that of our journals which knows a task and which no living process holds, and the
+-- destination that it has for the task; or nil.
 local function noted(id)
   for _, file in ipairs(id and state.journals() or {}) do
     for _, entry in ipairs(state.entries(file) or {}) do
@@ -39,7 +39,7 @@ local function noted(id)
 end
 
 -- Returns where the picture of a task goes ("-": standard output, nil: a name by its id), and
--- whether that is the caller's word; or raises. A token may be a stranger's: it names no path.
+-- whether an option named it; or raises. A token may be a stranger's: it names no path.
 local function destination(options, noted_path)
   local path = options.output
   if not path then return noted_path, false end
@@ -50,7 +50,7 @@ local function destination(options, noted_path)
   return path, true
 end
 
--- Goes on with the job of a token.
+-- Resumes the job of a token.
 local function of_token(options, run)
   local text = options.token
   if text == "-" then text = io.stdin:read "*l" or "" end
@@ -67,7 +67,7 @@ local function of_token(options, run)
   return code
 end
 
--- Goes on with all that is unfinished in a journal; returns the exit code and how many that were.
+-- Resumes all unfinished edits of a journal; returns the exit code and how many there were.
 local function of_journal(options, run, path)
   local base = names.shown(path)
   run.client = service.client(options, { journal = path, live = run.live })
@@ -90,7 +90,7 @@ local function of_journal(options, run, path)
   return code, count
 end
 
--- Goes on with what is unfinished in all journals that no living process holds.
+-- Resumes the unfinished edits of all journals that no living process holds.
 local function of_all(options, run)
   local code, count, held = 0, 0, 0
   state.must_be_readable()

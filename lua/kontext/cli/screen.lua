@@ -1,4 +1,4 @@
---- The terminal: what is safe to print on it, and the live line on standard error.
+--- The terminal: escaping of text, and the live line on standard error.
 local core = require "kontext.core"
 local json = require "kontext.json"
 
@@ -11,13 +11,13 @@ local function hexadecimal(bytes)
   return (bytes:gsub(".", function(byte) return ("\\x%02X"):format(byte:byte()) end))
 end
 
--- What moves a terminal, or reorders what it shows, in valid UTF-8: C0 and DEL, C1, the line and
--- paragraph separators, and the marks that change the direction of writing.
+-- Valid UTF-8 that controls a terminal or reorders its text: C0 and DEL, C1, the line and paragraph
+-- separators, and the marks that change the direction of writing.
 local controls = { "[%z\1-\31\127]", "\194[\128-\159]", "\226\128[\142\143\168-\174]",
   "\226\129[\166-\169]" }
 
---- Returns a text that a terminal shows as it is: control characters (C0, DEL, C1), marks that
---- change the direction of writing and bytes that are no UTF-8 are written as \xNN.
+--- Escapes a text for a terminal: control characters (C0, DEL, C1), marks that change the direction
+--- of writing and bytes that are not UTF-8 become \xNN.
 ---@param text string
 ---@return string
 function screen.escape(text)
@@ -63,7 +63,7 @@ function screen.columns(text)
   return select(2, text:gsub("[^\128-\191]", ""))
 end
 
---- Draws the live line over the one that stood there.
+--- Draws the live line over the previous one.
 ---@param text string
 function screen.draw(text)
   local columns = math.max(core.terminal(2) or 80, least_columns)
@@ -83,7 +83,7 @@ function screen.refresh(compose)
   screen.draw(compose())
 end
 
---- Removes the live line, so that another line can stand there.
+--- Removes the live line, so that another line can be written there.
 function screen.wipe()
   if not shown then return end
   io.stderr:write "\r\27[K"
@@ -91,7 +91,7 @@ function screen.wipe()
   shown, drawn_at = nil, -math.huge
 end
 
---- Returns a number of seconds as people say it: "8 s", "3:05", "2 h 10 min".
+--- Returns a number of seconds for people: "8 s", "3:05 min", "2 h 10 min".
 ---@param seconds number
 ---@return string
 function screen.time(seconds)
@@ -101,7 +101,7 @@ function screen.time(seconds)
   return ("%d h %d min"):format(math.floor(seconds / 3600), math.floor(seconds / 60) % 60)
 end
 
---- Returns a bar of `width` characters of which the part `done` (0 … 1) is full.
+--- Returns a bar of `width` characters; `done` (0 … 1) says how much of it is full.
 ---@param done number
 ---@param width integer
 ---@return string

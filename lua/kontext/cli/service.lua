@@ -1,5 +1,5 @@
---- A client for the command: what the options ask for, waiting with an eye on signals and the
---- terminal, and what is reported when a signal ends the command.
+--- The command's client: made from the options, it watches signals and redraws the terminal while
+--- it waits, and reports the edits that a signal cut off.
 local core = require "kontext.core"
 local kontext = require "kontext"
 local log = require "kontext.cli.log"
@@ -11,7 +11,7 @@ local service = {}
 local glance = 0.1 -- seconds between two looks at signals and the live line
 local grace = 3 -- seconds that an answer may take to an edit that was sent whole, after a signal
 
--- Raises an error whose message is a sentence for who typed the command.
+-- Raises an error whose message is a sentence for the person who typed the command.
 local function refuse(kind, message)
   error({ kind = kind, message = message, stage = "check", charged = false }, 0)
 end
@@ -27,7 +27,7 @@ local function key_of_file(path)
   return key
 end
 
--- Returns the first line that $BFL_API_KEY_CMD writes: a password manager's word.
+-- Returns the first line that the command in $BFL_API_KEY_CMD writes, such as a password manager.
 local function key_of_command(command)
   local pipe = io.popen(command, "r")
   local key = pipe and (pipe:read "*l" or ""):match "^%s*(.-)%s*$"
@@ -39,7 +39,7 @@ local function key_of_command(command)
   return key
 end
 
--- Returns the key that the options or the environment name, or nil for the library to look.
+-- Returns the key that the options or the environment name, or nil to let the library look for one.
 local function key(options, base)
   if options.key_file then return key_of_file(options.key_file) end
   local command = os.getenv "BFL_API_KEY_CMD"
@@ -49,7 +49,7 @@ local function key(options, base)
   return key_of_command(command)
 end
 
--- Refuses an address without a scheme, with the one that was probably meant.
+-- Refuses an address without a scheme, and says which one was probably meant.
 local function check_base(name, base)
   if base and base ~= "" and not base:find "^%a[%w+.-]*://" then
     refuse("invalid", ("%s must begin with https://: did you mean https://%s ?"):format(name, base))
@@ -64,7 +64,7 @@ function service.heed_signals()
     message = name == "SIGINT" and "interrupted" or "ended by " .. (name or "a signal") }, 0)
 end
 
---- Makes a client. What it raises for is what somebody typed, not a fault of this program.
+--- Makes a client. It raises for something that was typed wrong, not for a fault of this program.
 ---@param options table
 ---@param more { journal: string?, live: (fun(): string)? }? `live` composes the live line
 ---@return kontext.Client
@@ -92,7 +92,7 @@ function service.client(options, more)
   refuse("invalid", (tostring(client):gsub("^[^:]*:%d+: ", "")))
 end
 
---- Waits for a job. A signal is an error too: the token of what was accepted is not lost with it.
+--- Waits for a job. A signal is an error too, so that the token of an accepted edit is not lost.
 ---@param job kontext.Job
 ---@return any value
 ---@return table? err
@@ -109,8 +109,8 @@ local function is_unanswered(job)
     and job.sent == job.total
 end
 
---- After a signal: waits some seconds for the answers to what was sent whole, so that their tokens
---- can be reported; another signal ends that. Then closes the client.
+--- After a signal, waits some seconds for the answers to edits that were sent whole, so that their
+--- tokens can be reported; another signal ends the wait. Then closes the client.
 ---@param options table
 ---@param client kontext.Client
 ---@param jobs table<any, kontext.Job>
@@ -133,7 +133,7 @@ function service.abandon(options, client, jobs)
   pcall(client.close, client)
 end
 
---- Reports what became of the edits that a signal has cut off, and how to go on with each.
+--- Reports the edits that a signal has cut off, and how to resume each.
 ---@param options table
 ---@param err table the error that was raised for the signal
 ---@param jobs table<any, kontext.Job>

@@ -11,7 +11,7 @@ local gap = 2 -- columns between the two
 local narrow = 50 -- columns: below, the second picture stands below the first
 local ramp = " .:-=+*#%@" -- dark to bright, where a terminal has no colours
 
--- Returns how pictures are drawn: what the options ask for, else what the terminal has.
+-- Returns how to draw pictures: as the options ask, else as the terminal can.
 local function graphics_of(options)
   if options.graphics then return options.graphics end
   local no_color = os.getenv "NO_COLOR"
@@ -59,7 +59,8 @@ local function cells(info, columns, rows)
     math.max(1, math.floor(info.height * scale / 2))
 end
 
--- Returns what stands over a picture, no wider than it: its name's end tells more than its begin.
+-- Returns the caption of a picture, no wider than it. It keeps the end of a long name, which says
+-- more than the beginning.
 local function caption(name, info, columns)
   local size = (" %dx%d"):format(info.width, info.height)
   local text = screen.escape(name) .. size
@@ -120,8 +121,8 @@ local function lines_beside(pictures)
   return table.concat(parts, "\n")
 end
 
--- Returns what draws the terminal's graphics beside each other: the lines for them are made first,
--- so that the screen has scrolled before the cursor's place is kept.
+-- Returns the text that draws the terminal's graphics beside each other. It makes the lines for
+-- them first, so that the screen has scrolled before the cursor's place is saved.
 local function graphics_beside(pictures)
   local rows = math.max(pictures[1].rows, pictures[2].rows)
   local second = math.max(pictures[1].columns, screen.columns(pictures[1].caption)) + gap

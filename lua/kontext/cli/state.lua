@@ -1,7 +1,6 @@
---- Where the command keeps its journals when nobody names one: $XDG_STATE_HOME/kontext. An `edit`
---- has a file of its own as long as something in it is unfinished, one with several prompts as long
---- as a step is missing; a `batch` has one for each working folder. So the same command in the same
---- place goes on.
+--- The command's own journals, in $XDG_STATE_HOME/kontext. Each `edit` has a file, as long as
+--- something in it is unfinished or, with several prompts, a step is missing; a `batch` has one for
+--- each working folder. So the same command in the same place goes on.
 local core = require "kontext.core"
 local journal = require "kontext.journal.journal"
 local steps = require "kontext.cli.steps"
@@ -21,7 +20,7 @@ local function folder()
   if home and home:sub(1, 1) == "/" then return home .. "/.local/state/kontext" end
 end
 
--- Returns the folder's path once it is there and may be written; else nil and what to do.
+-- Makes the folder and returns its path; or nil and what to do.
 local function made()
   local path = folder()
   local done, message = nil, "neither XDG_STATE_HOME nor HOME names a folder"
@@ -89,8 +88,8 @@ function state.journals()
   return list
 end
 
---- Raises an error's fields where the folder is there and cannot be read: nobody may say then that
---- nothing is unfinished.
+--- Raises an error if the folder exists and cannot be read: then nobody can say that nothing is
+--- unfinished.
 function state.must_be_readable()
   local path = folder()
   if not path then return end
@@ -101,7 +100,7 @@ function state.must_be_readable()
   end
 end
 
---- Returns whether a journal is of the kind that is removed when nothing in it is unfinished.
+--- Returns whether a journal is to be removed once nothing in it is unfinished.
 ---@param path string
 ---@return boolean
 function state.is_passing(path)
@@ -126,7 +125,7 @@ function state.is_held(path)
   return code == "EAGAIN"
 end
 
---- Returns what a journal knows of its edits, each with number, state, key, token, save_as, path.
+--- Returns a journal's edits, each with number, state, key, token, save_as and path.
 ---@param path string
 ---@return table[]? entries
 ---@return string? message
@@ -139,17 +138,17 @@ function state.entries(path)
   return entries
 end
 
---- Returns whether an entry is of an edit whose picture is not there yet.
+--- Returns whether an entry's edit has no picture yet.
 ---@param entry table
 ---@return boolean
 function state.is_unfinished(entry)
   return entry.state == "accepted" or entry.state == "ambiguous" or entry.state == "lost"
 end
 
--- The file beside a batch's journal that lists the names which the batch keeps with empty files.
+-- The file beside a batch's journal that lists the names which the batch reserves with empty files.
 local function notes_of(path) return path .. ".names" end
 
---- Writes down which names a batch keeps with empty files: after a kill its next run removes those
+--- Records which names a batch reserves with empty files: after a kill, its next run removes those
 --- that are still empty.
 ---@param path string the journal's
 ---@param kept string[] absolute paths; none removes the note
@@ -187,7 +186,7 @@ function state.missing_steps(path, entries)
   if count and last > 0 and last < count and not is_old then return last, count end
 end
 
---- Removes a journal in which nothing is unfinished but what was delivered.
+--- Removes a journal if all its unfinished edits were delivered.
 ---@param path string
 ---@param delivered table<string, boolean> ids of tasks whose pictures are where they belong
 function state.sweep(path, delivered)
@@ -205,8 +204,8 @@ function state.sweep(path, delivered)
   opened:close()
 end
 
---- Removes the journals of single edits in which nothing but the task `id` is unfinished: its
---- picture is there.
+--- Removes the journals of single edits in which only the task `id` is unfinished, whose picture is
+--- there.
 ---@param id string
 function state.settle(id)
   for _, path in ipairs(state.journals()) do

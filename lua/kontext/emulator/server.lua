@@ -140,6 +140,9 @@ end
 
 -- Exchanges ---------------------------------------------------------------------------------------
 
+-- Whether a path is the emulator's own and none of the service's.
+local function is_own(path) return path:find "^/_" ~= nil end
+
 -- The request of a stream, and its entry in the ledger: its own requests have none.
 function server:begin(stream, headers)
   local target, authority = headers:get ":path" or "/", headers:get ":authority"
@@ -158,7 +161,7 @@ function server:begin(stream, headers)
     key = service.key_state(request), complete = false, body = 0,
   }
   request.near = is_loopback(select(2, stream:peername()))
-  if path ~= "/_ledger" then
+  if not is_own(path) then
     self.ledger:count "requests"
     request.entry.number = self.ledger.totals.requests
     self.ledger:add("requests", request.entry)
@@ -168,9 +171,10 @@ end
 
 -- What to say to a request that came whole.
 function server:answer(request)
-  if request.path == "/_ledger" and not request.near then -- prompts and addresses of others
+  if is_own(request.path) and not request.near then -- prompts and addresses of others
     return { status = 403, headers = { ["content-type"] = "application/json" },
-      body = '{"detail":"The ledger answers clients on this machine only"}' }
+      body = ('{"detail":"%s answers clients on this machine only"}'):format(
+        request.path == "/_ledger" and "The ledger" or "This path") }
   end
   local ok, answer = protected(self.service.answer, self.service, request)
   if ok then return answer end

@@ -335,6 +335,12 @@ local ROUTES = {
       return { status = 204, headers = {}, body = "" }
     end,
   },
+  ["/_finish"] = {
+    POST = function(self)
+      self.tasks:finish()
+      return { status = 204, headers = {}, body = "" }
+    end,
+  },
 }
 local PICTURES = { GET = service.download, HEAD = service.download }
 

@@ -6,6 +6,7 @@ local generator = require "kontext.emulator.random"
 local geometry = require "kontext.geometry"
 local json = require "kontext.emulator.json"
 local price = require "kontext.price"
+local condition = need "cqueues.condition"
 local cqueues = need "cqueues"
 local digest = need "openssl.digest"
 
@@ -24,7 +25,7 @@ end
 function tasks.new(options)
   return setmetatable({
     options = options, credits = options.credits, by_id = {}, order = {}, number = 0,
-    active = { all = 0 }, tries = {}, tries_kept = 0,
+    active = { all = 0 }, tries = {}, tries_kept = 0, hurry = condition.new(),
   }, tasks)
 end
 
@@ -169,13 +170,23 @@ function tasks:live(task)
   local options, outcome = self.options, task.outcome
   if outcome.status == "Ready" then outcome = self:paint(task) end
   forget_pictures(task.params)
-  cqueues.sleep(math.max(task.created + task.duration - options.now(), 0))
+  while task.created + task.duration > options.now() do
+    self.hurry:wait(task.created + task.duration - options.now())
+  end
   task.ended, task.outcome, task.entry.status = options.now(), outcome, outcome.status
   self:set_active(task, -1)
   if outcome.refund then self:charge(task, -task.cost) end
   if task.params.webhook_url then
     options.webhooks:deliver(task, self:result(task, tasks.chance(task)))
   end
+end
+
+--- Ends the time that the active tasks take: each ends as soon as it is painted.
+function tasks:finish()
+  for _, task in ipairs(self.order) do
+    if not task.ended then task.duration = 0 end
+  end
+  self.hurry:signal()
 end
 
 --- How far an active task is: 0.1 … 1.0, and nil in the end.
