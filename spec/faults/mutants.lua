@@ -418,8 +418,8 @@ of("lua/kontext/client/client.lua", {
     old = '    self:_break { kind = "file", code = code, message = message }\n', new = "",
     by = "spec/journal_spec.lua" },
   { name = "a webhook for a foreign id is taken",
-    old = 'if not named or named.status ~= "pending" then return false end',
-    new = "if not named then return true end", by = "spec/client_spec.lua" },
+    old = 'if not job or job.status ~= "pending" then return false end',
+    new = "if not job then return true end", by = "spec/client_spec.lua" },
   { name = "close drops an answer that has come",
     old = "if self._closed then return end\n  self:settle()",
     new = "if self._closed then return end", by = "spec/regress/14-promises_spec.lua" },
@@ -430,8 +430,8 @@ of("lua/kontext/client/client.lua", {
 
 of("lua/kontext/client/intake.lua", {
   { name = "what is paid for waits behind what is not",
-    old = "return queue_claimed(client, begun, checked, true)",
-    new = "return queue_claimed(client, begun, checked, false)", by = "spec/client_spec.lua" },
+    old = "return queue_claimed(client, job, checked, true)",
+    new = "return queue_claimed(client, job, checked, false)", by = "spec/client_spec.lua" },
   { name = "the second edit of a key is another one",
     old = "if same then return same end", new = "", by = "spec/regress/14-promises_spec.lua" },
 })

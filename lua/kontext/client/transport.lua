@@ -20,6 +20,15 @@ local made_up = "emulator" -- the key that an emulator on this machine gets
 local Transport = {}
 Transport.__index = Transport
 
+---@class (private) kontext.Transport
+---@field _base kontext.Origin
+---@field _base_url string
+---@field _proxy? string
+---@field _system kontext.System
+---@field _jobs table<integer, kontext.Job> by transfer
+---@field _digest boolean pictures are digested for the journal
+---@field _last_origin? kontext.Origin the last URL that was asked for, read
+
 --- Makes the engine. Returns nil, message and code where that cannot be done.
 ---@param system kontext.System
 ---@param options table of options.check
