@@ -19,7 +19,7 @@ end
 -- Waits for the descriptor as a host's loop does.
 local function wait_readable()
   client:pollfd()
-  client._engine:wait(core.now() + 1)
+  client.transport.engine:wait(core.now() + 1)
 end
 
 local jobs = {}

@@ -22,7 +22,7 @@ end
 
 client:edit { prompt = "bench", input_image = picture } -- takes the slot
 for _ = 1, 100 do
-  client._engine:wait(core.now() + 0.002)
+  client.transport.engine:wait(core.now() + 0.002)
   client:step()
 end
 collectgarbage()

@@ -35,6 +35,7 @@ describe("a batch from an iterator", function()
     for i = 1, 12 do assert.is_true(keys["k" .. i]) end
     assert.equal(12, batch.total)
     assert.equal(12, #server:requests("POST"))
+    -- Read from inside: that nothing is kept of an item after its end shows nowhere else.
     assert.is_nil(next(batch._results))
     assert.is_nil(next(batch._list))
   end)

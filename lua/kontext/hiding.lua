@@ -2,6 +2,8 @@
 --- server may repeat a secret in another spelling: with JSON's, a URL's or HTML's escapes, in
 --- hexadecimal digits or in base64. Every text is read a fixed number of times, so its length alone
 --- decides how long that takes; callers cut it first.
+local encoding = require "kontext.encoding"
+
 local hiding = {}
 
 local mark = "[hidden]"
@@ -14,17 +16,9 @@ local layers = 2 -- escapes inside of escapes
 local json_escapes = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 local entities = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
 
--- Returns a code point below 65536 as UTF-8; only those of a secret's characters matter.
-local function utf8_of(code)
-  if code < 0x80 then return string.char(code) end
-  if code < 0x800 then return string.char(0xC0 + math.floor(code / 64), 0x80 + code % 64) end
-  if code > 0xFFFF then return "?" end
-  return string.char(0xE0 + math.floor(code / 4096), 0x80 + math.floor(code / 64) % 64,
-    0x80 + code % 64)
-end
-
 local function of_digits(digits, base)
-  return utf8_of(tonumber(digits, base))
+  local code = tonumber(digits, base)
+  return code <= 0x10FFFF and encoding.utf8(code) or "?" -- which is no character
 end
 
 -- How an escape of each first character reads: returns what it stands for and its last byte.
@@ -97,16 +91,12 @@ local function base64(secret, before)
   return table.concat(digits):sub(before == 0 and 1 or before + 2)
 end
 
-local function hex(text)
-  return (text:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
-end
-
 -- Each spelling: what is looked for, and in which form of a text.
 local function needles_of(secret)
   if #secret < short then return { { text = secret, form = "same", word = true } } end
   local needles = {
     { text = secret:lower(), form = "lower" },
-    { text = hex(secret), form = "lower" },
+    { text = encoding.hex(secret), form = "lower" },
   }
   for before = 0, 2 do
     needles[#needles + 1] = { text = base64(secret, before), form = "base64" }

@@ -41,7 +41,8 @@ end
 ---@param job kontext.Job that made it
 ---@return kontext.Image
 function image.new(fields, job)
-  fields._job = job -- a weak table from image to job kept both for good before Lua 5.2
+  -- The image's own field: a weak table from image to job kept both for good before Lua 5.2.
+  fields._job = job
   return setmetatable(fields, Image)
 end
 

@@ -1,6 +1,7 @@
 --- JSON with nothing lost: answers are read under a cap, integers and strings are written by us.
 --- No number goes through the process's locale, which a host may change at any time.
 local api = require "kontext.api"
+local encoding = require "kontext.encoding"
 
 local json = {}
 
@@ -271,30 +272,19 @@ end
 
 local simple = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
--- Returns a code point as UTF-8.
-local function utf8_of(code)
-  if code < 0x80 then return string.char(code) end
-  local tail, lead = "", code < 0x800 and 0xC0 or code < 0x10000 and 0xE0 or 0xF0
-  for _ = 1, code < 0x800 and 1 or code < 0x10000 and 2 or 3 do
-    tail = string.char(0x80 + code % 0x40) .. tail
-    code = math.floor(code / 0x40)
-  end
-  return string.char(lead + code) .. tail
-end
-
 -- Returns what a string of JSON stands for, without its quotes.
 local function unescape(raw)
   if not raw:find("\\", 1, true) then return raw end
   raw = raw:gsub("\\(u?)(.)(%x?%x?%x?)", function(u, first, rest)
     if u == "" then return (simple[first] or first) .. rest end
     local code = #rest == 3 and tonumber(first .. rest, 16)
-    return code and utf8_of(code) or "?"
+    return code and encoding.utf8(code) or "?"
   end)
   -- The halves of a character beyond 16 bits.
   raw = raw:gsub("\237([\160-\175])([\128-\191])\237([\176-\191])([\128-\191])",
     function(a, b, c, d)
       local high = (a:byte() - 160) * 64 + b:byte() - 128
-      return utf8_of(0x10000 + high * 0x400 + (c:byte() - 176) * 64 + d:byte() - 128)
+      return encoding.utf8(0x10000 + high * 0x400 + (c:byte() - 176) * 64 + d:byte() - 128)
     end)
   return raw
 end
@@ -375,25 +365,12 @@ local function escape(char)
   return short[char] or ("\\u%04x"):format(char:byte())
 end
 
--- Returns the escape of a character of two or three bytes.
-local function escape_wide(char)
-  local a, b, c = char:byte(1, 3)
-  local code = c and (a % 16 * 64 + b % 64) * 64 + c % 64 or a % 32 * 64 + b % 64
-  return ("\\u%04x"):format(code)
-end
-
 --- Writes a string. What would move a terminal that shows it is escaped: control characters, C1
 --- too, and those that turn the direction of writing.
 ---@param text string valid UTF-8
 ---@return string json with its quotes
 function json.string(text)
-  text = text:gsub(unsafe, escape)
-  if text:find "[\194\226]" then
-    text = text:gsub("\194[\128-\159]", escape_wide)
-    text = text:gsub("\226\128[\168-\174]", escape_wide)
-    text = text:gsub("\226\129[\166-\169]", escape_wide)
-  end
-  return '"' .. text .. '"'
+  return '"' .. encoding.escape_acting(text:gsub(unsafe, escape), "\\u%04x") .. '"'
 end
 
 --- Writes an integer digit for digit, be it an integer, a whole float, a 64-bit integer of LuaJIT

@@ -1,6 +1,7 @@
 --- Tokens: all that another process needs to go on with a task, in one word without a key in it. A
 --- token may come from a stranger, so it names no file.
 local core = require "kontext.core"
+local encoding = require "kontext.encoding"
 
 local token = {}
 
@@ -17,10 +18,6 @@ for _, name in ipairs(names) do known[name] = true end
 
 local longest = 64 * 1024 -- bytes of a token
 
-local function escape(text)
-  return (text:gsub("[^%w%-%._~]", function(char) return ("%%%02X"):format(char:byte()) end))
-end
-
 local function unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
@@ -29,9 +26,7 @@ end
 ---@param text string
 ---@return string
 function token.sum(text)
-  return (core.sha256(text):sub(1, 4):gsub(".", function(char)
-    return ("%02x"):format(char:byte())
-  end))
+  return encoding.hex(core.sha256(text):sub(1, 4))
 end
 
 --- Writes values as name=value, with commas between and nothing in them that a shell would take.
@@ -42,7 +37,7 @@ function token.text(values, only)
   local parts = {}
   for _, name in ipairs(names) do
     if values[name] and (not only or only[name]) then
-      parts[#parts + 1] = name .. "=" .. escape(values[name])
+      parts[#parts + 1] = name .. "=" .. encoding.percent(values[name])
     end
   end
   return table.concat(parts, ",")

@@ -1,6 +1,7 @@
 --- Webhooks: is this call the service's, and what does it tell?
 local api = require "kontext.api"
 local core = require "kontext.core"
+local encoding = require "kontext.encoding"
 local errors = require "kontext.errors"
 local json = require "kontext.json"
 local wording = require "kontext.wording"
@@ -77,10 +78,6 @@ local function matches(list, expected)
   return #list == 1 and type(list[1]) == "string" and core.equal(list[1], expected)
 end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
-end
-
 -- Returns nil when the headers prove that the sender knows the secret, else a sentence.
 local function distrust(headers, body, secret)
   local plain = values(headers, "X-Webhook-Secret")
@@ -92,7 +89,8 @@ local function distrust(headers, body, secret)
     return "neither X-Webhook-Secret nor X-BFL-Signature is there: this is not the service's call"
   elseif #plain > 0 and not matches(plain, secret) then
     return "X-Webhook-Secret is not the secret of this webhook"
-  elseif #signed > 0 and not matches(signed, "sha256=" .. hex(core.hmac_sha256(secret, body))) then
+  elseif #signed > 0 and not matches(signed,
+    "sha256=" .. encoding.hex(core.hmac_sha256(secret, body))) then
     return "X-BFL-Signature does not sign this body with the secret of this webhook"
   end
   return nil

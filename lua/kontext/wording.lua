@@ -1,5 +1,6 @@
 --- Texts of strangers (the service, libcurl, file names), made fit for a sentence and a terminal.
 --- Each is cut before it is searched: a server decides how long it is.
+local encoding = require "kontext.encoding"
 local json = require "kontext.json"
 
 local wording = {}
@@ -8,15 +9,8 @@ local shown = 300 -- characters of a text that is shown
 local read = 4096 -- bytes of a body that are looked at
 local most_parts = 32 -- complaints of a list, or members of an object
 
--- Returns the escape of a byte, or of a character of two or three bytes.
 local function escape_byte(char)
   return ("\\x%02x"):format(char:byte())
-end
-
-local function escape_character(char)
-  local a, b, c = char:byte(1, 3)
-  local code = c and (a % 16 * 64 + b % 64) * 64 + c % 64 or a % 32 * 64 + b % 64
-  return ("\\u{%x}"):format(code)
 end
 
 -- Returns the text with every byte escaped that is not part of valid UTF-8.
@@ -44,10 +38,7 @@ function wording.safe(text, multiline)
   if multiline then text = text:gsub("\r\n", "\n") end
   text = text:gsub(multiline and "[%z\1-\9\11-\31\127]" or "[%z\1-\31\127]", escape_byte)
   if not text:find "[\128-\255]" then return text end
-  text = valid(text)
-  text = text:gsub("\194[\128-\159]", escape_character) -- C1
-  text = text:gsub("\226\128[\168-\174]", escape_character) -- separators of lines; U+202A-202E
-  return (text:gsub("\226\129[\166-\169]", escape_character)) -- U+2066-2069
+  return encoding.escape_acting(valid(text), "\\u{%x}")
 end
 
 local ellipsis = "…" -- as long as three characters of one byte

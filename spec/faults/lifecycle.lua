@@ -75,7 +75,7 @@ local function bring(state, options)
   if options.batch then
     held.batch = held.client:batch { params(state, { key = "one" }), params("waiting",
       { key = "two" }) }
-    job = held.batch._under_way[1]
+    job = held.batch._under_way[1] -- a batch gives no job to its user, who may still collect it
   else
     job = held.client:edit(params(state))
     held.job = job

@@ -387,8 +387,8 @@ of("lua/kontext/client/origin.lua", {
   { name = "a URL may have a user's name in it",
     old = "if parts.user then", new = "if false then", by = "spec/origin_spec.lua" },
   { name = "plain http is spoken with any host while the base is on loopback",
-    old = 'parts.scheme == "http" and plain and parts.loopback',
-    new = 'parts.scheme == "http" and plain', by = "spec/origin_spec.lua" },
+    old = 'parts.scheme == "http" and allow_http and parts.loopback',
+    new = 'parts.scheme == "http" and allow_http', by = "spec/origin_spec.lua" },
   { name = "the key goes to a host with an empty label",
     old = 'and not parts.host:find("..", 1, true)', new = "",
     by = "spec/regress/06-fuzzed_spec.lua" },
@@ -418,8 +418,8 @@ of("lua/kontext/client/client.lua", {
     old = '    self:_break { kind = "file", code = code, message = message }\n', new = "",
     by = "spec/journal_spec.lua" },
   { name = "a webhook for a foreign id is taken",
-    old = 'if not named or named.status ~= "pending" then return false end',
-    new = "if not named then return true end", by = "spec/client_spec.lua" },
+    old = 'if not job or job.status ~= "pending" then return false end',
+    new = "if not job then return true end", by = "spec/client_spec.lua" },
   { name = "close drops an answer that has come",
     old = "if self._closed then return end\n  self:settle()",
     new = "if self._closed then return end", by = "spec/regress/14-promises_spec.lua" },
@@ -430,8 +430,8 @@ of("lua/kontext/client/client.lua", {
 
 of("lua/kontext/client/intake.lua", {
   { name = "what is paid for waits behind what is not",
-    old = "return queue_claimed(client, begun, checked, true)",
-    new = "return queue_claimed(client, begun, checked, false)", by = "spec/client_spec.lua" },
+    old = "return queue_claimed(client, job, checked, true)",
+    new = "return queue_claimed(client, job, checked, false)", by = "spec/client_spec.lua" },
   { name = "the second edit of a key is another one",
     old = "if same then return same end", new = "", by = "spec/regress/40-strangers_spec.lua" },
 })

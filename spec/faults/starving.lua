@@ -194,7 +194,8 @@ end
 
 function scenarios.new()
   local client = new { user_agent = "starving", proxy = "http://127.0.0.1:1" }
-  if client._broken then return nil, client._broken.message, client._broken end
+  local refusal = client:refusal()
+  if refusal then return nil, refusal.message, refusal end
   return client:pollfd()
 end
 

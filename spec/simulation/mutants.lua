@@ -188,13 +188,13 @@ of("client/spending.lua", {
 })
 
 of("client/client.lua", {
-  { "a webhook wakes nobody", "  named:wake()\n", "" },
+  { "a webhook wakes nobody", "  job:wake()\n", "" },
   { "a close does not look into the sockets",
     "  if self._closed then return end\n  self:settle()\n", "  if self._closed then return end\n" },
   { "who waits is not told of a refused key",
-    "if not self._flushing and retry.is_hopeless(of.error) then",
+    "if not self._flushing and retry.is_hopeless(job.error) then",
     "if false then" },
-  { "the next who was refused never tries", "if next_job and next_job:wants_slot() then",
+  { "the next who was refused never tries", "if job and job:wants_slot() then",
     "if false then" },
 })
 
@@ -278,8 +278,8 @@ of("batch.lua", {
 })
 
 of("token.lua", {
-  { "half a line of the journal is a line", "return (core.sha256(text):sub(1, 4)",
-    'return (("abcd"):sub(1, 4)' },
+  { "half a line of the journal is a line", "core.sha256(text):sub(1, 4)",
+    '("abcd"):sub(1, 4)' },
 })
 
 return mutants

@@ -7,7 +7,7 @@ local digests = require "kontext.journal.digests"
 local errors = require "kontext.errors"
 local events = require "kontext.client.events"
 local intake = require "kontext.client.intake"
-local job = require "kontext.job.job"
+local jobs = require "kontext.job.job"
 local journal = require "kontext.journal.journal"
 local options = require "kontext.client.options"
 local origin = require "kontext.client.origin"
@@ -35,6 +35,20 @@ local client = {}
 local Client = { __name = "kontext.client" }
 Client.__index = Client
 
+---@class (private) kontext.Client
+---@field _options table what options.check returns, without the key
+---@field _queue kontext.Queue
+---@field _steps kontext.Steps
+---@field _events kontext.Events
+---@field _journal? kontext.Journal
+---@field _broken? kontext.Error why no job of this client can begin
+---@field _open integer jobs, and other tasks, that have not ended
+---@field _destinations table<string, kontext.Job> which job is saved where
+---@field _keyed table<string, kontext.Job[]> the jobs of a key that have not ended
+---@field _flushing? boolean jobs are being ended together: the end of one ends no other
+---@field _closed? boolean
+---@field _depth integer calls of ours above each public method
+
 --- Makes a client.
 ---@param given? table options: see docs/reference.md
 ---@param on? kontext.System the machine, for the simulation
@@ -58,7 +72,6 @@ function client.new(given, on, depth)
   end
   local code
   self.transport, message, code = transport.new(self.system, chosen, base)
-  self._engine = self.transport and self.transport.engine -- what the loop waits for
   chosen.api_key = nil -- the transport alone knows it: nothing that prints a job shows it
   if self.transport then self._steps:use(self.transport) end
   if not self.transport then
@@ -83,8 +96,8 @@ function Client:_open_journal(path, create)
     self._options.journal = self._journal.path -- an address without its password
     local shared = self._journal.slots
     if shared then
-      self._steps:ask_before(function(next_job)
-        local taken, seconds = shared:take(next_job)
+      self._steps:ask_before(function(job)
+        local taken, seconds = shared:take(job)
         return taken, taken or self.system.now() + seconds
       end)
     end
@@ -104,11 +117,16 @@ local function alive(self, level)
   self:_leave_to_parent()
 end
 
--- In a forked child: all ends here, and goes on in the parent.
+-- Returns the engine, for which a loop waits; nil after close, and in a forked child.
+local function engine_of(self)
+  return self.transport and self.transport.engine
+end
+
+-- Ends everything in a forked child: the edits go on in the parent.
 function Client:_leave_to_parent()
-  if not self._engine or not self._engine:forked() then return end
+  local engine = engine_of(self)
+  if not engine or not engine:forked() then return end
   self.transport:close_engine()
-  self._engine = nil
   self:_break { kind = "fork", message = "this process was forked from the one that made the "
     .. "client, where the edit goes on: make a client of its own here with kontext.new" }
   self._journal = nil
@@ -147,8 +165,8 @@ end
 ---@return kontext.Job
 function Client:begin_edit(given, level, anew)
   alive(self, level)
-  local begun = intake.edit(self, given, level + 1, anew)
-  return begun
+  local job = intake.edit(self, given, level + 1, anew)
+  return job
 end
 
 --- Begins an edit, at once: what is wrong with the file, the parameters or the key becomes the
@@ -158,8 +176,8 @@ end
 function Client:edit(edit_params)
   receiver.check(self, Client, "client:edit{ … }", 2)
   -- No tail call, here and below: errors blame the caller's line.
-  local begun = self:begin_edit(edit_params, 2 + self._depth)
-  return begun
+  local job = self:begin_edit(edit_params, 2 + self._depth)
+  return job
 end
 
 --- Begins the edit that removes what is white in a mask: `kontext.tools.erase` says what it takes.
@@ -168,8 +186,8 @@ end
 function Client:erase(given)
   receiver.check(self, Client, "client:erase{ … }", 2)
   local level = 2 + self._depth
-  local begun = self:begin_edit(tools.erase(given, level), level)
-  return begun
+  local job = self:begin_edit(tools.erase(given, level), level)
+  return job
 end
 
 --- Begins the edit that paints around a picture: `kontext.tools.outpaint` says what it takes.
@@ -178,20 +196,20 @@ end
 function Client:outpaint(given)
   receiver.check(self, Client, "client:outpaint{ … }", 2)
   local level = 2 + self._depth
-  local begun = self:begin_edit(tools.outpaint(given, level), level)
-  return begun
+  local job = self:begin_edit(tools.outpaint(given, level), level)
+  return job
 end
 
 --- Queues a job; one that is paid for goes first.
----@param queued kontext.Job
+---@param job kontext.Job
 ---@param model string
 ---@param first boolean
 ---@return kontext.Job
-function Client:enqueue(queued, model, first)
-  self._queue:push(queued, model, first)
+function Client:enqueue(job, model, first)
+  self._queue:push(job, model, first)
   self:count()
   self:schedule(0)
-  return queued
+  return job
 end
 
 --- Goes on with a job of another process, or with all unfinished ones of a journal.
@@ -264,19 +282,19 @@ end
 
 --- Notes which job has a key.
 ---@param key string
----@param holder kontext.Job
-function Client:hold_key(key, holder)
+---@param job kontext.Job
+function Client:hold_key(key, job)
   local holders = self._keyed[key] or {}
   self._keyed[key] = holders
-  holders[#holders + 1] = holder
+  holders[#holders + 1] = job
 end
 
 -- Forgets that a job that has ended had its key.
-local function leave_key(self, of)
-  local key = of:key()
+local function leave_key(self, job)
+  local key = job:key()
   local holders = key and self._keyed[key] or {}
   for i, holder in ipairs(holders) do
-    if holder == of then
+    if holder == job then
       table.remove(holders, i)
       break
     end
@@ -291,8 +309,8 @@ end
 ---@return kontext.Batch
 function Client:batch(list, batch_options)
   alive(self, 1)
-  local begun = batch.new(self, list, batch_options)
-  return begun
+  local made = batch.new(self, list, batch_options)
+  return made
 end
 
 --- Returns how many edits of a model the service takes at once.
@@ -357,11 +375,11 @@ function Client:credits()
   alive(self, 1)
   local wrong = self:unable()
   if wrong then return self:refuse({}, wrong) end
-  local asked = job.new(self, credits.begin, {})
+  local job = jobs.new(self, credits.begin, {})
   self._open = self._open + 1
-  self._queue:activate(asked)
-  asked:start(self.system.now(), self._options.timeout)
-  return asked
+  self._queue:activate(job)
+  job:start(self.system.now(), self._options.timeout)
+  return job
 end
 
 -- For the jobs --------------------------------------------------------------------------------
@@ -381,9 +399,9 @@ end
 
 --- Notes who is to be saved under that name; nil: nobody.
 ---@param path string
----@param holder kontext.Job?
-function Client:set_destination(path, holder)
-  self._destinations[path] = holder
+---@param job kontext.Job?
+function Client:set_destination(path, job)
+  self._destinations[path] = job
 end
 
 --- Returns the folders where a picture is put aside that cannot be saved, the best first.
@@ -397,56 +415,58 @@ function Client:spare_folders()
 end
 
 --- Writes a fact about a job into the journal. Returns true, or nil, message and code.
----@param of kontext.Job
+---@param job kontext.Job
 ---@param fact string
 ---@param details? table
 ---@return true? done
 ---@return string? message
 ---@return string? code
-function Client:record(of, fact, details)
+function Client:record(job, fact, details)
   self:_leave_to_parent() -- the journal is the parent's
-  if not self._journal or self._closed or not of:is_edit() then return true end
-  return self._journal:record(of, fact, details)
+  if not self._journal or self._closed or not job:is_edit() then return true end
+  return self._journal:record(job, fact, details)
 end
 
 --- Returns what the engine writes into the journal as an upload's first byte goes out, or nil.
----@param of kontext.Job
+---@param job kontext.Job
 ---@return table?
 ---@return string? message where the journal cannot note that it goes out: nothing may be sent
 ---@return string? code
-function Client:mark(of)
+function Client:mark(job)
   if not self._journal then return nil end
-  return self._journal:mark(of)
+  return self._journal:mark(job)
 end
 
 --- Returns whether a picture may be put in its place: true; false and why when another process has
 --- taken the edit over; nil and why when the journal cannot say.
----@param of kontext.Job
+---@param job kontext.Job
 ---@return boolean? may
 ---@return string? message
-function Client:may_save(of)
+function Client:may_save(job)
   if not self._journal then return true end
-  return self._journal:may_save(of)
+  return self._journal:may_save(job)
 end
 
 -- Lets the job go on that was refused with 429 and may try now.
-local function try_again(next_job)
-  if next_job and next_job:wants_slot() then next_job:later(0, submit.begin) end
+local function try_again(job)
+  if job and job:wants_slot() then job:later(0, submit.begin) end
 end
 
 --- Takes note that the service has accepted a job.
----@param of kontext.Job
-function Client:accepted(of)
-  local slots = of:slots()
-  if slots then try_again(self._queue:accepted(of, slots)) end
+---@param job kontext.Job
+function Client:accepted(job)
+  local slots = job:slots()
+  if slots then try_again(self._queue:accepted(job, slots)) end
 end
 
 --- Takes note that a job was refused with 429: it waits for room, or for `seconds`.
----@param of kontext.Job
+---@param job kontext.Job
 ---@param seconds number
-function Client:limited(of, seconds)
+function Client:limited(job, seconds)
   if self._journal and self._journal.slots then self._journal.slots:limited() end
-  if self._queue:limited(of, of:slots(), self.system.now()) then of:later(seconds, submit.begin) end
+  if self._queue:limited(job, job:slots(), self.system.now()) then
+    job:later(seconds, submit.begin)
+  end
 end
 
 --- Returns whether a task of that id is in flight.
@@ -463,54 +483,54 @@ function Client:schedule(when)
 end
 
 --- Something that on_progress shows has changed.
----@param of kontext.Job
-function Client:changed(of)
-  local callback = of:take_notice()
+---@param job kontext.Job
+function Client:changed(job)
+  local callback = job:take_notice()
   if not callback then return end
   self._steps:tell_host(function()
-    of:notice_shown()
-    local done, raised = pcall(callback, of)
+    job:notice_shown()
+    local done, raised = pcall(callback, job)
     if done then return end
-    of:drop_callback() -- one that raised once would raise again at each change
+    job:drop_callback() -- one that raised once would raise again at each change
     error(raised, 0)
   end)
 end
 
 --- Tells the host's on_event what has happened to a job, at the end of the step.
----@param of kontext.Job
+---@param job kontext.Job
 ---@param name string
 ---@param fields? table
-function Client:event(of, name, fields)
-  local notice = self._events:notice(of, name, fields)
+function Client:event(job, name, fields)
+  local notice = self._events:notice(job, name, fields)
   if notice then self:tell_host(notice) end
 end
 
 --- A job has ended.
----@param of kontext.Job
-function Client:finished(of)
+---@param job kontext.Job
+function Client:finished(job)
   self._open = self._open - 1
-  self.spending:settle(of)
-  if self.transport then self.transport:cancel(of) end
-  local slots = of:slots()
-  of:leave_slots()
-  leave_key(self, of)
+  self.spending:settle(job)
+  if self.transport then self.transport:cancel(job) end
+  local slots = job:slots()
+  job:leave_slots()
+  leave_key(self, job)
   if self._journal then
-    self._journal:forget(of)
-    if self._journal.slots then self._journal.slots:release(of) end
+    self._journal:forget(job)
+    if self._journal.slots then self._journal.slots:release(job) end
   end
-  try_again(self._queue:remove(of, slots, of.id ~= nil))
-  self:changed(of)
-  for _, watcher in ipairs(of:take_watchers()) do self._steps:tell_host(watcher) end
+  try_again(self._queue:remove(job, slots, job.id ~= nil))
+  self:changed(job)
+  for _, watcher in ipairs(job:take_watchers()) do self._steps:tell_host(watcher) end
   self:schedule(0)
-  if not self._flushing and retry.is_hopeless(of.error) then self:_flush(of.error) end
+  if not self._flushing and retry.is_hopeless(job.error) then self:_flush(job.error) end
 end
 
 -- The key is refused or the credits are spent: what has not been sent need not be tried.
 function Client:_flush(err)
   self._flushing = true
-  self._queue:each(function(waiting)
-    if waiting.status == "waiting" and waiting:is_unsent_edit() then
-      waiting:fail(errors.copy(err))
+  self._queue:each(function(job)
+    if job.status == "waiting" and job:is_unsent_edit() then
+      job:fail(errors.copy(err))
     end
   end)
   self._flushing = false
@@ -518,7 +538,7 @@ end
 
 function Client:_end_all(kind, message)
   self._flushing = true
-  self._queue:each(function(running) running:stop(kind, message) end)
+  self._queue:each(function(job) job:stop(kind, message) end)
 end
 
 --- Takes what already lies in the sockets, before a job is ended: an answer that has come is not to
@@ -531,11 +551,11 @@ end
 -- The host's callbacks -------------------------------------------------------------------------
 
 --- Calls `fn` from a step once the job has ended; at once where it has.
----@param of kontext.Job
+---@param job kontext.Job
 ---@param fn fun()
-function Client:on_end(of, fn) -- luacheck: no self
-  if of:ended() then return fn() end
-  of:watch(fn)
+function Client:on_end(job, fn) -- luacheck: no self
+  if job:ended() then return fn() end
+  job:watch(fn)
 end
 
 --- Calls `fn`, which is the host's, at the end of this step or of the next.
@@ -563,9 +583,8 @@ function Client:poll(seconds)
     error("seconds must be a number, not " .. type(seconds), 2 + self._depth)
   end
   alive(self, 1)
-  if seconds and self._engine and self._open > 0 then
-    self._engine:wait(self.system.now() + seconds)
-  end
+  local engine = engine_of(self)
+  if seconds and engine and self._open > 0 then engine:wait(self.system.now() + seconds) end
   self._steps:step_longer()
   return self._open
 end
@@ -574,14 +593,16 @@ end
 ---@return integer? descriptor nil where there is none: call `step` whenever `timeout` says
 function Client:pollfd()
   alive(self, 1)
-  return self._engine and self._engine:pollfd()
+  local engine = engine_of(self)
+  return engine and engine:pollfd()
 end
 
 --- The same by the name that luasocket's select asks for.
 ---@return integer? descriptor
 function Client:getfd()
   alive(self, 1)
-  return self._engine and self._engine:pollfd()
+  local engine = engine_of(self)
+  return engine and engine:pollfd()
 end
 
 --- Returns what the descriptor is to be watched for.
@@ -595,7 +616,8 @@ end
 ---@return number? seconds nil: not before the descriptor is readable
 function Client:timeout()
   alive(self, 1)
-  return self._engine and self._engine:timeout()
+  local engine = engine_of(self)
+  return engine and engine:timeout()
 end
 
 --- Returns how `wait` waits: the option `loop`.
@@ -614,9 +636,9 @@ function Client:notify(event)
   if type(event) ~= "table" or type(event.id) ~= "string" then
     error("event must be one of webhook.verify", 2 + self._depth)
   end
-  local named = self._queue:task(event.id)
-  if not named or named.status ~= "pending" then return false end
-  named:wake()
+  local job = self._queue:task(event.id)
+  if not job or job.status ~= "pending" then return false end
+  job:wake()
   return true
 end
 
@@ -633,7 +655,6 @@ function Client:close()
     problem = problem or message
   until told
   if self.transport then self.transport:close() end
-  self._engine = nil
   if self._journal then self._journal:close() end
   self._journal = nil
   if problem then error(problem, 0) end

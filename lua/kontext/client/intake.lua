@@ -5,7 +5,7 @@ local cut = require "kontext.job.cut"
 local earlier = require "kontext.journal.earlier"
 local errors = require "kontext.errors"
 local fit = require "kontext.job.fit"
-local job = require "kontext.job.job"
+local jobs = require "kontext.job.job"
 local params = require "kontext.job.params"
 local poll = require "kontext.job.poll"
 local save = require "kontext.job.save"
@@ -53,23 +53,23 @@ end
 ---@param err table fields of an error
 ---@return kontext.Job
 function intake.refuse(client, checked, err)
-  local refused = job.new(client, submit.begin, checked)
+  local job = jobs.new(client, submit.begin, checked)
   client:count()
-  refused:fail(err)
-  return refused
+  job:fail(err)
+  return job
 end
 
 -- Queues a job, once its destination is its own and nobody else's.
-local function queue_claimed(client, begun, checked, first)
-  local refused = save.claim(begun)
-  if refused then
-    if begun.id then refused.charged, refused.retryable = nil, false end -- it is paid for
+local function queue_claimed(client, job, checked, first)
+  local refusal = save.claim(job)
+  if refusal then
+    if job.id then refusal.charged, refusal.retryable = nil, false end -- it is paid for
     client:count()
-    begun:fail(refused)
-    return begun
+    job:fail(refusal)
+    return job
   end
-  if checked.key then client:hold_key(checked.key, begun) end
-  return client:enqueue(begun, checked.model, first)
+  if checked.key then client:hold_key(checked.key, job) end
+  return client:enqueue(job, checked.model, first)
 end
 
 -- Returns the edit of that key and content which is under way, for a second one to join. Another
@@ -107,11 +107,11 @@ function intake.edit(client, given, level, anew)
   local reservation, refusal = client.spending:reserve(checked, known)
   if refusal then return intake.refuse(client, checked, refusal) end
   local first = checked.window and cut.begin or plans and fit.begin or submit.begin
-  local begun = job.new(client, first, checked)
-  begun:set_plans(plans)
-  client.spending:hold(begun, reservation)
-  if checked.warnings then for _, text in ipairs(checked.warnings) do begun:warn(text) end end
-  return queue_claimed(client, begun, checked, false)
+  local job = jobs.new(client, first, checked)
+  job:set_plans(plans)
+  client.spending:hold(job, reservation)
+  if checked.warnings then for _, text in ipairs(checked.warnings) do job:warn(text) end end
+  return queue_claimed(client, job, checked, false)
 end
 
 --- Begins a job that goes on with a task of an earlier process.
@@ -129,9 +129,9 @@ function intake.resumed(client, checked, known)
         job_id = known.id, message = "the edit cannot be gone on with here: " .. message })
     end
   end
-  local begun = job.new(client, poll.resume, checked)
-  begun:adopt(known)
-  return queue_claimed(client, begun, checked, true)
+  local job = jobs.new(client, poll.resume, checked)
+  job:adopt(known)
+  return queue_claimed(client, job, checked, true)
 end
 
 --- Returns a job that has ended long ago: an earlier run has saved its picture.
@@ -140,10 +140,10 @@ end
 ---@param entry kontext.JournalEntry
 ---@return kontext.Job
 function intake.saved(client, checked, entry)
-  local begun = job.new(client, submit.begin, checked)
+  local job = jobs.new(client, submit.begin, checked)
   client:count()
-  begun:find_saved(entry)
-  return begun
+  job:find_saved(entry)
+  return job
 end
 
 return intake

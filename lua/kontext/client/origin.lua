@@ -23,14 +23,14 @@ end
 -- 127.0.0.1, older ones for a name. No name's last label begins with a digit.
 local function is_dotted(host) return ("." .. host):find "%.%d[^.]*%.$" ~= nil end
 
---- Reads a URL that may be asked at all: https, or http on loopback where `plain` allows it;
+--- Reads a URL that may be asked at all: https, or http on loopback where `allow_http` allows it;
 --- without a user's name in it.
 ---@param url any
----@param plain boolean
+---@param allow_http boolean
 ---@param base? string what a relative URL is relative to
 ---@return kontext.Origin? origin
 ---@return string? message
-function origin.read(url, plain, base)
+function origin.read(url, allow_http, base)
   if type(url) ~= "string" then return nil, "is missing" end
   local parts, message = core.url(url, base)
   if not parts then return nil, "is " .. message end
@@ -47,7 +47,7 @@ function origin.read(url, plain, base)
   if is_dotted((written:gsub(":%d*$", ""))) or is_dotted(parts.host) then
     return nil, "has an address that ends in a dot"
   end
-  if parts.scheme == "https" or parts.scheme == "http" and plain and parts.loopback then
+  if parts.scheme == "https" or parts.scheme == "http" and allow_http and parts.loopback then
     return parts
   end
   return nil, "is neither https nor http on loopback"

@@ -23,6 +23,22 @@ local recovery = 60 -- seconds after a 429 for which fewer tasks are begun
 local Queue = {}
 Queue.__index = Queue
 
+---@class (private) kontext.Queue
+---@field _most? integer the option max_active
+---@field _total integer tasks at once, of all models together
+---@field _used integer slots that are taken
+---@field _slots table<string, kontext.Slots> by model
+---@field _order string[] the models, in the order in which they were first used
+---@field _active kontext.Job[]
+---@field _at table<kontext.Job, integer> its place in `_active`
+---@field _numbers table<kontext.Job, integer> the order in which jobs became active
+---@field _last integer the newest of them
+---@field _tickets table<kontext.Job, integer> the order in which waiting jobs begin
+---@field _newest integer the last ticket
+---@field _oldest integer the first ticket: what is paid for goes before all others
+---@field _due number when the next step is due, on the monotonic clock
+---@field _ask_at number when whoever shares the account may be asked again
+
 --- Makes a queue.
 ---@param most? integer tasks at once, of all models together and of each; default: the service's
 --- limits

@@ -89,12 +89,12 @@ end
 
 -- Begins one queued job for which there is a slot; returns whether there was one.
 local function begin_queued(self)
-  local begun, slots = self._queue:next(self._may)
-  if not begun then return false end
-  begun:take_slots(slots)
-  if begun.id then slots.accepted = slots.accepted + 1 end
-  local done, problem = pcall(begun.start, begun, self._now(), self._timeout)
-  if not done then begun:crash(problem) end
+  local job, slots = self._queue:next(self._may)
+  if not job then return false end
+  job:take_slots(slots)
+  if job.id then slots.accepted = slots.accepted + 1 end
+  local done, problem = pcall(job.start, job, self._now(), self._timeout)
+  if not done then job:crash(problem) end
   return true
 end
 

@@ -2,6 +2,7 @@
 --- fit. The key is known here only, and goes with a request where the origin may see it.
 local api = require "kontext.api"
 local core = require "kontext.core"
+local encoding = require "kontext.encoding"
 local origin = require "kontext.client.origin"
 
 local transport = {}
@@ -19,6 +20,15 @@ local made_up = "emulator" -- the key that an emulator on this machine gets
 ---@field begun boolean a transfer was begun since the last `step`
 local Transport = {}
 Transport.__index = Transport
+
+---@class (private) kontext.Transport
+---@field _base kontext.Origin
+---@field _base_url string
+---@field _proxy? string
+---@field _system kontext.System
+---@field _jobs table<integer, kontext.Job> by transfer
+---@field _digest boolean pictures are digested for the journal
+---@field _last_origin? kontext.Origin the last URL that was asked for, read
 
 --- Makes the engine. Returns nil, message and code where that cannot be done.
 ---@param system kontext.System
@@ -67,9 +77,7 @@ end
 ---@return string?
 function Transport:account()
   local key = self:key()
-  return key and (core.sha256("kontext account " .. key):sub(1, 8):gsub(".", function(char)
-    return ("%02x"):format(char:byte())
-  end)) or nil
+  return key and encoding.hex(core.sha256("kontext account " .. key):sub(1, 8))
 end
 
 --- Returns what no message may show, the longest first: one may be a part of another.
@@ -95,9 +103,7 @@ function Transport:polling_url(url, id)
   if usable and origin.read(url, self._base.loopback) then
     return url
   end
-  return self._base_url .. api.result_path .. "?id=" .. id:gsub("[^%w%-%._~]", function(char)
-    return ("%%%02X"):format(char:byte())
-  end), true
+  return self._base_url .. api.result_path .. "?id=" .. encoding.percent(id), true
 end
 
 --- Returns where the credits are asked for.

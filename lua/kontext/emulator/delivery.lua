@@ -2,6 +2,7 @@
 -- them.
 
 local need = require "kontext.emulator.need"
+local encoding = require "kontext.encoding"
 local digest, hmac = need "openssl.digest", need "openssl.hmac"
 local mime = need "mime"
 
@@ -23,10 +24,6 @@ local function http_date(time) return stamp("%a, %d %b %Y %H:%M:%S GMT", time) e
 
 function delivery:sign(path, expiry)
   return (mime.b64(hmac.new(self.secret, "sha256"):final(path .. "\n" .. expiry)))
-end
-
-local function escape(text)
-  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
 --- Stores a task's picture and returns its path.
@@ -59,8 +56,8 @@ end
 ---@return string target
 function delivery:link(path, expires)
   local expiry = stamp("%Y-%m-%dT%H:%M:%SZ", expires)
-  return ("%s?se=%s&sp=r&sv=2024-11-04&sr=b&rsct=image/%s&sig=%s"):format(path, escape(expiry),
-    path:match "%.(%w+)$", escape(self:sign(path, expiry)))
+  return ("%s?se=%s&sp=r&sv=2024-11-04&sr=b&rsct=image/%s&sig=%s"):format(path,
+    encoding.percent(expiry), path:match "%.(%w+)$", encoding.percent(self:sign(path, expiry)))
 end
 
 local function refusal(status, code, message, detail)

@@ -3,6 +3,7 @@
 
 local need = require "kontext.emulator.need"
 local certificate = require "kontext.emulator.certificate"
+local encoding = require "kontext.encoding"
 local ledger = require "kontext.emulator.ledger"
 local pictures = require "kontext.emulator.pictures"
 local service = require "kontext.emulator.service"
@@ -220,7 +221,7 @@ local function complete(options)
   for name, value in pairs(options) do all[name] = value end
   -- Ids and signatures of links come from the seed: nobody guesses one that was not asked for.
   all.seed = options.seed and tostring(options.seed)
-    or rand.bytes(16):gsub(".", function(char) return ("%02x"):format(char:byte()) end)
+    or encoding.hex(rand.bytes(16))
   -- The time of day, in fractions and never backwards.
   local epoch = os.time() - cqueues.monotime()
   function all.now() return epoch + cqueues.monotime() end

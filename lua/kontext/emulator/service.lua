@@ -5,6 +5,7 @@ local need = require "kontext.emulator.need"
 local api = require "kontext.api"
 local body = require "kontext.emulator.body"
 local delivery = require "kontext.emulator.delivery"
+local encoding = require "kontext.encoding"
 local generator = require "kontext.emulator.random"
 local json = require "kontext.emulator.json"
 local models = require "kontext.models"
@@ -62,10 +63,6 @@ local STRANGERS = {
 
 -- Submits -----------------------------------------------------------------------------------------
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
 -- Calls `fn` with the name, the parameter and the place of each picture that came along.
 local function each_picture(row, params, fn)
   for _, field in ipairs(row.fields) do
@@ -91,7 +88,7 @@ function service:look_at(params, refusals, request, row)
     if not image.bytes then return end
     entry.images = entry.images or {}
     entry.images[name] = {
-      sha256 = hex(digest.new("sha256"):final(image.bytes)), bytes = #image.bytes,
+      sha256 = encoding.hex(digest.new("sha256"):final(image.bytes)), bytes = #image.bytes,
     }
     local info, message = self.pictures.check(image.bytes)
     if info then

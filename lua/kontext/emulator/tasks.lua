@@ -2,6 +2,7 @@
 -- taken on and active until it has ended.
 
 local need = require "kontext.emulator.need"
+local encoding = require "kontext.encoding"
 local generator = require "kontext.emulator.random"
 local geometry = require "kontext.geometry"
 local json = require "kontext.emulator.json"
@@ -14,10 +15,6 @@ local tasks = {}
 tasks.__index = tasks
 
 local KEPT = 20000
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
 
 --- The tasks of a service: options as emulator.serve has them, and `now`, `ledger`, `pictures`,
 --- `webhooks`, `delivery`.
@@ -79,7 +76,7 @@ function tasks:charge(task, credits)
 end
 
 local function uuid(seed, number)
-  local id = hex(digest.new("sha256"):final(("id %s %d"):format(seed, number)))
+  local id = encoding.hex(digest.new("sha256"):final(("id %s %d"):format(seed, number)))
   local variant = ("89ab"):sub(number % 4 + 1, number % 4 + 1)
   return ("%s-%s-4%s-%s%s-%s"):format(id:sub(1, 8), id:sub(9, 12), id:sub(13, 15), variant,
     id:sub(16, 18), id:sub(19, 30))

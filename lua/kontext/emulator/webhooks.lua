@@ -1,6 +1,7 @@
 -- Deliveries to a task's webhook_url: tried again a few times, each try written in the ledger.
 
 local need = require "kontext.emulator.need"
+local encoding = require "kontext.encoding"
 local json = require "kontext.emulator.json"
 local loopback = require "kontext.emulator.loopback"
 local cqueues = need "cqueues"
@@ -15,15 +16,11 @@ local PATIENCE = 10
 ---@param options { ledger: table, signature: boolean }
 function webhooks.new(options) return setmetatable(options, webhooks) end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
 function webhooks:headers(secret, text)
   local headers = { ["content-type"] = "application/json" }
   if secret then headers["x-webhook-secret"] = secret end
   if secret and self.signature then
-    headers["x-bfl-signature"] = "sha256=" .. hex(hmac.new(secret, "sha256"):final(text))
+    headers["x-bfl-signature"] = "sha256=" .. encoding.hex(hmac.new(secret, "sha256"):final(text))
   end
   return headers
 end

@@ -8,9 +8,9 @@ local interval = 0.5 -- seconds: as many polls as a loop makes that polls so oft
 local allowed = 1.045 -- times this
 local fewest, most = 0.3, 30 -- polls of a task, but for the last
 local shortest, longest = 0.05, 2 -- seconds between two polls
-local memory = 48 -- tasks
-local faith = 0.15 -- share of the prior that is never forgotten
-local repaid = 8 -- tasks over which polls too many or too few are made up for
+local window = 48 -- tasks
+local prior_weight = 0.15 -- share of the prior that is never forgotten
+local payback = 8 -- tasks over which polls too many or too few are made up for
 local most_credit = 24 -- polls
 
 -- Ages are told apart by a quarter of themselves, up to some five minutes.
@@ -37,7 +37,7 @@ local function set_rates(learned)
     unended = unended - share
   end
   -- At a rate the last poll comes half a gap late: it is half a poll more.
-  local wanted = allowed * of_loop(mean) - 0.5 + learned.credit / repaid
+  local wanted = allowed * of_loop(mean) - 0.5 + learned.credit / payback
   local scale = math.max(fewest, math.min(most, wanted)) / polls
   for i, rate in ipairs(learned.rates) do learned.rates[i] = rate * scale end
 end
@@ -58,7 +58,7 @@ local function likely(shares, from, to)
     local before = edges[i - 1] or 0
     local within = math.min(to, edges[i]) - math.max(from, before)
     if i == #shares then within = to > before and edges[i] - before or 0 end
-    list[i] = math.max(0, within) / (edges[i] - before) * (share + faith * prior[i])
+    list[i] = math.max(0, within) / (edges[i] - before) * (share + prior_weight * prior[i])
     sum = sum + list[i]
   end
   return list, sum
@@ -71,14 +71,14 @@ end
 ---@param polls integer that it took
 function schedule.learn(learned, from, to, polls)
   learned.tasks = learned.tasks + 1
-  local weight = 1 / math.min(memory, learned.tasks + 4)
+  local weight = 1 / math.min(window, learned.tasks + 4)
   local shares = learned.shares
   local seen, sum = likely(shares, from, to)
   if sum == 0 then return end -- two polls in the same moment
   for i, share in ipairs(shares) do
     -- Neighbours share what is seen: a few tasks tell no more exactly.
     local near = (seen[i] + (seen[i - 1] or seen[i]) + (seen[i + 1] or seen[i])) / 3 / sum
-    shares[i] = share + weight * (near + faith * (prior[i] - near) - share)
+    shares[i] = share + weight * (near + prior_weight * (prior[i] - near) - share)
   end
   local credit = learned.credit + allowed * of_loop((from + to) / 2) - polls
   learned.credit = math.max(-most_credit, math.min(most_credit, credit))

@@ -21,12 +21,13 @@ end
 local refusals = {
   ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
-  other = 'edit "%s" stands in the journal with other parameters: give this one another key',
   lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
 }
 
---- What is said of an edit whose key another process has, which shares the journal.
+--- Messages that a batch gives too: the key's edit in the journal is another one, or another process
+--- that shares the journal is at work on it.
+earlier.other = 'edit "%s" stands in the journal with other parameters: give this one another key'
 earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end'
 
 --- Returns the job that goes on with an edit of that key which an earlier run began, or that is
@@ -45,7 +46,7 @@ function earlier.job(client, checked)
     return nil
   elseif entry.identity and entry.identity ~= identity.of(checked) then
     return client:refuse(checked, { kind = "invalid", stage = "check", charged = false,
-      message = refusals.other:format(checked.key) })
+      message = earlier.other:format(checked.key) })
   elseif entry.state == "saved" then
     local there, occupied = earlier.is_saved(client.system, entry)
     if there then return client:begin_saved(checked, entry) end

@@ -1,6 +1,7 @@
 --- What distinguishes edits: all that is sent, the model and `fit` included, with the images'
 --- content or names.
 local core = require "kontext.core"
+local encoding = require "kontext.encoding"
 local params = require "kontext.job.params"
 
 local identity = {}
@@ -8,10 +9,6 @@ local identity = {}
 -- Not sent, but they count.
 local ours = { model = true, fit = true, region = true, mask = true, keep_metadata = true,
   strip = true }
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
-end
 
 -- Returns what stands for an image.
 local function image(value, digests)
@@ -22,10 +19,10 @@ local function image(value, digests)
     source = params.image(value) or {}
   end
   if source.url then return source.url end
-  if source.bytes then return hex(core.sha256(source.bytes)) end
+  if source.bytes then return encoding.hex(core.sha256(source.bytes)) end
   if source.path then
     local digest = digests and digests[source.path]
-    return digest and hex(digest) or source.path
+    return digest and encoding.hex(digest) or source.path
   end
   return tostring(value)
 end
@@ -45,7 +42,7 @@ function identity.of(given, digests, default_model)
       parts[#parts + 1] = ("%s %d %s"):format(field.name, #text, text)
     end
   end
-  return hex(core.sha256(table.concat(parts, "\n")):sub(1, 8))
+  return encoding.hex(core.sha256(table.concat(parts, "\n")):sub(1, 8))
 end
 
 return identity

@@ -3,6 +3,7 @@
 --- that every write names. A process that was paused past its lease therefore writes nothing.
 local core = require "kontext.core"
 local database = require "kontext.journal.database"
+local encoding = require "kontext.encoding"
 local schema = require "kontext.journal.schema"
 local slots = require "kontext.journal.slots"
 local system = require "kontext.system"
@@ -127,7 +128,7 @@ function postgres.open(address, on, _, holder)
   local nonce = core.sha256(("%s %.9f %.17g"):format(tostring({}), core.now(), on.random()))
   local self = setmetatable({ path = db.shown, _address = address, _db = db, _system = on,
     worker = ("%s#%d-%s"):format(holder.name or "client", core.process(),
-      nonce:sub(1, 6):gsub(".", function(char) return ("%02x"):format(char:byte()) end)),
+      encoding.hex(nonce:sub(1, 6))),
     lease = holder.lease or (holder.timeout or 300) + lease_margin,
     _account = holder.account or function() end,
     _held = {}, _by_key = {}, _seen = {}, _seen_before = {}, _seen_count = 0, _late = {},
