@@ -453,7 +453,7 @@ world-%:
 
 # The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
 # last figures become the page's table.
-campaigns = Q1 Q2 P1 S6 R5 R9 R7 R1 R2 T1 R4 R6 R8 S1 S3 S4 S5 S9 A1
+campaigns = Q1 Q2 P1 D1 D3 S6 R5 R9 R7 R1 R2 T1 R4 R6 R8 S1 S3 S4 S5 S9 A1 D2
 
 torture: deps-test deps-check
 	@$(MAKE) -j2 all variant-asan

@@ -8,17 +8,17 @@ local postgres = require "spec.support.postgres"
 local support = {}
 
 local quote = emulator.quote
-local server, served, folder
+local server, served, folder, via
 local users = 0
 
 --- Returns why there can be none here, or nil.
 support.missing = postgres.missing
 
---- Begins to use them; `leave` ends it. The options are the emulator's.
-function support.enter(options)
+--- Begins to use them; `leave` ends it. The options are the emulator's, and the database's.
+function support.enter(options, more)
   users = users + 1
   if server then return end
-  server = postgres.start { tcp = true }
+  server = postgres.start(more or { tcp = true })
   served = emulator.start(type(options) == "table" and options or { ready_after = 0.1 })
   folder = emulator.shell "mktemp -d":gsub("\n", "")
   emulator.shell("cp docs/before.jpg " .. folder .. "/car.jpg")
@@ -30,7 +30,7 @@ function support.leave()
   server:close()
   served:stop()
   emulator.shell("rm -rf " .. quote(folder))
-  server, served, folder = nil, nil, nil
+  server, served, folder, via = nil, nil, nil, nil
 end
 
 function support.server() return server end
@@ -38,6 +38,8 @@ function support.emulator() return served end
 function support.folder() return folder end
 function support.path(name) return folder .. "/" .. name end
 function support.url() return server.url end
+--- The command uses the database by this address from now on; nil: by its own.
+function support.go_via(url) via = url end
 function support.sql(text) return server:sql(text) end
 
 --- An empty queue, an empty ledger and an empty folder.
@@ -59,7 +61,7 @@ end
 function support.command(words)
   local root = emulator.shell "pwd":gsub("\n", "")
   return ("cd %s && KONTEXT_QUEUE=%s BFL_BASE_URL=%s XDG_STATE_HOME=%s/.state exec %s "
-    .. "%s/bin/kontext %s"):format(quote(folder), quote(server.url), served.url, quote(folder),
+    .. "%s/bin/kontext %s"):format(quote(folder), quote(via or server.url), served.url, quote(folder),
       interpreter(), quote(root), words)
 end
 

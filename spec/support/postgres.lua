@@ -76,19 +76,33 @@ function Server:sql(text)
   return (output:gsub("\n$", ""))
 end
 
+--- Takes what is left of its disk, so that nothing more can be written; `empty` gives it back. Only
+--- where it was started with a disk of its own.
+function Server:fill()
+  os.execute(("cat /dev/zero >%s/filler 2>/dev/null"):format(self.folder))
+end
+
+function Server:empty()
+  os.remove(self.folder .. "/filler")
+end
+
 --- Stops the server and removes its folder.
 function Server:close()
   self:stop "immediate"
+  if self.disk then os.execute("umount " .. self.folder) end
   os.execute("rm -rf " .. quote(self.folder))
 end
 
 --- Starts a server. Its `url` has the password, `bare_url` has not.
----@param options? { tcp: boolean?, settings: string? }
+---@param options? { tcp: boolean?, settings: string?, disk: string? } disk: the size of one of its
+--- own, where the system lets us mount one
 function postgres.start(options)
   options = options or {}
   local self = setmetatable({ programs = programs() }, Server)
   self.folder = output_of("mktemp -d /tmp/kontext-pg-XXXXXX"):match "^[^\n]+"
   self.root = output_of "id -u" == "0\n"
+  self.disk = options.disk and select(2, output_of(("mount -t tmpfs -o size=%s none %s 2>/dev/null")
+    :format(options.disk, self.folder))) == 0
   if self.root then os.execute("chown nobody:nogroup " .. self.folder) end
   os.execute("chmod 711 " .. self.folder) -- the socket is in it
   self.port = 20000 + math.floor((core.now() * 1e4 + core.process() * 7) % 40000)
