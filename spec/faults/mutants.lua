@@ -489,7 +489,7 @@ of("lua/kontext/journal/file.lua", {
     new = 'then lines = lines + 1 else return nil, "it is damaged" end',
     by = "spec/journal_spec.lua" },
   { name = "an entry hides others of its key",
-    old = "if counts and (not best or rank[entry.state] >= rank[best.state]) then",
+    old = "if counts and (not best or matters_more(entry, best)) then",
     new = "if counts then",
     by = "spec/journal_spec.lua" },
   { name = "what was under way at a crash is taken for unsent",

@@ -16,8 +16,8 @@ local tools = require "kontext.tools"
 
 local edit = {}
 
--- Returns the path of the journal that the options ask for, or nil for none. May raise. The steps of
--- several prompts have a journal that the same command finds again.
+-- Returns the path of the journal that the options ask for, or nil for none. May raise. The steps
+-- of several prompts have a journal that the same command finds again.
 local function journal_of(options, run)
   if options.journal or options.no_journal then return options.journal end
   local path, message = nil, nil

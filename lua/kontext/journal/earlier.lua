@@ -25,8 +25,8 @@ local refusals = {
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
 }
 
---- Messages that a batch gives too: the key's edit in the journal is another one, or another process
---- that shares the journal is at work on it.
+--- Messages that a batch gives too: the key's edit in the journal is another one, or another
+--- process that shares the journal is at work on it.
 earlier.other = 'edit "%s" stands in the journal with other parameters: give this one another key'
 earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end'
 
