@@ -1,8 +1,8 @@
 -- D1: workers in every trouble, with the emulator's ledger as the judge. Five workers make edits;
--- meanwhile they are killed and paused past their lease, the database is killed, its disk fills up,
--- and its connections are cut by a proxy and by itself. Then all is left to end. What is in doubt is
--- sent again by consent, which is counted. EDITS, SECONDS (of trouble) and SEED in the environment;
--- KEEP=FOLDER keeps what a failed run left.
+-- meanwhile they are killed and paused past their lease, the database is killed, its disk fills
+-- up, and its connections are cut by a proxy and by itself. Then all is left to end. What is in
+-- doubt is sent again by consent, which is counted. EDITS, SECONDS (of trouble) and SEED in the
+-- environment; KEEP=FOLDER keeps what a failed run left.
 local campaign = require "faults.campaign"
 local core = require "kontext.core"
 local emulator = require "spec.support.emulator"
