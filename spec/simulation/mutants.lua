@@ -155,12 +155,24 @@ of("journal/file.lua", {
   { "a line that was not synced is acted upon", 'if text ~= "" then log:append("", true) end', "" },
 })
 
+of("journal/file.lua", {
+  { "a doubt outlives the picture that ends it",
+    '    or entry.state == "saved" and than.state ~= "accepted"\n', "" },
+})
+
+of("job/memory.lua", {
+  { "a URL of our own making is the service's to a later process",
+    'own_url = self._own_url and "1" or nil,', "" },
+})
+
 of("journal/resume.lua", {
+  { "a doubt that a later edit has ended is told again",
+    "        and not has_successor(journal, entry) then", "        then" },
   { "what was accepted is not resumed", 'return entry.state == "accepted" or',
     'return entry.state == "x" or' },
   { "what is in doubt is passed over",
-    'elseif entry.state == "ambiguous" or entry.state == "lost" then',
-    'elseif entry.state == "lost" then' },
+    'elseif (entry.state == "ambiguous" or entry.state == "lost")',
+    'elseif entry.state == "lost"' },
 })
 
 of("client/queue.lua", {
@@ -273,6 +285,8 @@ of("batch/items.lua", {
 })
 
 of("batch.lua", {
+  { "an item is sent in the step in which its key is refused",
+    "    note_refusal(self) -- it may have come in this step\n", "" },
   { "an item does not wait for the result that it takes",
     "if parent and not self._results[parent] then awaited = parent end", "" },
 })
