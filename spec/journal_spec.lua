@@ -180,12 +180,15 @@ describe("a later run", function()
     assert.same({}, client:resume { journal = path })
     client:close()
     local lines = { "AMBIGUOUS 1 key=twice", "INTENT 2 key=twice", "SENDING 2 key=twice",
-      "SAVED 2 key=twice,path=x.png" }
+      "FAILED 2 key=twice" }
     write(lines)
-    assert.equal(1, #resume()) -- the one that was saved does not hide the other
+    assert.equal(1, #resume()) -- the one that failed does not hide the other
     lines[4] = nil
     write(lines)
     assert.equal(2, #resume())
+    lines[4] = "SAVED 2 key=twice,path=x.png"
+    write(lines)
+    assert.equal(0, #resume()) -- sent again as the user wished, and there
   end)
 
   it("knows a key by what was paid for, whatever failed under it later", function()

@@ -53,7 +53,8 @@ end
 describe("a token", function()
   it("becomes a job that polls its task, under the time and model of the first process", function()
     local job = resume.token(new_client(), token_of())
-    assert.same({ id = "task-1", polling_url = "https://x.test/1", at = 1700000000 }, job.begun)
+    assert.same({ id = "task-1", polling_url = "https://x.test/1", own_url = false,
+      at = 1700000000 }, job.begun)
     assert.equal("flux-kontext-max", job.params.model)
     assert.equal("jpeg", job.params.output_format)
   end)
