@@ -418,6 +418,12 @@ compilers:
 	  then passed=$$((passed + 1)); else failed=$$((failed + 1)) broken="$$broken $$cc"; fi; done; \
 	echo "$(ccs)$${broken:+; failed:$$broken}"; echo "$$passed passed, $$failed failed"
 
+# The archive and the rockspec, installed by LuaRocks in each way a user may. It writes to /usr/local
+# if root runs it, and removes that again: `make world` runs it in its folders.
+test-rocks: deps-test
+	@test ! -e .git || $(MAKE) dist
+	@spec/support/rocks.sh
+
 # Other Debians, each installed into a folder from this machine's mirror (docs/systems.md): make world
 # [SUITES="trixie forky"] [FULL=1] [WORLD=folder] [AGAIN=1]. Alone, a suite runs what CI has time for.
 SUITES = trixie forky
@@ -427,14 +433,15 @@ steps_forky = demo spec-5.4 spec-5.5
 world_limit = $(or $(LIMIT),$(if $(WHOLE),4700,$(limit_$*)))
 limit_trixie = 900
 limit_forky = 900
-world_steps = $(if $(WHOLE),demo test compilers $(if $(FULL),test-hosts),$(steps_$*))
+world_steps = $(if $(WHOLE),demo test compilers test-rocks $(if $(FULL),test-hosts),$(steps_$*))
 
 world:
 	@status=0; WHOLE=1 lua5.4 spec/run -j1 $(SUITES:%=world-%) || status=1; \
 	lua5.4 spec/support/systems.lua $(SUITES); exit $$status
 
 world-%:
-	@WORLD="$(WORLD)" AGAIN="$(AGAIN)" LIMIT=$(world_limit) spec/support/world.sh $* $(world_steps)
+	@WORLD="$(WORLD)" AGAIN="$(AGAIN)" LIMIT=$(world_limit) JOBS=$(if $(WHOLE),1,2) \
+	  spec/support/world.sh $* $(world_steps)
 
 # The campaigns of docs/reliability.md, two at a time and the longest first; FULL=1: for hours. Their
 # last figures become the page's table.
@@ -494,6 +501,6 @@ clean:
 .PHONY: all spec-papers spec-slow test-more simulate simulate-page simulate-ci simulate-mutants drift starved install uninstall nvim spec spec-5.4 spec-folders test-portable test-old \
   sanitize valgrind gc0 tsan units run-units symbols luacheck format format-check columns lint coverage fuzz fuzzers \
   build-fuzzers matrix test deps demo torture \
-  test-hosts world compilers dist bench bench-smoke bench-programs clean
+  test-hosts test-rocks world compilers dist bench bench-smoke bench-programs clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory

@@ -1,8 +1,9 @@
 #!/bin/sh
 # world.sh SUITE TARGET…: makes the targets in an installed Debian of that suite, in a clean clone of
 # what is committed here. $WORLD is the folder of the installations, which are kept between runs;
-# AGAIN=1 installs anew. $LIMIT: seconds for all targets. Ends in "N passed, N failed"; a machine that
-# cannot do it says so by name as skipped. Leaves a row for docs/systems.md in $WORLD/SUITE.row.
+# AGAIN=1 installs anew. $LIMIT: seconds for all targets; $JOBS: how many at a time. Ends in "N
+# passed, N failed"; a machine that cannot do it says so by name as skipped. Leaves a row for
+# docs/systems.md in $WORLD/SUITE.row.
 # shellcheck disable=SC2015,SC2016 # what other shells and programs expand
 
 suite=$1
@@ -62,11 +63,16 @@ cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 rm -rf --one-file-system "$root/kontext"
 git -c safe.directory='*' archive --prefix=kontext/ HEAD | tar -xf - -C "$root" ||
   fail "git could not copy the tree"
+case " $* " in *" test-rocks "*) # there is no git repository inside
+  make dist >"$world/$suite.log" && mkdir -p "$root/kontext/build/dist" &&
+    cp build/dist/kontext-* "$root/kontext/build/dist" || fail "make dist failed" ;;
+esac
 inside 900 "apt-get -qq update && apt-get -qq install -y --no-install-recommends make git lua5.4" \
   >"$world/$suite.apt.log" 2>&1 || { tail -n 5 "$world/$suite.apt.log"; fail "apt failed"; }
 
 case " $* " in *" compilers "*) more="./deps.sh compilers;" ;; *) more= ;; esac
-inside "$limit" "cd /kontext && make deps deps-demo deps-test && { $more lua5.4 spec/run -j1 $*; }" \
+inside "$limit" "cd /kontext && make deps deps-demo deps-test && { $more make -j2 all &&
+    lua5.4 spec/run -j${JOBS:-1} $*; }" \
   >"$world/$suite.out" 2>&1
 status=$?
 cat "$world/$suite.out"
