@@ -50,6 +50,7 @@ test |file $python/PIL   |python3-pil
 test |command curl       |curl
 test |command ip         |iproute2
 test |command file       |file
+test |command dwebp      |webp
 test |command man        |man-db
 test |command compare    |imagemagick
 test |file $posix        |lua-posix
