@@ -48,9 +48,9 @@ local function edit(image, prompt)
   if not job.image then return nil, job.error.message end
   local layer = Gimp.file_load_layer(Gimp.RunMode.NONINTERACTIVE, image,
     Gio.File.new_for_path(result))
-  layer:scale(image:get_width(), image:get_height(), false)
   layer:set_name(prompt)
-  image:insert_layer(layer, nil, 0)
+  image:insert_layer(layer, nil, 0) -- before it is scaled: GIMP scales only an image's layers
+  layer:scale(image:get_width(), image:get_height(), false)
   os.remove(result)
   return true
 end

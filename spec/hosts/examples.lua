@@ -142,7 +142,8 @@ describe("the example for", function()
   end)
 
   -- GIMP before 3 has no plug-ins through lgi.
-  promise("GIMP", "gimp-console-3", "adds the edited picture as a layer", function()
+  promise("GIMP", "gimp-console-3", "adds the edited picture as a layer of the image's size",
+    function()
     local out = runner.out
     os.execute(([[mkdir -p %s/gimp/plug-ins/kontext-edit && cd %s/gimp
       cp "$OLDPWD/examples/gimp/kontext-edit.lua" plug-ins/kontext-edit
@@ -156,6 +157,11 @@ describe("the example for", function()
 (let* ((image (car (gimp-file-load RUN-NONINTERACTIVE "OUT/car.jpg"))))
   (plug-in-kontext-edit #:run-mode RUN-NONINTERACTIVE #:image image
     #:drawables (car (gimp-image-get-selected-drawables image)) #:prompt "Make it snow")
+  (for-each
+    (lambda (n) (gimp-message (string-append "layer of "
+      (number->string (car (gimp-drawable-get-width n))) "x"
+      (number->string (car (gimp-drawable-get-height n))))))
+    (vector->list (car (gimp-image-get-layers image))))
   (gimp-file-save RUN-NONINTERACTIVE image "OUT/edited.xcf")
   (gimp-image-flatten image)
   (gimp-file-save RUN-NONINTERACTIVE image "OUT/edited.jpg"))]]):gsub("OUT", out)))
@@ -165,6 +171,8 @@ describe("the example for", function()
       out, out))
     local info = core.check { path = out .. "/edited.jpg" }
     assert.is_table(info, said)
+    local size = ("layer of %dx%d\n"):format(info.width, info.height)
+    assert.equal(2, select(2, said:gsub(size, "")), said)
     assert.matches("Make it snow", assert(io.open(out .. "/edited.xcf", "rb")):read "*a")
     assert.same({ "Make it snow" }, prompts())
   end)
