@@ -166,13 +166,11 @@ of("job/memory.lua", {
 })
 
 of("journal/resume.lua", {
-  { "a doubt that a later edit has ended is told again",
-    "        and not has_successor(journal, entry) then", "        then" },
   { "what was accepted is not resumed", 'return entry.state == "accepted" or',
     'return entry.state == "x" or' },
   { "what is in doubt is passed over",
-    'elseif (entry.state == "ambiguous" or entry.state == "lost")',
-    'elseif entry.state == "lost"' },
+    'elseif entry.state == "ambiguous" or entry.state == "lost" then',
+    'elseif entry.state == "lost" then' },
 })
 
 of("client/queue.lua", {

@@ -108,7 +108,17 @@ function needs.rate_limited(self, edit, _, _, ended)
   return now - math.max(host.sent_at, host.task_ended, host.paused) < 62, "nobody tried again"
 end
 
+-- Returns whether an edit was in doubt once. A resume names each doubt, also where the edit was sent
+-- again and its picture is there: what was in doubt may have been paid for all the same.
+local function was_in_doubt(edit)
+  for _, row in ipairs(edit.rows or {}) do
+    if row.fact == "SENDING" or row.fact == "AMBIGUOUS" then return true end
+  end
+  return false
+end
+
 function needs.ambiguous(self, edit, _, _, ended)
+  if ended.resumed and was_in_doubt(edit) then return true end
   local row, answer = self:best_row(edit), edit.answer
   if answer and answer.told_at < math.huge and (answer.limited or answer.shed or answer.final)
     and not ended.resumed and not (row and #edit.rows > 1) then

@@ -107,14 +107,6 @@ function resume.can_be_asked(entry)
   return entry.state == "accepted" or entry.state == "ambiguous" and entry.id ~= nil
 end
 
--- Returns whether an edit whose picture nobody can get was sent again, as the user wished, and
--- that one was accepted.
-local function has_successor(journal, entry)
-  local last = entry.key and journal:find(entry.key)
-  return last ~= nil and last.number > entry.number
-    and (last.state == "accepted" or last.state == "saved")
-end
-
 --- Goes on with all that a journal says was begun and has no picture.
 ---@param client kontext.Client
 ---@param path string
@@ -127,8 +119,7 @@ function resume.journal(client, path)
     if not journal:is_open(entry) then
       if resume.can_be_asked(entry) then
         resumed[#resumed + 1] = resume.entry(client, entry)
-      elseif (entry.state == "ambiguous" or entry.state == "lost")
-        and not has_successor(journal, entry) then
+      elseif entry.state == "ambiguous" or entry.state == "lost" then
         resumed[#resumed + 1] = unresolved(client, entry)
       end
     end
