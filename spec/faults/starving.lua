@@ -22,6 +22,7 @@ function retry.backoff() return 0.001 end
 function retry.trouble_gap() return 0.001 end
 
 local n -- the try under way
+local is_starved -- memory fails; after that it is there again
 local held = {} -- what it made
 
 local function read(path)
@@ -83,7 +84,7 @@ local function wait(awaited, has_id)
   local since
   while not awaited:ended() do
     held.client:poll(0.01)
-    if mode == "onwards" and starve.failures() > 0 then
+    if is_starved and mode == "onwards" and starve.failures() > 0 then
       since = since or core.now()
       if core.now() - since > (has_id(awaited) and 0.2 or 10) then awaited:cancel() end
     end
@@ -329,7 +330,9 @@ local function once(fails)
   local outcome = { n = n, prompt = prompt() }
   starve.begin(fails and n or math.maxinteger >> 1, mode == "onwards",
     mode:match "^%u+$" or mode:match "short")
+  is_starved = true
   local fine, value, message, err = pcall(scenarios[name])
+  is_starved = false
   outcome.calls, outcome.failed = starve.stop()
   outcome.well = fine and value and true or false
   if not fine then

@@ -108,8 +108,8 @@ function needs.rate_limited(self, edit, _, _, ended)
   return now - math.max(host.sent_at, host.task_ended, host.paused) < 62, "nobody tried again"
 end
 
--- Returns whether an edit was in doubt once. A resume names each doubt, also where the edit was sent
--- again and its picture is there: what was in doubt may have been paid for all the same.
+-- Returns whether an edit was in doubt once. A resume names each doubt, also where the edit was
+-- sent again and its picture is there: what was in doubt may have been paid for all the same.
 local function was_in_doubt(edit)
   for _, row in ipairs(edit.rows or {}) do
     if row.fact == "SENDING" or row.fact == "AMBIGUOUS" then return true end
