@@ -1,5 +1,5 @@
 -- Regions of photographs, as Pillow sees what came of them. FULL=1: 40 regions of each of twelve,
--- or REGIONS= so many.
+-- or REGIONS= so many; campaign P1 asks the same of every kind of file, through whole edits.
 local core = require "kontext.core"
 local pictures = require "spec.support.pictures"
 local region = require "kontext.job.region"
@@ -7,7 +7,7 @@ local support = require "spec.region.support"
 
 local full = os.getenv "FULL" == "1"
 local rounds = tonumber(os.getenv "REGIONS") or full and 40 or 2
-local count = full and 12 or 2
+local count = full and 12 or 1
 local most = full and math.huge or 7e6 -- pixels
 
 -- The largest photographs that are installed, not over `most`.
@@ -67,6 +67,15 @@ describe("a region of a photograph", function()
     return function(from, to) return support.ask_one("shift", from, to, dx, dy, tint or "plain") end
   end
 
+  -- Returns a photograph made smaller, which is as good where its size does not matter.
+  local function small_photograph()
+    local photo = photographs()[1]
+    if not photo then return nil end
+    local small = { path = folder .. "/small.jpg", width = 2000, height = 1500 }
+    assert.equal("ok", support.ask_one("scale", photo.path, small.path, small.width, small.height))
+    return small
+  end
+
   local function inside(rect) return rect.x, rect.y, rect.width, rect.height end
 
   it("differs nowhere outside of its window #once", function()
@@ -94,11 +103,11 @@ describe("a region of a photograph", function()
 
   it("shows no seam where the answer was moved and tinted", function()
     if not support.has_oracle() then return pending "no Pillow" end
-    local photo = photographs()[1]
+    local photo = small_photograph()
     if not photo then return pending "no photographs" end
-    for _, how in ipairs { { 3.5, 0 }, { 3.5, -2.25, "tint" }, { 0, 0, "tint" }, { -9, 6.5 } } do
+    for _, how in ipairs { { 3.5, 0 }, { 3.5, -2.25, "tint" }, { -9, 6.5 } } do
       local plan = region.plan(
-        assert(region.read({ 1200, 900, 600, 500 }, photo.width, photo.height)), photo.width,
+        assert(region.read({ 700, 500, 600, 500 }, photo.width, photo.height)), photo.width,
         photo.height)
       local to = folder .. "/made.jpg"
       local event = edit(photo.path, "jpeg", plan, shifted(how[1], how[2], how[3]), to)
