@@ -17,11 +17,17 @@ for _, name in ipairs(names) do known[name] = true end
 
 local longest = 64 * 1024 -- bytes of a token
 
-local function escape(text)
+--- Writes a value with nothing in it that has a meaning in a line or to a shell.
+---@param text string
+---@return string
+function token.escape(text)
   return (text:gsub("[^%w%-%._~]", function(char) return ("%%%02X"):format(char:byte()) end))
 end
 
-local function unescape(text)
+--- Reads what token.escape has written.
+---@param text string
+---@return string
+function token.unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
@@ -42,7 +48,7 @@ function token.text(values, only)
   local parts = {}
   for _, name in ipairs(names) do
     if values[name] and (not only or only[name]) then
-      parts[#parts + 1] = name .. "=" .. escape(values[name])
+      parts[#parts + 1] = name .. "=" .. token.escape(values[name])
     end
   end
   return table.concat(parts, ",")
@@ -54,7 +60,7 @@ end
 function token.values(text)
   local values = {}
   for name, value in text:gmatch("([%w_]+)=([^,]*)") do
-    if known[name] then values[name] = unescape(value) end
+    if known[name] then values[name] = token.unescape(value) end
   end
   return values
 end

@@ -161,7 +161,7 @@ function state.sweep(path, delivered)
   local opened = state.is_there(path) and journal.open(path, system, false)
   if not opened then return end
   local needed = false
-  for _, entry in ipairs(opened:entries()) do
+  for _, entry in ipairs(opened:unfinished()) do
     if state.is_unfinished(entry) and not (entry.id and delivered[entry.id]) then needed = true end
   end
   if not needed then os.remove(path) end -- while it is held: nobody else can begin to use it
