@@ -1,7 +1,7 @@
--- D1: workers in every trouble, with the emulator's ledger as the judge. Five workers make edits;
+-- D1: workers in every trouble, and the emulator's ledger as the judge. Five workers make edits;
 -- meanwhile they are killed and paused past their lease, the database is killed, its disk fills up,
--- and its connections are cut by a proxy and by itself. Then all is left to end. What is in doubt is
--- sent again by consent, which is counted. EDITS, SECONDS (of trouble) and SEED in the environment;
+-- and its connections are cut by a proxy and by itself. Then all is left to end. What is in doubt
+-- is sent again by consent, which is counted. EDITS, SECONDS (of trouble) and SEED in the environment;
 -- KEEP=FOLDER keeps what a failed run left.
 local campaign = require "faults.campaign"
 local core = require "kontext.core"
@@ -103,7 +103,7 @@ end
 -- was, by key, and how many in all.
 local function leave_to_end()
   local consents, in_doubt = {}, 0
-  local stop = core.now() + tonumber(os.getenv "LEFT" or 200) + edits
+  local stop = core.now() + 200 + edits
   while core.now() < stop do
     core.sleep(1)
     wake()

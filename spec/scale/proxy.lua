@@ -1,8 +1,8 @@
 -- What stands between workers and their database and cuts connections, for campaign D1:
 --   lua5.4 spec/scale/proxy.lua TARGET_PORT SECONDS SEED
--- It prints its port. For SECONDS each connection ends after a while, in one of three ways: at once;
--- after a second in which the database's answers are swallowed, so that nobody learns of a commit;
--- after three seconds in which nothing passes.
+-- It prints its port. For SECONDS each connection ends after a while, in one of three ways: at
+-- once; after a second in which the database's answers are swallowed, so that nobody learns of a
+-- commit; after three seconds in which nothing passes.
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
 

@@ -61,8 +61,8 @@ end
 function support.command(words)
   local root = emulator.shell "pwd":gsub("\n", "")
   return ("cd %s && KONTEXT_QUEUE=%s BFL_BASE_URL=%s XDG_STATE_HOME=%s/.state exec %s "
-    .. "%s/bin/kontext %s"):format(quote(folder), quote(via or server.url), served.url, quote(folder),
-      interpreter(), quote(root), words)
+    .. "%s/bin/kontext %s"):format(quote(folder), quote(via or server.url), served.url,
+      quote(folder), interpreter(), quote(root), words)
 end
 
 --- Runs it; returns what it wrote on both streams and its exit code.
