@@ -1,14 +1,15 @@
 -- What a queue in PostgreSQL carries: enqueues COUNT edits, then takes LIVES of them through all
 -- their facts as a worker does, with a stand-in for the service that answers at once.
---   kontext queue init --queue URL; lua bench/queue.lua URL [COUNT [LIVES]]
+--   kontext queue init --queue URL; lua bench/queue.lua URL [COUNT [LIVES [AT_ONCE]]]
+-- COUNT 0: takes LIVES of what is there, and says no more.
 local claims = require "kontext.journal.claims"
 local core = require "kontext.core"
 local postgres = require "kontext.journal.postgres"
 local system = require "kontext.system"
 
-local address = arg[1] or error("usage: lua bench/queue.lua URL [COUNT [LIVES]]", 0)
+local address = arg[1] or error("usage: lua bench/queue.lua URL [COUNT [LIVES [AT_ONCE]]]", 0)
 local count, lives = tonumber(arg[2]) or 100000, tonumber(arg[3]) or 2000
-local at_once, in_flight = 500, 24
+local at_once, in_flight = 500, tonumber(arg[4]) or 24
 
 local function memory()
   local text = io.open("/proc/self/status"):read "*a"
@@ -35,7 +36,7 @@ for first = 1, count, at_once do
   end
   assert(claims.add(db, rows))
 end
-say("enqueued", count, core.now() - began, ("%.0f MB here"):format(memory()))
+if count > 0 then say("enqueued", count, core.now() - began, ("%.0f MB here"):format(memory())) end
 
 -- A job as the journal sees one.
 local Job = {}
@@ -67,8 +68,13 @@ while done < lives do
   end
   done = done + #rows
 end
+journal.slots:give_back_spare()
 say("whole lives, one worker", done, core.now() - began, ("%.0f MB here"):format(memory()))
 
+if count == 0 then
+  journal:close()
+  return
+end
 began = core.now()
 local status = assert(claims.status(db))
 print(("status of %.0f rows: %.3f s"):format(status.total, core.now() - began))

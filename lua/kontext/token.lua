@@ -18,7 +18,10 @@ for _, name in ipairs(names) do known[name] = true end
 
 local longest = 64 * 1024 -- bytes of a token
 
-local function unescape(text)
+--- Reads what encoding.percent has written.
+---@param text string
+---@return string
+function token.unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
@@ -49,7 +52,7 @@ end
 function token.values(text)
   local values = {}
   for name, value in text:gmatch("([%w_]+)=([^,]*)") do
-    if known[name] then values[name] = unescape(value) end
+    if known[name] then values[name] = token.unescape(value) end
   end
   return values
 end

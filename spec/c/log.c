@@ -23,7 +23,7 @@ static int reads(const kx_journal_file *log, const char *text) {
   kx_source source;
   int same;
 
-  same = kx_journal_file_read(log, sink) == 0;
+  same = kx_journal_file_read(log, 0, 4096, sink) == 0;
   kx_sink_source(sink, &source);
   same = same && source.size == strlen(text) && !memcmp(source.memory, text, strlen(text));
   kx_sink_free(sink);
@@ -108,10 +108,24 @@ static void test_lock(void) {
   log = kx_journal_file_open(path, 1);
   CHECK("no other process gets a log that is held", other_opens() == EWOULDBLOCK);
   CHECK("nor the same one twice", !kx_journal_file_open(path, 1) && errno == EWOULDBLOCK);
-  CHECK("it is replaced whole", kx_journal_file_replace(log, "two\n", 4) == 0 &&
+  CHECK("it is replaced whole", kx_journal_file_replace(log, "", 0, "two\n", 4) == 0 &&
         reads(log, "two\n"));
   CHECK("and still held", other_opens() == EWOULDBLOCK);
   CHECK("and appended to", kx_journal_file_append(log, "three\n", 6, 1) == 0 &&
+        reads(log, "two\nthree\n"));
+  CHECK("it counts what it has", kx_journal_file_size(log) == 10);
+  CHECK("a draft changes nothing", kx_journal_file_draft(log, "....", 4) == 0 &&
+        kx_journal_file_draft(log, "four\n", 5) == 0 && reads(log, "two\nthree\n"));
+  kx_journal_file_drop_draft(log);
+  CHECK("and can be begun again", kx_journal_file_draft(log, "....four\n", 9) == 0);
+  CHECK("it takes the file's place, under its head",
+        kx_journal_file_replace(log, "one\n", 4, "five\n", 5) == 0 &&
+        reads(log, "one\nfour\nfive\n"));
+  CHECK("and is appended to, not to what was read",
+        kx_journal_file_append(log, "six\n", 4, 1) == 0 &&
+        reads(log, "one\nfour\nfive\nsix\n") && other_opens() == EWOULDBLOCK);
+  CHECK("it is replaced whole once more",
+        kx_journal_file_replace(log, "", 0, "two\nthree\n", 10) == 0 &&
         reads(log, "two\nthree\n"));
   kx_journal_file_close(log);
   CHECK("closed it is free", other_opens() == 0);
@@ -132,7 +146,7 @@ static void test_in_place(void) {
   log = kx_journal_file_open(path, 0);
   CHECK("one that is there is opened", log && kx_journal_file_in_place(log));
   if (chmod(path, 0400) != 0) abort();
-  CHECK("its permissions stay when it is replaced", kx_journal_file_replace(log, "two\n", 4) == 0 &&
+  CHECK("its permissions stay when it is replaced", kx_journal_file_replace(log, "", 0, "two\n", 4) == 0 &&
         stat(path, &st) == 0 && (st.st_mode & 0777) == 0400 && kx_journal_file_in_place(log));
   snprintf(moved, sizeof moved, "%s-moved", path);
   if (rename(path, moved) != 0) abort();

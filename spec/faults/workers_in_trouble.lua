@@ -103,7 +103,7 @@ end
 -- was, by key, and how many in all.
 local function leave_to_end()
   local consents, in_doubt = {}, 0
-  local stop = core.now() + tonumber(os.getenv "LEFT" or 200) + edits
+  local stop = core.now() + 200 + edits
   while core.now() < stop do
     core.sleep(1)
     wake()

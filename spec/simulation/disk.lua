@@ -237,9 +237,10 @@ function Log:in_place()
   return self.disk.names[self.path] == self.node
 end
 
-function Log:read()
+function Log:read(size, offset)
   self.process:alive()
-  return data_of(self.node)
+  offset = offset or 0
+  return data_of(self.node):sub(offset + 1, offset + size)
 end
 
 -- Writes a line as kx_append does: after a torn one a new line is begun.
@@ -271,13 +272,28 @@ function Log:append(bytes, sync)
     self.disk.world.ledger:synced(self.node)
   end
   crash_point(self.disk, self.process, fact and "crash.after" or "crash.line")
+  return self.node.size
+end
+
+function Log:draft(bytes)
+  self.process:alive()
+  local code = folder_error(self.disk, self.path, writing)
+    or folder_error(self.disk, self.path, opening)
+  if code or not bytes then
+    self.drafted = nil
+    if code and bytes then return failed("the journal", code) end
+    return true
+  end
+  self.drafted = (self.drafted or "") .. bytes
   return true
 end
 
-function Log:replace(bytes)
+function Log:replace(bytes, head)
   self.process:alive()
   local disk_ = self.disk
   local code = folder_error(disk_, self.path, writing) or folder_error(disk_, self.path, opening)
+  bytes, self.drafted = (self.drafted or "") .. bytes, nil
+  if head then bytes = head .. bytes:sub(#head + 1) end
   if code then return failed("the journal", code) end
   disk_.world:reached "journal compacted"
   local node = new_node(bytes)

@@ -152,7 +152,7 @@ of("journal/file.lua", {
   { "an accepted edit counts less than a failed one",
     "rank = { accepted = 4,", "rank = { accepted = 0," },
   { "a torn tail begins no new line", "token.sum(rest) ~= sum then", "sum == 1 then" },
-  { "a line that was not synced is acted upon", 'if text ~= "" then log:append("", true) end', "" },
+  { "a line that was not synced is acted upon", 'if known then log:append("", true) end', "" },
 })
 
 of("journal/file.lua", {

@@ -127,7 +127,9 @@ function methods:edit(params)
 end
 
 --- What the emulator saw: { totals, requests, tasks, webhooks }.
-function methods:ledger() return self:request("/_ledger").json end
+function methods:ledger()
+  return self:request("/_ledger", { args = "--max-time 600" }).json -- it may be long
+end
 
 --- Empties the ledger.
 function methods:forget() self:request("/_ledger", { method = "DELETE" }) end

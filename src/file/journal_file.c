@@ -16,6 +16,7 @@ struct kx_journal_file {
   int fd;
   kx_place place;
   off_t most; /* bytes that it has had: it only grows */
+  kx_sink *draft; /* of the file that will replace it, or NULL */
 };
 
 /* Opens and locks the file that has the name now; returns 0 or an errno: EAGAIN to try again, ELOOP
@@ -64,21 +65,26 @@ kx_journal_file *kx_journal_file_open(const char *path, int create) {
 
 void kx_journal_file_close(kx_journal_file *log) {
   if (!log) return;
+  kx_sink_free(log->draft);
   if (log->fd >= 0) close(log->fd);
   kx_place_close(&log->place);
   free(log);
 }
 
-int kx_journal_file_read(const kx_journal_file *log, kx_sink *sink) {
+int kx_journal_file_read(const kx_journal_file *log, uint64_t offset, size_t size,
+                         kx_sink *sink) {
   char buffer[8192];
-  off_t offset = 0;
-  ssize_t n;
+  ssize_t n = 1;
 
-  while ((n = pread(log->fd, buffer, sizeof buffer, offset)) != 0) {
-    int error = n < 0 ? errno : kx_sink_write(sink, buffer, (size_t)n);
+  while (size > 0 && n != 0) {
+    int error;
+
+    n = pread(log->fd, buffer, size < sizeof buffer ? size : sizeof buffer, (off_t)offset);
+    error = n < 0 ? errno : kx_sink_write(sink, buffer, (size_t)n);
     if (error == EINTR) continue;
     if (error) return error;
-    offset += n;
+    offset += (uint64_t)n;
+    size -= (size_t)n;
   }
   return 0;
 }
@@ -106,18 +112,49 @@ int kx_journal_file_append(kx_journal_file *log, const void *bytes, size_t size,
   return error || !sync ? error : kx_sync(log->fd);
 }
 
-int kx_journal_file_replace(kx_journal_file *log, const void *bytes, size_t size) {
-  kx_sink *sink = kx_sink_place(&log->place, UINT64_MAX, MODE);
-  int fd, error;
+uint64_t kx_journal_file_size(const kx_journal_file *log) { return (uint64_t)log->most; }
 
-  if (!sink) return errno;
-  error = kx_sink_write(sink, bytes, size);
-  fd = error ? -1 : kx_sink_dup(sink);
-  if (!error && fd < 0) error = errno;
+/* Returns the draft, begun where there is none; or NULL with errno. */
+static kx_sink *draft_of(kx_journal_file *log) {
+  if (!log->draft) log->draft = kx_sink_place(&log->place, UINT64_MAX, MODE);
+  return log->draft;
+}
+
+int kx_journal_file_draft(kx_journal_file *log, const void *bytes, size_t size) {
+  int error = draft_of(log) ? kx_sink_write(log->draft, bytes, size) : errno;
+
+  if (error) kx_journal_file_drop_draft(log);
+  return error;
+}
+
+void kx_journal_file_drop_draft(kx_journal_file *log) {
+  kx_sink_free(log->draft);
+  log->draft = NULL;
+}
+
+/* Writes `head` over the first bytes; returns 0 or an errno. */
+static int write_head(int fd, const char *head, size_t size) {
+  ssize_t n;
+
+  do {
+    n = pwrite(fd, head, size, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return errno;
+  return (size_t)n == size ? 0 : EIO;
+}
+
+int kx_journal_file_replace(kx_journal_file *log, const char *head, size_t head_size,
+                            const void *bytes, size_t size) {
+  int fd = -1, error = kx_journal_file_draft(log, bytes, size);
+
+  if (error) return error;
+  fd = kx_sink_dup(log->draft);
+  if (fd < 0) error = errno;
+  if (!error) error = write_head(fd, head, head_size);
   if (!error) error = kx_lock(fd);
   if (!error && fcntl(fd, F_SETFL, O_APPEND) != 0) error = errno;
-  if (!error) error = kx_sink_finish(sink);
-  kx_sink_free(sink);
+  if (!error) error = kx_sink_finish(log->draft);
+  kx_journal_file_drop_draft(log);
   /* The directory's sync may fail after the rename: what has the name is the journal from then on.
      */
   if (fd < 0 || (error && !kx_place_holds(&log->place, fd))) {

@@ -62,17 +62,18 @@ static int log_in_place(lua_State *L) {
   return 1;
 }
 
-/* log:read(cap) -> all bytes, or nil, message, code. */
+/* log:read(size, offset = 0) -> at most so many bytes, or nil, message, code. */
 static int log_read(lua_State *L) {
   kx_journal_file *log = to_log(L, 1);
   log_box *box = (log_box *)lua_touserdata(L, 1);
-  size_t cap = (size_t)luaL_checknumber(L, 2);
+  size_t size = (size_t)luaL_checknumber(L, 2);
+  uint64_t offset = (uint64_t)luaL_optnumber(L, 3, 0);
   kx_source source;
   int error;
 
   kx_sink_free(box->content);
-  box->content = kx_sink_memory(cap);
-  error = box->content ? kx_journal_file_read(log, box->content) : ENOMEM;
+  box->content = kx_sink_memory(size);
+  error = box->content ? kx_journal_file_read(log, offset, size, box->content) : ENOMEM;
   if (!error) {
     kx_sink_source(box->content, &source);
     lua_pushlstring(L, (const char *)source.memory, (size_t)source.size);
@@ -89,22 +90,36 @@ static int log_result(lua_State *L, int error) {
   return 1;
 }
 
-/* log:append(bytes, sync) -> true, or nil, message, code. */
+/* log:append(bytes, sync) -> where they end in the file, or nil, message, code. */
 static int log_append(lua_State *L) {
   kx_journal_file *log = to_log(L, 1);
   size_t size;
   const char *bytes = luaL_checklstring(L, 2, &size);
+  int error = kx_journal_file_append(log, bytes, size, lua_toboolean(L, 3));
 
-  return log_result(L, kx_journal_file_append(log, bytes, size, lua_toboolean(L, 3)));
+  if (error) return kx_lua_failed(L, error, "the journal");
+  lua_pushnumber(L, (lua_Number)kx_journal_file_size(log));
+  return 1;
 }
 
-/* log:replace(bytes) -> true, or nil, message, code. */
-static int log_replace(lua_State *L) {
+/* log:draft(bytes) -> true, or nil, message, code; without bytes the draft is dropped. */
+static int log_draft(lua_State *L) {
   kx_journal_file *log = to_log(L, 1);
   size_t size;
-  const char *bytes = luaL_checklstring(L, 2, &size);
+  const char *bytes = luaL_optlstring(L, 2, NULL, &size);
 
-  return log_result(L, kx_journal_file_replace(log, bytes, size));
+  if (!bytes) kx_journal_file_drop_draft(log);
+  return log_result(L, bytes ? kx_journal_file_draft(log, bytes, size) : 0);
+}
+
+/* log:replace(bytes, head = "") -> true, or nil, message, code. */
+static int log_replace(lua_State *L) {
+  kx_journal_file *log = to_log(L, 1);
+  size_t size, head_size;
+  const char *bytes = luaL_checklstring(L, 2, &size);
+  const char *head = luaL_optlstring(L, 3, "", &head_size);
+
+  return log_result(L, kx_journal_file_replace(log, head, head_size, bytes, size));
 }
 
 /* log:close(), and the collector's call. */
@@ -121,6 +136,7 @@ static int log_close(lua_State *L) {
 void kx_lua_log_type(lua_State *L) {
   static const luaL_Reg methods[] = {{"read", log_read},
                                      {"append", log_append},
+                                     {"draft", log_draft},
                                      {"replace", log_replace},
                                      {"in_place", log_in_place},
                                      {"close", log_close},

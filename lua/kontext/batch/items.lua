@@ -72,14 +72,14 @@ local function result_of(job)
   return result
 end
 
+local once_more = "; look at your account, then pass retry_ambiguous = true to send it again"
+
 local refusals = {
-  ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
-    .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
-  lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
-    .. "been paid for; look at your account, then pass retry_ambiguous = true to send it again",
+  ambiguous = earlier.said.ambiguous .. once_more,
+  lost = earlier.said.lost .. once_more,
+  other = earlier.said.other,
+  elsewhere = earlier.said.elsewhere,
   stopped = 'edit "%s" was not begun, because the batch was stopped',
-  other = earlier.other,
-  elsewhere = earlier.elsewhere,
   running = 'edit "%s" is under way with other parameters: give this one another key',
   gone = 'edit "%s" was saved by an earlier run, but its file is gone or was changed, and the '
     .. "service no longer has the picture: pass remake = true to pay for it again",
@@ -184,7 +184,11 @@ function items.begin(self, index, item, key, id)
     return running -- joins: one edit, two results
   end
   local journal = client:journal()
-  local known = journal and journal:find(key)
+  local known, message, code
+  if journal then known, message, code = journal:find(key) end
+  if message then
+    return nil, { error = errors.new(earlier.unknown(key, message, code)) }
+  end
   if known and known.elsewhere then
     return nil, items.refusal("invalid", "elsewhere", key)
   end

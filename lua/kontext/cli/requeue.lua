@@ -30,14 +30,19 @@ function requeue.run(options)
   end
   -- What is in doubt is so whatever ended its job: a timeout, the end of its worker.
   local only = state ~= "ambiguous" and kind or nil
-  local count, message, code = claims.requeue(db, state, only, options.consent or false,
-    options.key)
+  local count, left, code = claims.requeue(db, state, only, options.consent or false,
+    options.key, kinds[kind].charged ~= false)
   db:close()
-  if not count then return report.fail(options, queue.trouble(message, code)) end
+  if not count then return report.fail(options, queue.trouble(left, code)) end
   if options.json then
-    report.say_json({ requeued = count }, "requeued")
+    report.say_json({ requeued = count, left = left }, "requeued left")
   else
     report.note(options, ("%d edits wait again"):format(count))
+  end
+  if left > 0 then
+    return report.fail(options, { kind = "invalid", charged = false, message = ("%d edits that "
+      .. "ended as %s had been accepted and may have been paid for: look at your account, then "
+      .. "pass --consent to pay for them again"):format(left, kind) })
   end
   return 0
 end

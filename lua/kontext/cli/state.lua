@@ -192,8 +192,9 @@ end
 function state.sweep(path, delivered)
   local opened = state.is_there(path) and journal.open(path, system, false)
   if not opened then return end
-  local entries = opened:entries()
-  local needed = state.missing_steps(path, entries) ~= nil
+  local needed = false
+  local entries = opened:unfinished()
+  if state.missing_steps(path, opened:entries()) then needed = true end
   for _, entry in ipairs(entries) do
     if state.is_unfinished(entry) and not (entry.id and delivered[entry.id]) then needed = true end
   end

@@ -108,13 +108,16 @@ SELECT (SELECT count(DISTINCT worker)::int FROM kontext.edits
   requeue = [[
 WITH again AS (
   SELECT id FROM kontext.edits WHERE state = $1 AND (kind = $2 OR $2 IS NULL)
-    AND params IS NOT NULL AND ($3::bool OR state = 'failed') AND (key = $4 OR $4 IS NULL)
+    AND params IS NOT NULL AND ($3::bool OR state = 'failed' AND (task IS NULL OR NOT $5::bool))
+    AND (key = $4 OR $4 IS NULL)
     AND NOT (state = 'ambiguous' AND task IS NOT NULL)
   FOR UPDATE SKIP LOCKED
 )
 UPDATE kontext.edits e SET state = 'waiting', due = now(), fence = e.fence + 1, tries = 0,
   worker = NULL, lease = NULL, task = NULL, credits = NULL, changed = now()
 FROM again WHERE e.id = again.id]],
+  left_out = "SELECT count(*)::int AS n FROM kontext.edits WHERE state = 'failed' AND kind = $1 "
+    .. "AND params IS NOT NULL AND task IS NOT NULL AND (key = $2 OR $2 IS NULL)",
 }
 
 -- Returns JSON of parameters: texts, numbers, booleans, lists and objects.
@@ -309,19 +312,27 @@ function claims.status(db)
   return status
 end
 
---- Makes edits wait again that have ended without a picture. Returns how many.
+--- Makes edits wait again that have ended without a picture. Returns how many, and how many do not
+--- because they may have been paid for.
 ---@param db kontext.Database
 ---@param state "failed"|"ambiguous"|"lost"
 ---@param kind string? of those that failed
 ---@param consent boolean they may be paid for a second time
 ---@param key string? that one alone
+---@param charged boolean what the service has accepted and that ended so may have been paid for
 ---@return integer? count
----@return string? message
+---@return integer|string left
 ---@return string? code
-function claims.requeue(db, state, kind, consent, key)
-  local rows, message, code = db:run(statements.requeue, state, kind, consent, key)
+function claims.requeue(db, state, kind, consent, key, charged)
+  local rows, message, code = db:run(statements.requeue, state, kind, consent, key, charged)
   if not rows then return nil, message, code end
-  return rows.affected
+  local count, left = rows.affected, 0
+  if charged and state == "failed" and not consent then
+    rows, message, code = db:run(statements.left_out, kind, key)
+    if not rows then return nil, message, code end
+    left = rows[1].n
+  end
+  return count, left
 end
 
 return claims

@@ -18,17 +18,29 @@ function earlier.is_saved(system, entry)
   return true, true
 end
 
-local refusals = {
+--- What is said of an edit's key, wherever that is found out.
+earlier.said = {
   ambiguous = 'edit "%s" was sent by an earlier run, but no answer to it was noted: it may have '
-    .. "been paid for, so it is not sent again; look at your account, then give it another key",
+    .. "been paid for",
   lost = 'edit "%s" was accepted in an earlier run, and the service no longer has it: it may have '
-    .. "been paid for, so it is not sent again; look at your account, then give it another key",
+    .. "been paid for",
+  other = 'edit "%s" stands in the journal with other parameters: give this one another key',
+  elsewhere = 'edit "%s" is under way in another process: wait for its end',
 }
 
---- Messages that a batch gives too: the key's edit in the journal is another one, or another
---- process that shares the journal is at work on it.
-earlier.other = 'edit "%s" stands in the journal with other parameters: give this one another key'
-earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end'
+local advice = ", so it is not sent again; look at your account, then give it another key"
+
+--- Returns the fields of the error of an edit of which a journal cannot say what an earlier run has
+--- left.
+---@param key string
+---@param message string
+---@param code string?
+---@return table
+function earlier.unknown(key, message, code)
+  return { kind = "file", code = code, stage = "check", charged = false, retryable = true,
+    message = ('nothing was sent of edit "%s", because the journal does not say what became of it '
+      .. "before: %s"):format(key, message) }
+end
 
 --- Returns the job that goes on with an edit of that key which an earlier run began, or that is
 --- refused because that one asked for something else; nil where there is none.
@@ -37,16 +49,18 @@ earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end
 ---@return kontext.Job?
 function earlier.job(client, checked)
   local journal = client:journal()
-  local entry = journal and journal:find(checked.key, true)
+  local entry, message, code
+  if journal then entry, message, code = journal:find(checked.key, true) end
+  if message then return client:refuse(checked, earlier.unknown(checked.key, message, code)) end
   if entry and entry.elsewhere then
     return client:refuse(checked, { kind = "invalid", stage = "check", charged = false,
-      retryable = true, message = earlier.elsewhere:format(checked.key) })
+      retryable = true, message = earlier.said.elsewhere:format(checked.key) })
   end
   if not entry or entry.state == "failed" or entry.state == "unsent" or journal:is_open(entry) then
     return nil
   elseif entry.identity and entry.identity ~= identity.of(checked) then
     return client:refuse(checked, { kind = "invalid", stage = "check", charged = false,
-      message = earlier.other:format(checked.key) })
+      message = earlier.said.other:format(checked.key) })
   elseif entry.state == "saved" then
     local there, occupied = earlier.is_saved(client.system, entry)
     if there then return client:begin_saved(checked, entry) end
@@ -56,7 +70,7 @@ function earlier.job(client, checked)
     return resume.entry(client, entry, checked)
   end
   return client:refuse(checked, { kind = entry.state, stage = "submit",
-    message = refusals[entry.state]:format(checked.key) })
+    message = earlier.said[entry.state]:format(checked.key) .. advice })
 end
 
 return earlier

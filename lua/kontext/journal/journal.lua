@@ -8,7 +8,8 @@
 ---   may_save(job)     whether the picture may be put in its place: true, false or nil (not known)
 ---   adopt(entry)      takes over what another process began
 ---   forget(job)       the job has ended in this process
----   find(key), find_task(id), entries(), is_open(entry)
+---   find(key), find_task(id), is_open(entry)  nil, message and code where it cannot say
+---   unfinished(), entries()  the edits that are not over; all that it can list
 ---   is_at(path), close()
 ---   slots             of the account that all its processes share, or nil
 --- The facts, in the order of a life:

@@ -57,8 +57,12 @@ ON CONFLICT (key) DO UPDATE SET identity = excluded.identity, state = 'claimed',
   worker = excluded.worker, fence = e.fence + 1, lease = excluded.lease, known = excluded.known,
   model = excluded.model, account = excluded.account, task = NULL, kind = NULL, message = NULL,
   changed = now()
-WHERE e.fence = $8::bigint AND e.state = $9 AND (e.lease IS NULL OR e.lease <= now())
+WHERE e.fence = $8::bigint AND e.state = $9
+  AND (e.lease IS NULL OR e.lease <= now() OR e.worker = $3)
 RETURNING id::text, fence::text, attempt]],
+  -- The row that a take has made of which no answer came.
+  taken = "SELECT id::text, fence::text, attempt FROM kontext.edits WHERE key = $1 AND worker = $2 "
+    .. "AND state = 'claimed' AND params IS NULL",
   adopt = "UPDATE kontext.edits SET worker = $1, fence = fence + 1, lease = " .. lease_sql(3) .. [[
  WHERE id = $2::bigint AND fence = $4::bigint AND (lease IS NULL OR lease <= now())
 RETURNING fence::text]],
@@ -253,9 +257,15 @@ local function take(self, job, known)
   elseif known.key and not database.is_text(known.key) then
     return nil, "a key in this journal has no NUL bytes, and this one does", "EINVAL"
   end
-  local rows, message, code = self._db:run(statements.take, known.key, known.identity, self.worker,
-    self.lease, token.text(known), known.model, self._account(),
-    seen.fence or "-1", seen.state)
+  local function run()
+    return self._db:run(statements.take, known.key, known.identity, self.worker, self.lease,
+      token.text(known), known.model, self._account(), seen.fence or "-1", seen.state)
+  end
+  local rows, message, code = run()
+  if not rows and code == "ECONNRESET" and known.key then -- it may have been made
+    rows, message, code = self._db:run(statements.taken, known.key, self.worker)
+    if rows and not rows[1] then rows, message, code = run() end
+  end
   if not rows then return nil, message, code end
   if not rows[1] then
     return nil, ('edit "%s" is under way in another process: wait for its end'):format(known.key),
@@ -535,9 +545,11 @@ local function entry_of(row)
   return entry
 end
 
+-- Returns an entry, or nil; with message and code where the database does not say.
 local function look(self, name, value)
-  local rows = self._db:run(statements[name], self.worker, value)
-  return rows and rows[1] and entry_of(rows[1])
+  local rows, message, code = self._db:run(statements[name], self.worker, value)
+  if not rows then return nil, message, code end
+  return rows[1] and entry_of(rows[1]) or nil
 end
 
 local most_seen = 1000 -- keys of which it is remembered what was seen
@@ -551,13 +563,16 @@ local function note_seen(self, key, entry)
   self._seen_count = self._seen_count + 1
 end
 
---- Returns the edit of that key.
+--- Returns the edit of that key, or nil; with message and code where the database does not say.
 ---@param key string
 ---@return kontext.JournalEntry?
+---@return string? message
+---@return string? code
 function Journal:find(key)
-  local entry = database.is_text(key) and look(self, "find", key) or nil
+  if not database.is_text(key) then return nil end
+  local entry, message, code = look(self, "find", key)
   if entry then note_seen(self, key, entry) end
-  return entry
+  return entry, message, code
 end
 
 --- Returns the edit of that task, or nil.
@@ -570,13 +585,15 @@ end
 --- Returns the clients' edits that are not finished, in the order in which they were begun. What
 --- was enqueued is the workers'.
 ---@return kontext.JournalEntry[] entries
-function Journal:entries()
+function Journal:unfinished()
   local list = {}
   for i, row in ipairs(self._db:run(statements.unfinished, self.worker) or {}) do
     list[i] = entry_of(row)
   end
   return list
 end
+
+Journal.entries = Journal.unfinished
 
 --- Returns whether a living process is at work on the edit.
 ---@param entry kontext.JournalEntry

@@ -115,7 +115,7 @@ function resume.journal(client, path)
   local journal, fields = client:journal_for_resume(path)
   if not journal then return { client:refuse({}, fields) } end
   local resumed = {}
-  for _, entry in ipairs(journal:entries()) do
+  for _, entry in ipairs(journal:unfinished()) do
     if not journal:is_open(entry) then
       if resume.can_be_asked(entry) then
         resumed[#resumed + 1] = resume.entry(client, entry)
