@@ -15,7 +15,7 @@ local function new_client(entries, open)
     end
   end
   local journal = {
-    entries = function() return entries end,
+    unfinished = function() return entries end,
     is_open = function(_, entry) return (open or {})[entry] == true end,
     find = function(_, key) return first("key", key) end,
     find_task = function(_, id) return first("id", id) end,

@@ -146,8 +146,9 @@ static void test_in_place(void) {
   log = kx_journal_file_open(path, 0);
   CHECK("one that is there is opened", log && kx_journal_file_in_place(log));
   if (chmod(path, 0400) != 0) abort();
-  CHECK("its permissions stay when it is replaced", kx_journal_file_replace(log, "", 0, "two\n", 4) == 0 &&
-        stat(path, &st) == 0 && (st.st_mode & 0777) == 0400 && kx_journal_file_in_place(log));
+  CHECK("its permissions stay when it is replaced",
+        kx_journal_file_replace(log, "", 0, "two\n", 4) == 0 && stat(path, &st) == 0 &&
+            (st.st_mode & 0777) == 0400 && kx_journal_file_in_place(log));
   snprintf(moved, sizeof moved, "%s-moved", path);
   if (rename(path, moved) != 0) abort();
   CHECK("one that was renamed is noticed", !kx_journal_file_in_place(log));

@@ -39,6 +39,7 @@ Client.__index = Client
 ---@field _options table what options.check returns, without the key
 ---@field _queue kontext.Queue
 ---@field _steps kontext.Steps
+---@field _engine? table the transport's; nil after close, and in a forked child
 ---@field _events kontext.Events
 ---@field _journal? kontext.Journal
 ---@field _broken? kontext.Error why no job of this client can begin
@@ -72,6 +73,7 @@ function client.new(given, on, depth)
   end
   local code
   self.transport, message, code = transport.new(self.system, chosen, base)
+  self._engine = self.transport and self.transport.engine
   chosen.api_key = nil -- the transport alone knows it: nothing that prints a job shows it
   if self.transport then self._steps:use(self.transport) end
   if not self.transport then
@@ -117,16 +119,12 @@ local function alive(self, level)
   self:_leave_to_parent()
 end
 
--- Returns the engine, for which a loop waits; nil after close, and in a forked child.
-local function engine_of(self)
-  return self.transport and self.transport.engine
-end
-
 -- Ends everything in a forked child: the edits go on in the parent.
 function Client:_leave_to_parent()
-  local engine = engine_of(self)
+  local engine = self._engine
   if not engine or not engine:forked() then return end
   self.transport:close_engine()
+  self._engine = nil
   self:_break { kind = "fork", message = "this process was forked from the one that made the "
     .. "client, where the edit goes on: make a client of its own here with kontext.new" }
   self._journal = nil
@@ -583,7 +581,7 @@ function Client:poll(seconds)
     error("seconds must be a number, not " .. type(seconds), 2 + self._depth)
   end
   alive(self, 1)
-  local engine = engine_of(self)
+  local engine = self._engine
   if seconds and engine and self._open > 0 then engine:wait(self.system.now() + seconds) end
   self._steps:step_longer()
   return self._open
@@ -593,7 +591,7 @@ end
 ---@return integer? descriptor nil where there is none: call `step` whenever `timeout` says
 function Client:pollfd()
   alive(self, 1)
-  local engine = engine_of(self)
+  local engine = self._engine
   return engine and engine:pollfd()
 end
 
@@ -601,7 +599,7 @@ end
 ---@return integer? descriptor
 function Client:getfd()
   alive(self, 1)
-  local engine = engine_of(self)
+  local engine = self._engine
   return engine and engine:pollfd()
 end
 
@@ -616,7 +614,7 @@ end
 ---@return number? seconds nil: not before the descriptor is readable
 function Client:timeout()
   alive(self, 1)
-  local engine = engine_of(self)
+  local engine = self._engine
   return engine and engine:timeout()
 end
 
@@ -655,6 +653,7 @@ function Client:close()
     problem = problem or message
   until told
   if self.transport then self.transport:close() end
+  self._engine = nil
   if self._journal then self._journal:close() end
   self._journal = nil
   if problem then error(problem, 0) end
