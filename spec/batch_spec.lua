@@ -225,6 +225,19 @@ describe("a batch that is run again", function()
     end
   end)
 
+  it("sends what is in doubt once: what was saved then is skipped", function()
+    for _, fact in ipairs { "AMBIGUOUS", "LOST" } do
+      local items = list(1, { key = "edit %d", save_as = folder .. "/%d.png" })
+      begin_again { fact .. " 7 key=edit%201" }
+      for run = 1, 3 do
+        local results = assert(client:batch(items, { retry_ambiguous = run < 3 }):wait(20))
+        assert.is_nil(results[1].error)
+        assert.equal(run > 1 or nil, results[1].skipped)
+        assert.equal(1, posts())
+      end
+    end
+  end)
+
   it("sends what was never sent, or ended uncharged", function()
     begin_again { "INTENT 1 key=edit%201", "INTENT 2 key=edit%202", "FAILED 2 key=edit%202" }
     local results = assert(client:batch(list(2, { key = "edit %d" })):wait(20))

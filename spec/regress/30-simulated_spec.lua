@@ -51,6 +51,11 @@ describe("a paid picture", function()
     survives(99, 321, { "answer.form#1=10" })
   end)
 
+  it("is not paid for again by a second run that sends what is in doubt", function()
+    survives(5, 1, { "answer.form#1=2", "user.returns#1=2", "user.retry#1=2", "user.returns#2=2",
+      "user.retry#2=2" })
+  end)
+
   it("keeps its key to itself: another edit of that key is refused", function()
     survives(7, 9, { "life.mode#1=2", "user.returns#1=2", "user.changes#1=2" })
   end)

@@ -341,11 +341,19 @@ function Ledger:killed()
   end
 end
 
---- Returns the row of an edit that matters most.
+-- What was in doubt and was begun again has its picture: it is in doubt no more.
+local function is_settled_by(best, row)
+  return row.fact == "SAVED" and best.fact ~= "ACCEPTED"
+end
+
+--- Returns the row of an edit that matters most. The rows are in the order of their beginning.
 function Ledger:best_row(edit) -- luacheck: no self
   local best
   for _, row in ipairs(edit.rows or {}) do
-    if row.fact and (not best or ranks[row.fact] >= ranks[best.fact]) then best = row end
+    if row.fact and (not best or ranks[row.fact] >= ranks[best.fact]
+      or is_settled_by(best, row)) then
+      best = row
+    end
   end
   return best
 end

@@ -225,8 +225,15 @@ function Journal:entries()
   return ordered(self)
 end
 
+-- Returns whether an edit matters more to a second run than an earlier one of its key. What was in
+-- doubt or lost, and was sent again as the user wished, has its picture: it is in doubt no more.
+local function matters_more(entry, than)
+  return rank[entry.state] >= rank[than.state]
+    or entry.state == "saved" and than.state ~= "accepted"
+end
+
 --- Returns, of the edits with that key, the one that matters most: accepted before ambiguous and
---- lost, then saved, then failed; of equal ones the last.
+--- lost, then saved, then failed; of equal ones the last. One that was saved later ends a doubt.
 ---@param key string
 ---@param ended? boolean leave out those that a job of this process is at work on
 ---@return kontext.JournalEntry?
@@ -234,7 +241,7 @@ function Journal:find(key, ended)
   local best
   for _, entry in ipairs(self._by_key[key] or {}) do
     local counts = not (ended and self:is_open(entry))
-    if counts and (not best or rank[entry.state] >= rank[best.state]) then best = entry end
+    if counts and (not best or matters_more(entry, best)) then best = entry end
   end
   return best
 end
