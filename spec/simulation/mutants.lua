@@ -155,6 +155,16 @@ of("journal/file.lua", {
   { "a line that was not synced is acted upon", 'if text ~= "" then log:append("", true) end', "" },
 })
 
+of("journal/file.lua", {
+  { "a doubt outlives the picture that ends it",
+    '    or entry.state == "saved" and than.state ~= "accepted"\n', "" },
+})
+
+of("job/memory.lua", {
+  { "a URL of our own making is the service's to a later process",
+    'own_url = self._own_url and "1" or nil,', "" },
+})
+
 of("journal/resume.lua", {
   { "what was accepted is not resumed", 'return entry.state == "accepted" or',
     'return entry.state == "x" or' },
@@ -273,6 +283,8 @@ of("batch/items.lua", {
 })
 
 of("batch.lua", {
+  { "an item is sent in the step in which its key is refused",
+    "    note_refusal(self) -- it may have come in this step\n", "" },
   { "an item does not wait for the result that it takes",
     "if parent and not self._results[parent] then awaited = parent end", "" },
 })
