@@ -165,6 +165,16 @@ of("job/memory.lua", {
     'own_url = self._own_url and "1" or nil,', "" },
 })
 
+of("journal/file.lua", {
+  { "a doubt outlives the picture that ends it",
+    '    or entry.state == "saved" and than.state ~= "accepted"\n', "" },
+})
+
+of("job/memory.lua", {
+  { "a URL of our own making is the service's to a later process",
+    'own_url = self._own_url and "1" or nil,', "" },
+})
+
 of("journal/resume.lua", {
   { "what was accepted is not resumed", 'return entry.state == "accepted" or',
     'return entry.state == "x" or' },

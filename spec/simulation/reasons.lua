@@ -125,6 +125,10 @@ function needs.ambiguous(self, edit, _, _, ended)
     return false, "it was refused"
   end
   row = row or edit.remembered
+  -- What a resume of the journal finds is told also where a later edit of the key has its picture.
+  for _, earlier in ipairs(ended.resumed and edit.rows or {}) do
+    if earlier.fact == "SENDING" or earlier.fact == "AMBIGUOUS" then return true end
+  end
   return row and (row.fact == "SENDING" or row.fact == "AMBIGUOUS") or edit.sent_whole ~= nil
     or answer and answer.status and answer.status < 300
 end
