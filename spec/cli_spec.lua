@@ -106,6 +106,10 @@ describe("the command", function()
       "--max-active", "0", "car.jpg")
     refused(2, "%-%-timeout: '0' is not a number of seconds above 0", "edit", "car.jpg", "p",
       "--timeout", "0")
+    refused(2, "an equals sign: %-%-seed=%-1", "edit", "car.jpg", "p", "--seed", "-1")
+    refused(2, "missing argument 'prompt': [^\n]+ kontext edit car.jpg 'Make it snow'", "edit",
+      "car.jpg")
+    refused(3, "%-o is \"[^\n]+x%.tiff\"", "edit", "car.jpg", "p", "-o", "x.tiff")
     refused(2, "one prompt", "edit", "car.jpg", "remove it", "add it", "--count", "2")
     refused(3, "x.jpg is the name of a JPEG", "edit", "car.jpg", "p", "-o", "x.jpg", "--format",
       "png")
@@ -144,6 +148,7 @@ describe("the command", function()
       "--dry-run", "--json"))
     assert.same({ 2, 16, 0.16 }, { told.edits, told.credits, told.usd })
     assert.equal(0, #submits())
+    assert.matches(", of " .. done "credits":match "%d+" .. " that you have", output, 1, true)
     assert.equal(5, (select(3, run("batch", "--prompt", "p", "no.jpg", "--dry-run"))))
   end)
 
@@ -156,6 +161,9 @@ describe("the command", function()
       .. sandbox.command("bin/kontext", "doctor"))
     assert.equal(5, code)
     assert.matches("bad      nothing was sent: no journal can be kept", output, 1, true)
+    -- In the command's words, not Lua's.
+    output = run("doctor", "--base-url", "https://api.bfl.ai")
+    assert.matches("bad      there is no API key: [^\n]+ %-%-key%-file FILE", output)
     assert.equal(0, #submits())
   end)
 

@@ -29,6 +29,22 @@ describe("what the command says #once", function()
     assert.equal("car:  uploading  [#######.............]  1.0 MB of 3.0 MB  0 s", compose())
   end)
 
+  it("draws how far a batch is, and in a narrow terminal what matters most", function()
+    local function job(status)
+      return { status = status, ended = function() return false end }
+    end
+    local compose = progress.of_batch(function() return { total = 6, done = 2, failed = 1 } end,
+      { job "uploading", job "pending", job "waiting" }, function() return 1e6 end)
+    assert.equal("2 of 6 done, 1 failed, 1 uploading, 1 being made, 2 waiting, 0 s, "
+      .. "about 0 s left, 1000000 credits", compose())
+    local drawn, code = sandbox.shell("script -qec " .. sandbox.quote("stty cols 40; "
+      .. sandbox.command("bin/kontext", "batch", "--prompt", "[emulate: slow 1]", "car.jpg",
+        "--no-journal")) .. " /dev/null")
+    assert.equal(0, code)
+    assert.matches("\r0 of 1 done, 1 being made, %d s\27%[K", drawn)
+    assert.matches("kontext: 1 made, 4 credits (0.04 USD), ", drawn, 1, true)
+  end)
+
   it("fails when standard output takes nothing, and loses no picture", function()
     local function ends(words, redirection)
       local output, code = sandbox.shell(sandbox.command("bin/kontext", "edit", "car.jpg", "p",

@@ -206,7 +206,7 @@ local function add_batch(root)
     :epilog [[
 With --prompt, the inputs are pictures; results of an earlier run among them are
 left out. Without it, the input is a list: a file, or - for standard input, as
-  JSON Lines    {"input_image":"car.jpg","prompt":"Make it red","save_as":"red.jpg"}
+  JSON Lines    {"input_image":"car.jpg","prompt":"Red","save_as":"red.jpg"}
   a JSON array  [{"input_image": …}, …]
   CSV           with a header such as file,prompt,save_as
 {name} in a prompt or in save_as is the picture's name without its extension.

@@ -5,7 +5,7 @@ local screen = require "kontext.cli.screen"
 local progress = {}
 
 local bar_width = 20
-local narrow = 60 -- columns: below, the bar is left out
+local narrow = 60 -- columns: below, the bar and some of a batch's counts are left out
 
 -- Returns a number of bytes in megabytes.
 local function megabytes(bytes)
@@ -72,16 +72,20 @@ function progress.of_batch(batch, jobs, spent)
     end
     local left = running.total - running.done
     local elapsed = core.now() - began
+    local wide = (core.terminal(2) or 80) >= narrow
     local parts = { ("%d of %d done"):format(running.done, running.total) }
-    if running.failed > 0 then parts[#parts + 1] = ("%d failed"):format(running.failed) end
-    parts[#parts + 1] = ("%d uploading"):format(uploading)
-    parts[#parts + 1] = ("%d being made"):format(active)
-    parts[#parts + 1] = ("%d waiting"):format(math.max(0, left - uploading - active))
-    if spent() > 0 then parts[#parts + 1] = ("%.14g credits"):format(spent()) end
+    local function count(number, words)
+      if number > 0 then parts[#parts + 1] = words:format(number) end
+    end
+    count(running.failed, "%d failed")
+    if wide then count(uploading, "%d uploading") end
+    count(active, "%d being made")
+    if wide then count(left - uploading - active, "%d waiting") end
     parts[#parts + 1] = screen.time(elapsed)
     if running.done > 0 and left > 0 then
       parts[#parts + 1] = "about " .. screen.time(elapsed / running.done * left) .. " left"
     end
+    if wide then count(spent(), "%.14g credits") end
     return table.concat(parts, ", ")
   end
 end
