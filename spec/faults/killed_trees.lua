@@ -65,10 +65,11 @@ local function start_service(tree)
   return back
 end
 
--- What is wrong with the pictures that were sent: each is its parent's result.
+-- What is wrong with the pictures that were sent: each is its parent's result. A kill may have cut
+-- an upload off anywhere: the service begins nothing for it.
 local function wrong_sources(back)
   for _, entry in ipairs(back.ledger) do
-    local item = item_of(entry)
+    local item = entry.complete and item_of(entry)
     local source = item and (item == 1 and campaign.read(image) or made(item // 2))
     if item and not entry.body:find('"input_image":"' .. core.base64(source) .. '"', 1, true) then
       return ("edit %d was not made of the result of edit %d"):format(item, item // 2)
