@@ -354,8 +354,8 @@ describe("every model", function()
   end)
 
   it("is under way with the statuses of its time #once", function()
-    for name, way in pairs { ["flux-2-pro"] = { Pending = 1, Reasoning = 2, Generating = 3 },
-      ["flux-kontext-pro"] = { Pending = 1 } } do
+    for name, way in pairs { ["flux-3-image"] = { Pending = 1, Reasoning = 2, Generating = 3 },
+      ["flux-2-pro"] = { Pending = 1 }, ["flux-kontext-pro"] = { Pending = 1 } } do
       local begun = server:submit({ prompt = "[emulate: slow 2]" }, name).json
       local reached = 0
       repeat
@@ -365,7 +365,7 @@ describe("every model", function()
           reached = way[status]
         end
       until status == "Ready"
-      assert.is_true(reached > (name == "flux-2-pro" and 1 or 0))
+      assert.is_true(reached > (name == "flux-3-image" and 1 or 0))
     end
   end)
 

@@ -9,6 +9,7 @@
 ---   sizes           how large the answer will be: { rule }, see kontext.geometry
 ---   formats         what the service makes, with `default_format`
 ---   strict          the service refuses fields that it does not know
+---   reasons         a task is also "Reasoning" and "Generating" before it is Ready: the emulator's
 ---   active          how many tasks may be active at once
 ---   price           what an edit costs in credits: { rule }, see kontext.price
 ---   cost_at         "submit" or "poll": which answer names the cost
@@ -162,7 +163,8 @@ rows["flux-3-image"] = {
     known = { ["1k 4:3"] = { 1184, 880 }, ["1k 3:4"] = { 880, 1184 },
       ["1.5k 3:4"] = { 1328, 1760 }, ["2k 16:9"] = { 2736, 1536 } } },
   formats = { "png" }, default_format = "png",
-  strict = true, active = 24, cost_at = "submit", link_life = 3600, doubts = { active = true },
+  strict = true, reasons = true, active = 24, cost_at = "submit", link_life = 3600,
+  doubts = { active = true },
   price = { rule = "resolution", default = "1k", confirmed = true, doubts = { ["1.5k"] = true },
     credits = { ["768sq"] = 4.1, ["1k"] = 4.8, ["1.5k"] = 7, ["2k"] = 10, ["4k"] = 60.7 },
     as_of = "2026-10" },
@@ -178,7 +180,7 @@ rows["flux-3-image-klein"] = {
   sizes = { rule = "ratio and resolution", areas = flux3_areas, ratios = flux3_ratios,
     exact = true },
   formats = three_formats, default_format = "png",
-  active = 24, cost_at = "submit", link_life = 600,
+  reasons = true, active = 24, cost_at = "submit", link_life = 600,
   price = { rule = "resolution", default = "1k", confirmed = false,
     credits = { ["1k"] = 0.9, ["2k"] = 1.4, ["4k"] = 3.6 }, as_of = "2026-10" },
   confirmed = false, as_of = "2026-10",

@@ -252,11 +252,11 @@ function service:poll_headers(random)
   }
 end
 
--- How far along a task of the newer models is said to be.
+-- How far along a task of a model that reasons is said to be.
 local STAGES = { { 0.2, "Pending" }, { 0.5, "Reasoning" }, { math.huge, "Generating" } }
 
 local function stage_of(task, now)
-  if task.row.sizes.rule == "17 sizes" then return "Pending" end
+  if not task.row.reasons then return "Pending" end
   local done = (now - task.created) / math.max(task.duration, 1e-3)
   for _, stage in ipairs(STAGES) do
     if done < stage[1] then return stage[2] end
