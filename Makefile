@@ -483,10 +483,17 @@ build/bench/%: bench/%.c $(B)/net/base64.o $(B)/net/base64_simd.o
 	@mkdir -p $(@D)
 	@$(compile) -o $@ $^ $(libs) -lssl
 
-build/bench/sdk: bench/peers/sdk.mjs
+# Of packages that ask for a newer Node.js npm takes the last one that does not. So an older one is
+# not used: npm has Node.js 22 as a package, too.
+sdk_npm = npm install --silent --no-audit --no-fund --prefix $@
+sdk_node = $(CURDIR)/$@/node_modules/node-linux-$$(node -p process.arch)/bin
+
+build/bench/sdk: bench/peers/sdk.mjs spec/hosts/bfl_api.mjs
 	@mkdir -p $@
-	@npm install --silent --no-audit --no-fund --prefix $@ ai @ai-sdk/black-forest-labs
-	@cp $< $@ && touch $@
+	@{ node -e 'process.exit(+(parseInt(process.versions.node) < 22))' || \
+	    $(sdk_npm) node-linux-$$(node -p process.arch)@22; } && \
+	  PATH="$(sdk_node):$$PATH" && $(sdk_npm) ai @ai-sdk/black-forest-labs bfl-api && \
+	  ln -sf "$$(command -v node)" $@/node && cp $^ $@ && touch $@ || { rm -rf $@; exit 1; }
 
 clean:
 	rm -rf build lua/kontext/core.so

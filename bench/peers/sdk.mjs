@@ -1,10 +1,10 @@
-// sdk.mjs URL PICTURE EDITS IN_FLIGHT POLL_INTERVAL [OUT]: the most used TypeScript SDK of this API.
-// The last picture is written to OUT.
+// sdk.mjs URL PICTURE EDITS IN_FLIGHT POLL_INTERVAL [OUT [MODEL]]: the most used TypeScript SDK of
+// this API. The last picture is written to OUT.
 import { readFile, writeFile } from "node:fs/promises";
 import { createBlackForestLabs } from "@ai-sdk/black-forest-labs";
 import { generateImage } from "ai";
 
-const [url, picture, edits, inFlight, interval, out] = process.argv.slice(2);
+const [url, picture, edits, inFlight, interval, out, model] = process.argv.slice(2);
 const service = createBlackForestLabs({
   apiKey: "bench",
   baseURL: `${url}/v1`,
@@ -15,7 +15,7 @@ let left = Number(edits);
 async function run() {
   while (left-- > 0) {
     const { image } = await generateImage({
-      model: service.image("flux-kontext-pro"),
+      model: service.image(model ?? "flux-kontext-pro"),
       prompt: { text: "bench", images: [await readFile(picture)] },
     });
     if (!image.uint8Array.length) throw new Error("no picture");
