@@ -4,6 +4,7 @@ local json = require "kontext.json"
 local kontext = require "kontext"
 local sandbox = require "spec.support.sandbox"
 
+local unpack = table.unpack or rawget(_G, "unpack") -- luacheck: ignore 143
 local run = command.run
 local done = command.done
 local submits = command.submits
@@ -109,6 +110,67 @@ describe("kontext edit #once", function()
     assert.equal("car-edit-1.jpg\n", output)
     assert.equal("car-edit-1.jpg\n", (sandbox.shell "ls car-edit-?.jpg | grep -v edit-2; true"))
     assert.equal(2, #submits())
+    -- The same again pays for the step that failed, and not for the one that did not.
+    output = run("edit", "car.jpg", "remove the hat", "now [emulate: request moderated]",
+      "and it snows")
+    assert.equal("car-edit-1.jpg\n", output)
+    assert.equal(3, #submits())
+    sandbox.shell "rm .state/kontext/edit-steps-*"
+  end)
+
+  it("goes on with the steps that a kill has left, and pays for none twice", function()
+    sandbox.shell "cp car.jpg steps.jpg"
+    local words = { "edit", "steps.jpg", "remove the hat", "now [emulate: slow 3] it snows",
+      "it is night" }
+    command.ended_by("KILL", 2, false, unpack(words))
+    assert.equal(2, #submits())
+    local output, errors, code = run(unpack(words))
+    assert.equal("steps-edit-1.jpg\nsteps-edit-2.jpg\nsteps-edit-3.jpg\n", output)
+    assert.equal("kontext: step 1 was made by an earlier run\n", errors)
+    assert.equal(0, code)
+    assert.equal(3, #submits())
+    assert.equal(command.digest "steps-edit-2.jpg":match "%x+",
+      submits()[3].images.input_image.sha256)
+    assert.equal("3\n", (sandbox.shell "ls steps-edit-* | wc -l"))
+    assert.equal("", (sandbox.shell "ls .state/kontext"))
+    -- What is done is done: the next run is another edit.
+    assert.matches("^steps%-edit%-2%-1.jpg\n", done("edit", "steps.jpg", "remove the hat",
+      "it snows"))
+  end)
+
+  it("keeps what steps were made while resume fetches the one that was under way", function()
+    sandbox.shell "cp car.jpg kept.jpg"
+    local words = { "edit", "kept.jpg", "remove the hat", "now [emulate: slow 3] it snows",
+      "it is night", "--json" }
+    local _, code = command.ended_by("INT", 2, false, unpack(words))
+    assert.equal(130, code)
+    local output, errors = run "resume"
+    assert.equal("kept-edit-2.jpg\n", output)
+    assert.matches("2 of 3 steps are made: the same edit again", errors, 1, true)
+    output = run(unpack(words))
+    local made = {}
+    for line in output:gmatch "[^\n]+" do made[#made + 1] = json.decode(line) end
+    assert.same({ "kept-edit-1.jpg", "kept-edit-2.jpg", "kept-edit-3.jpg" },
+      { made[1].path, made[2].path, made[3].path })
+    for _, image in ipairs(made) do assert.equal(1248, image.width) end
+    assert.equal(3, #submits())
+    assert.equal("", (sandbox.shell "ls .state/kontext"))
+  end)
+
+  it("does not send a step again that may have been paid for", function()
+    sandbox.shell "cp car.jpg doubt.jpg"
+    local words = { "edit", "doubt.jpg", "remove the hat", "now [emulate: lost answer]",
+      "it is night", "--journal", "steps-doubt" }
+    for _ = 1, 2 do
+      local _, errors, code = run(unpack(words))
+      assert.equal(18, code)
+      assert.matches("step 2 of 3 was the last one", errors, 1, true)
+    end
+    assert.equal(2, #submits())
+    local _, errors = run(unpack(words))
+    assert.matches("step 2 was sent by an earlier run, but no answer to it was noted: it may have "
+      .. "been paid for; look at your account, then forget it, to pay again: kontext jobs --forget "
+      .. "steps-doubt", errors, 1, true)
   end)
 
   it("makes versions with seeds that follow on the given one", function()

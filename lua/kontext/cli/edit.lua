@@ -8,16 +8,21 @@ local names = require "kontext.cli.names"
 local price = require "kontext.cli.price"
 local progress = require "kontext.cli.progress"
 local report = require "kontext.cli.report"
+local screen = require "kontext.cli.screen"
 local service = require "kontext.cli.service"
 local state = require "kontext.cli.state"
+local steps = require "kontext.cli.steps"
 local tools = require "kontext.tools"
 
 local edit = {}
 
--- Returns the path of the journal that the options ask for, nil for none, or raises.
-local function journal_of(options)
+-- Returns the path of the journal that the options ask for, nil for none, or raises. Steps have one
+-- that the same command finds again.
+local function journal_of(options, run)
   if options.journal or options.no_journal then return options.journal end
-  local path, message = state.for_edit()
+  local path, message = nil, nil
+  if run.keys then path, message = state.for_steps(#run.keys, run.keys[#run.keys]) end
+  if not path or state.is_held(path) then path, message = state.for_edit() end
   if not path then error({ kind = "file", message = message, charged = false }, 0) end
   return path
 end
@@ -147,13 +152,11 @@ end
 -- Notes an edit for the gallery, with what came of it.
 local function note(run, n, image, err)
   if not run.gallery then return end
-  local wanted = run.wanted[n]
-  local before = wanted.input_image -- it may be the image of the step before
-  if type(before) == "table" and (before.path or before.bytes) then
-    wanted.input_image = before.path and { path = before.path } or { bytes = before.bytes }
+  local row = gallery.row(run.wanted[n], image, run.jobs[n], err)
+  if run.keys and n > 1 then
+    row.parent, row.before = n - 1, (run.rows[n - 1] or {}).after
+    row.name = row.before and row.before.path or row.name
   end
-  local row = gallery.row(wanted, image, run.jobs[n], err)
-  row.parent = #run.prompts > 1 and n > 1 and n - 1 or nil
   run.rows[n] = row
 end
 
@@ -203,30 +206,46 @@ local function versions(options, run)
   return code
 end
 
+-- Tells what came of a step; returns the exit code.
+local function finish_step(options, run, result, began)
+  local n, err = result.index, result.error
+  local job, path = run.jobs[n], run.paths[n]
+  local image = not err and (job and job.image or result.image or steps.saved(result.saved)) or nil
+  note(run, n, image, err)
+  if err then
+    return report.fail(options, job and err or steps.refusal(n, err, run.journal), job)
+  end
+  local code, delivered = 0, true
+  if path ~= "-" or n == #run.paths then -- of the others only the last picture is wanted
+    code, delivered = edit.tell(options, image, path, job or {})
+  end
+  run.delivered[image.id or ""] = delivered
+  if code ~= 0 or path == "-" then return code end
+  if result.skipped then
+    report.note(options, ("step %d was made by an earlier run"):format(n))
+  elseif options.progress then
+    report.note(options, progress.summary(image, core.now() - began))
+  end
+  if options.open then open(image.path or path) end
+  return 0
+end
+
 -- Makes one edit after the other, each of the result before it.
-local function steps(options, run)
-  local image
-  for n, path in ipairs(run.paths) do
-    local wanted = run.wanted[n]
-    local code, err
-    if image then wanted.input_image = image end
-    place(wanted, path, run.taken)
-    run.wanted[n] = wanted
-    local job = run.client:edit(wanted)
-    run.jobs[n] = job
-    if path == "-" and n < #run.paths then -- only the last picture is wanted
-      image, err = service.wait(job)
-      if not image and err.signal then error(err, 0) end
-      note(run, n, image, err)
-      code = image and 0 or report.fail(options, err, job)
-      if image then run.delivered[image.id or ""] = true end
-    else
-      code, image = finish(options, run, n, path)
-    end
+local function chain(options, run)
+  run.wanted = steps.items(run.wanted, run.keys)
+  for n, item in ipairs(run.wanted) do
+    place(item, run.paths[n], run.taken)
+    item.on_progress = function(job) run.jobs[n] = job end
+  end
+  local began = core.now()
+  for result in run.client:batch(run.wanted):results() do
+    screen.wipe()
+    local code = finish_step(options, run, result, began)
     if code ~= 0 then
-      report.note(options, ("step %d of %d was the last one"):format(n, #run.paths))
+      report.note(options, ("step %d of %d was the last one"):format(result.index, #run.paths))
       return code
     end
+    began = core.now()
   end
   return 0
 end
@@ -242,53 +261,60 @@ end
 
 -- Gives the names back that no picture has got, and that none will get by `resume`.
 local function release(run)
+  local kept = {}
   for n, path in ipairs(run.paths or {}) do
     local job = run.jobs[n]
     local err = job and job.error
     local alive = job and (not job:ended() or job.image or err and job.id
       and not report.is_final(err.kind))
-    if run.taken[path] and not alive then names.release(path) end
+    if run.taken[path] and not alive then
+      names.release(path)
+    elseif run.taken[path] and not job.image then
+      kept[#kept + 1] = names.absolute(path)
+    end
   end
+  if run.notes then state.note_names(run.notes, kept) end
 end
 
 -- Reports why an edit was given up, and what goes on with it; returns the exit code.
 local function give_up(options, run, err)
   if not run.client or not err.signal then
-    return report.fail(options, err, run.jobs[#run.jobs])
+    local last
+    for n = 1, #(run.paths or {}) do last = run.jobs[n] or last end
+    return report.fail(options, err, last)
   end
   service.abandon(options, run.client, run.jobs)
   return service.tell_interrupted(options, err, run.jobs, #run.paths > 1 and run.paths or nil)
-end
-
--- Returns the edits as a list of which each takes the result of the one before.
-local function chained(edits)
-  for n, wanted in ipairs(edits) do
-    wanted.key = tostring(n)
-    if n > 1 then wanted.input_image = { result = tostring(n - 1) } end
-  end
-  return edits
 end
 
 -- Makes the edits; returns the exit code.
 local function begin(options, run, count)
   run.wanted = {}
   for n = 1, count do run.wanted[n] = parameters(options, run, n) end
+  run.keys = #run.prompts > 1 and steps.keys(run.wanted) or nil
   if options.dry_run then
-    return price.tell(options, #run.prompts > 1 and chained(run.wanted) or run.wanted)
+    return price.tell(options, run.keys and steps.items(run.wanted, run.keys) or run.wanted)
   end
+  run.journal = journal_of(options, run)
+  -- Where this run notes the names that it keeps. A journal that another process holds has its own.
+  run.notes = run.keys and run.journal and not state.is_held(run.journal) and run.journal or nil
+  if run.notes then state.sweep_names(run.notes) end
   run.paths, run.taken = {}, {}
   destinations(options, count, run)
+  local taken = {}
+  for path in pairs(run.taken) do taken[#taken + 1] = names.absolute(path) end
+  if run.notes then state.note_names(run.notes, taken) end
   local wrong = options.gallery and gallery.mistake(options.gallery)
   if wrong then error(wrong, 0) end
   run.gallery = options.gallery and gallery.new(options.gallery) or nil
-  run.journal = journal_of(options)
   run.client = service.client(options, { journal = run.journal,
     live = progress.of_edit(names.stem(options.image), function()
-      for _, job in ipairs(run.jobs) do
-        if not job:ended() then return job end
+      for n = 1, count do
+        local job = run.jobs[n]
+        if job and not job:ended() then return job end
       end
     end) })
-  return (#run.prompts > 1 and steps or versions)(options, run)
+  return (run.keys and chain or versions)(options, run)
 end
 
 -- Returns what is wrong with the prompts for the model, or nil.
@@ -314,6 +340,9 @@ function edit.run(options)
   end
   if not mistake and options.count > 1 and options.output == "-" then
     mistake = "--count makes several pictures, and standard output holds one: give a name with -o"
+  end
+  if not mistake and options.command == "outpaint" and #options.prompt > 1 then
+    mistake = "outpaint paints around a picture once: give one prompt"
   end
   if mistake then
     report.warn(mistake)

@@ -167,7 +167,8 @@ local function add_edit(root)
 With several prompts each edits the result of the one before; the steps are saved as
 IMAGE-edit-1.jpg, IMAGE-edit-2.jpg … A prompt that begins with a hyphen stands behind --.
 Each edit is written down before it is paid for: after a crash, a closed terminal or Ctrl-C
-`kontext resume` goes on with it.]]
+`kontext resume` goes on with it. Of several prompts the same command in the same folder goes on
+with all the steps that are left, and pays for none twice.]]
   edit:argument "image":description "A file, an https:// URL, or - for standard input."
   edit:argument "prompt":args "*"
     :description "What is to be changed; - for standard input. Some models take none."

@@ -82,6 +82,11 @@ local function of_journal(options, run, path)
   run.client:close()
   run.jobs = {}
   if state.is_passing(path) then state.sweep(path, delivered) end
+  local made, steps = state.missing_steps(path, state.is_there(path) and state.entries(path) or {})
+  if made then
+    report.note(options, ("%d of %d steps are made: the same edit again, in the same folder, makes "
+      .. "the others"):format(made, steps))
+  end
   return code, count
 end
 

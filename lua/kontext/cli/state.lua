@@ -1,14 +1,17 @@
 --- Where the command keeps its journals when nobody names one: $XDG_STATE_HOME/kontext. An `edit`
---- has a file of its own as long as something in it is unfinished; a `batch` has one for each
---- working folder, so that the same command in the same place goes on.
+--- has a file of its own as long as something in it is unfinished, one with several prompts as long
+--- as a step is missing; a `batch` has one for each working folder. So the same command in the same
+--- place goes on.
 local core = require "kontext.core"
 local journal = require "kontext.journal.journal"
+local steps = require "kontext.cli.steps"
 local system = require "kontext.system"
 local wording = require "kontext.wording"
 
 local state = {}
 
 local suffix = ".journal"
+local patience = 30 * 86400 -- seconds that steps wait for the same command again
 
 -- Returns the folder's path, or nil where the environment names none.
 local function folder()
@@ -45,6 +48,19 @@ function state.for_edit()
   local unique = digest(("%s %.9f"):format(tostring({}), core.now())):sub(1, 4)
   return ("%s/edit-%s-%d-%s%s"):format(path, os.date "!%Y%m%dT%H%M%S", core.process(), unique,
     suffix)
+end
+
+--- Returns the path of the journal for the steps of an edit with several prompts: the same command
+--- in the same folder finds it again.
+---@param count integer of the steps
+---@param key string of the last one
+---@return string? path
+---@return string? message
+function state.for_steps(count, key)
+  local path, message = made()
+  if not path then return nil, message end
+  return ("%s/edit-steps-%d-%s%s"):format(path, count,
+    digest(key .. "\0" .. (core.working_folder() or ".")), suffix)
 end
 
 --- Returns the path of the journal for the batches of the working folder.
@@ -154,17 +170,38 @@ function state.sweep_names(path)
   os.remove(notes_of(path))
 end
 
+--- Returns how many steps of an edit with several prompts are made, and of how many, where its
+--- journal waits for the same command again; else nil.
+---@param path string
+---@param entries table[] the journal's
+---@return integer? made
+---@return integer? count
+function state.missing_steps(path, entries)
+  local count = tonumber(path:match "/edit%-steps%-(%d+)%-%x+%.journal$")
+  local last = 0
+  for _, entry in ipairs(entries) do
+    local n = steps.number(entry.key) or 0
+    if entry.state == "saved" then last = math.max(last, n) end
+  end
+  local is_old = os.time() - (core.modified(path) or 0) > patience
+  if count and last > 0 and last < count and not is_old then return last, count end
+end
+
 --- Removes a journal in which nothing is unfinished but what was delivered.
 ---@param path string
 ---@param delivered table<string, boolean> ids of tasks whose pictures are where they belong
 function state.sweep(path, delivered)
   local opened = state.is_there(path) and journal.open(path, system, false)
   if not opened then return end
-  local needed = false
-  for _, entry in ipairs(opened:entries()) do
+  local entries = opened:entries()
+  local needed = state.missing_steps(path, entries) ~= nil
+  for _, entry in ipairs(entries) do
     if state.is_unfinished(entry) and not (entry.id and delivered[entry.id]) then needed = true end
   end
-  if not needed then os.remove(path) end -- while it is held: nobody else can begin to use it
+  if not needed then -- while it is held: nobody else can begin to use it
+    os.remove(path)
+    os.remove(notes_of(path))
+  end
   opened:close()
 end
 
