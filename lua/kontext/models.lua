@@ -20,6 +20,8 @@
 --- A field has a `name`, a `type` and what its value may be: `min`, `max`, `max_length`, `choices`,
 --- `default`, `required`, `nullable` (false: null is not as good as absent). A fact that is not
 --- confirmed never refuses a value: it warns.
+local row_rules = require "kontext.row"
+
 local models = {}
 
 --- The model of an edit that names none.
@@ -276,64 +278,6 @@ tool("vto-v2", {
 
 -- Looking rows up ---------------------------------------------------------------------------------
 
--- What a row may hold. `define` checks a program's row, the spec checks ours.
-local field_types = { text = true, image = true, images = true, integer = true, number = true,
-  boolean = true, choice = true, ratio = true, seed = true, url = true, secret = true }
-local image_styles = { numbered = true, list = true, single = true, named = true,
-  ["image and mask"] = true, none = true }
-local size_rules = { ["17 sizes"] = true, ["width x height"] = true, input = true, margins = true,
-  exact = true, ["ratio and resolution"] = true }
-local price_rules = { flat = true, megapixels = true, resolution = true, mode = true,
-  ["first input"] = true }
-local output_formats = { jpeg = true, png = true, webp = true }
-
--- Returns what is wrong with a row's fields, or nil; notes which of them take pictures.
-local function wrong_fields(fields, pictures)
-  if type(fields) ~= "table" or #fields == 0 then return "fields must be a list of fields" end
-  local seen = {}
-  for i, one in ipairs(fields) do
-    local name = type(one) == "table" and one.name
-    if type(name) ~= "string" or not name:find "^[%l_][%l%d_]*$" then
-      return ("field %d has no name of lower-case letters, digits and \"_\""):format(i)
-    elseif seen[name] then
-      return ("the field %s is there twice"):format(name)
-    elseif not field_types[one.type] then
-      return ("the field %s has no type that is known"):format(name)
-    elseif one.type == "choice" and type(one.choices) ~= "table" then
-      return ("the field %s is a choice of no choices"):format(name)
-    end
-    seen[name] = one.type
-    if one.type == "image" or one.type == "images" then pictures[name] = true end
-  end
-end
-
-local function rule_of(part, rules) return type(part) == "table" and rules[part.rule] end
-
--- Returns what is wrong with a row, or nil.
-local function wrong_row(row)
-  if type(row) ~= "table" then return "the row must be a table" end
-  if type(row.path) ~= "string" or not row.path:find "^/[%w%-%._/]+$" then
-    return "path must be such as \"/v1/my-model\""
-  end
-  local pictures = {}
-  local wrong = wrong_fields(row.fields, pictures)
-  if wrong then return wrong end
-  local images = row.images
-  if type(images) ~= "table" or not image_styles[images.style] then
-    return "images.style is not known"
-  elseif images.style ~= "none" and not pictures[images.first] then
-    return "images.first must name a field of type \"image\" or \"images\""
-  elseif row.mask and not (type(row.mask) == "table" and pictures[row.mask.name]) then
-    return "mask.name must name a field of type \"image\""
-  elseif not rule_of(row.sizes, size_rules) then
-    return "sizes.rule is not known"
-  elseif row.price ~= nil and not rule_of(row.price, price_rules) then
-    return "price.rule is not known"
-  elseif not output_formats[row.default_format] or type(row.formats) ~= "table" then
-    return "formats must be a list, and default_format one of jpeg, png and webp"
-  end
-end
-
 local own = {} -- names of the rows that are ours
 
 -- Fills in what a row does not say, and indexes its fields by name.
@@ -412,7 +356,7 @@ function models.define(name, row)
   elseif own[name] or models.aliases[name] then
     error(("the model %s is kontext's own"):format(name), 2)
   end
-  local wrong = wrong_row(row)
+  local wrong = row_rules.wrong(row)
   if wrong then error(("the model %s: %s"):format(name, wrong), 2) end
   local made = copy(row)
   if made.confirmed == nil then made.confirmed = true end
@@ -420,7 +364,7 @@ function models.define(name, row)
 end
 
 --- Returns what is wrong with a row, or nil: what `define` raises.
-models.wrong = wrong_row
+models.wrong = row_rules.wrong
 
 -- Describes a model to a program.
 local function describe(row)

@@ -2,6 +2,7 @@
 --- words of the model that does it.
 local check = require "kontext.job.check"
 local geometry = require "kontext.geometry"
+local sources = require "kontext.job.sources"
 
 local tools = {}
 
@@ -56,7 +57,13 @@ function tools.outpaint(given, level)
     error("input_image must be a string or table, not " .. type(edit.input_image), (level or 1) + 1)
   end
   local info, message, err = check.image(edit.input_image)
-  if not info and err.kind == "invalid" then error(message, (level or 1) + 1) end
+  if not info and err.kind == "invalid" then
+    if (sources.image(edit.input_image) or {}).url then
+      message = "input_image is a URL, and margins need the picture's size: give the width and "
+        .. "height of the canvas, or download the picture"
+    end
+    error(message, (level or 1) + 1)
+  end
   local size = { width = 64, height = 64 }
   if info then size.width, size.height = check.upright(info) end
   edit.width, edit.height = geometry.output_size({ sizes = { rule = "margins", doubts = {} } },

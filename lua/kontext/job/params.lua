@@ -99,6 +99,31 @@ local function unknown_field(key, row)
     row.name, few, #names > 3 and " and others" or "")
 end
 
+-- Returns what is wrong where `input_image` or `input_image_3` was not taken for a picture of a
+-- model that has another name for it, or nil.
+local function misplaced(key, given, row)
+  local first = row.images.first
+  local n = key == "input_image" and 1 or tonumber(tostring(key):match "^input_image_(%d+)$")
+  if not n or not first or row.by_name.input_image then return nil end
+  local takes_list = row.images.style == "list"
+  if given[first] ~= nil and (takes_list or n == 1) then
+    return ("%s and %s are both given: give the pictures of %s as one of them"):format(first, key,
+      row.name)
+  elseif takes_list and n > 1 and n <= row.by_name[first].max then
+    return ("%s is given and a picture before it is not: number them from input_image on, without "
+      .. "a gap"):format(key)
+  end
+end
+
+-- Returns what is misused in a list of pictures, or nil.
+local function wrong_list(name, value)
+  for i, one in ipairs(is_list(value) and value or {}) do
+    if type(one) ~= "string" and type(one) ~= "table" then
+      return ("%s must be a string or table, not %s"):format(item_name(name, i), type(one))
+    end
+  end
+end
+
 -- Returns what is missing, or nil.
 local function missing(given, row)
   for _, field in ipairs(row.fields) do
@@ -124,7 +149,8 @@ local function misuse(given, row)
   for key, value in pairs(renamed_given) do
     local field = row and row.by_name[key] or fields.ours[key] or not row and params.fields[key]
     if type(key) ~= "string" or not field then
-      return row and unknown_field(key, row) or messages.unknown(key, params.fields)
+      return row and (misplaced(key, given, row) or unknown_field(key, row))
+        or messages.unknown(key, params.fields)
     end
     local types = field.types or fields.lua_types[field.type]
     if not types[type(value)] then
@@ -134,6 +160,8 @@ local function misuse(given, row)
       return ("%s must be a %s, not %s"):format(names[key] or key, table.concat(list, " or "),
         type(value))
     end
+    local wrong = field.type == "images" and not names[item_name(key, 1)] and wrong_list(key, value)
+    if wrong then return wrong end
   end
   return row and missing(renamed_given, row)
     or not row and given.prompt == nil and "prompt is missing: a string that says what to change"

@@ -46,7 +46,7 @@ end
 
 function values.ratio(value, field)
   local ratio = geometry.parse_ratio(value)
-  if ratio and ratio >= field.min and ratio <= field.max then return value end
+  if ratio and ratio >= (field.min or 0) and ratio <= (field.max or math.huge) then return value end
   return nil, ('is %s: write it as "W:H", such as "16:9", from 3:7 to 7:3'):format(shown(value))
 end
 
@@ -98,7 +98,7 @@ end
 values.integer, values.number = number, number
 
 function values.url(value, field)
-  if #value > field.max_length then
+  if field.max_length and #value > field.max_length then
     return nil, ("has %d characters: at most %d are taken"):format(#value, field.max_length)
   end
   -- Not shown: a URL may hold a password or a signature.
