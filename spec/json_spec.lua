@@ -1,4 +1,5 @@
 local json = require "kontext.json"
+local support = require "spec.support.emulator"
 
 local jit = rawget(_G, "jit")
 
@@ -275,6 +276,18 @@ describe("dkjson", function()
       if type(found) == "table" then assert.is_nil(getmetatable(found)) end
     end
     assert.equal("42", tostring(other.decode('{"seed":42}').seed))
+  end)
+
+  it("is found where it is installed for Lua 5.1 alone #once", function()
+    local folder = support.shell "mktemp -d":match "%S+"
+    finally(function() os.execute("rm -rf " .. folder) end)
+    local ask = ([[LUA_PATH='lua/?.lua;%s/lua/5.4/?.lua' LUA_CPATH= lua5.4 -e "]]
+      .. [[print(require('kontext.json').name, package.path:find('5.1', 1, true))" 2>&1]])
+      :format(folder)
+    assert.matches("needs lua%-cjson, or dkjson", support.shell(ask))
+    os.execute(("mkdir -p %s/lua/5.1 && cp %s %s/lua/5.1"):format(
+      folder, rawget(package, "searchpath")("dkjson", package.path), folder))
+    assert.matches("^dkjson [%d.]+\tnil\n$", support.shell(ask))
   end)
 end)
 

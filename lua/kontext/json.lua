@@ -9,6 +9,16 @@ local most_parts = 20000 -- strings and values of an answer: reading them takes 
 local most_walked = 5000 -- the same, of an answer that is walked over
 local host = rawget(_G, "vim")
 
+-- Returns a pure Lua module that is installed for Lua 5.1 alone, or nil. Debian's testing has no
+-- modules for Lua 5.2, which its mpv loads; dkjson's file serves every Lua.
+local function of_lua_5_1(name)
+  local path = package.path:gsub("/lua/5%.%d/", "/lua/5.1/")
+  local search = rawget(package, "searchpath") -- not in 5.1
+  local file = search and search(name, path)
+  local found, module = pcall(dofile, file or "")
+  return found and module or nil
+end
+
 -- The libraries that read JSON, best first: each opens one and returns its name, its decoder and
 -- its null, or nil.
 local libraries = {
@@ -28,7 +38,8 @@ local libraries = {
   end,
   function()
     local found, dkjson = pcall(require, "dkjson")
-    if not found then return nil end
+    if not found then dkjson = of_lua_5_1 "dkjson" end
+    if not dkjson then return nil end
     return "dkjson " .. dkjson.version:match "[%d.]+$", function(text)
       -- It takes half of a pair, and makes of it what is no UTF-8.
       local halves = text:gsub("\\\\", "  ")
