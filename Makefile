@@ -242,6 +242,11 @@ spec: all
 	  $(LUA) spec/support/busted.lua -o plainTerminal $(busted_$(VARIANT)) $(SPECS)
 
 spec-%: ; @$(MAKE) spec LUA_VERSION=$*
+# Debian's testing has the interpreter and the headers of 5.2, and no modules for it.
+spec-5.2:
+	@if lua5.2 -e "require 'busted'" 2>/dev/null; then $(MAKE) spec LUA_VERSION=5.2; \
+	else printf 'Pending -> Makefile\nlua-busted for Lua 5.2 is not here\n'; \
+	echo "0 passed, 0 failed, 1 skipped"; fi
 spec-5.5: ; @$(MAKE) all && $(MAKE) spec LUA_VERSION=5.5
 # What is installed and built anew, and every block of the documents; whole photographs, a database
 # and a browser's page: both take minutes.

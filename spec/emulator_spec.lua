@@ -94,6 +94,8 @@ describe("the emulator's process #once", function()
       local core = cpath:gsub("%?", "kontext/core")
       if support.shell("command -v " .. lua) == "" or not io.open(core) then
         return pending(lua .. ", or the module for it, is not here")
+      elseif support.shell(lua .. [[ -e "require 'cqueues'" 2>&1]]) ~= "" then
+        return pending("lua-cqueues for " .. lua .. " is not here") -- testing has none for 5.2
       end
       local launcher = os.tmpname()
       support.write(launcher,
