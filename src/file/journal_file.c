@@ -15,7 +15,7 @@
 struct kx_journal_file {
   int fd;
   kx_place place;
-  off_t most; /* bytes that it has had: it only grows */
+  off_t most;     /* bytes that it has had: it only grows */
   kx_sink *draft; /* of the file that will replace it, or NULL */
 };
 
@@ -71,8 +71,7 @@ void kx_journal_file_close(kx_journal_file *log) {
   free(log);
 }
 
-int kx_journal_file_read(const kx_journal_file *log, uint64_t offset, size_t size,
-                         kx_sink *sink) {
+int kx_journal_file_read(const kx_journal_file *log, uint64_t offset, size_t size, kx_sink *sink) {
   char buffer[8192];
   ssize_t n = 1;
 

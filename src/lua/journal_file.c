@@ -134,14 +134,10 @@ static int log_close(lua_State *L) {
 }
 
 void kx_lua_log_type(lua_State *L) {
-  static const luaL_Reg methods[] = {{"read", log_read},
-                                     {"append", log_append},
-                                     {"draft", log_draft},
-                                     {"replace", log_replace},
-                                     {"in_place", log_in_place},
-                                     {"close", log_close},
-                                     {"__gc", log_close},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"read", log_read},         {"append", log_append},
+                                     {"draft", log_draft},       {"replace", log_replace},
+                                     {"in_place", log_in_place}, {"close", log_close},
+                                     {"__gc", log_close},        {NULL, NULL}};
 
   kx_lua_type(L, TYPE, methods);
 }
