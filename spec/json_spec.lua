@@ -286,11 +286,7 @@ describe("dkjson", function()
       :format(folder)
     assert.matches("needs lua%-cjson, or dkjson", support.shell(ask))
     os.execute(("mkdir -p %s/lua/5.1 && cp %s %s/lua/5.1"):format(
-<<<<<<< HEAD
       folder, package.searchpath("dkjson", package.path), folder)) -- luacheck: ignore 143
-=======
-      folder, rawget(package, "searchpath")("dkjson", package.path), folder))
->>>>>>> b489dd277231a5ea18dfde28a72779af6825944b
     assert.matches("^dkjson [%d.]+\tnil\n$", support.shell(ask))
   end)
 end)

@@ -14,11 +14,7 @@ local host = rawget(_G, "vim")
 -- modules for Lua 5.2, which its mpv loads; dkjson's file serves every Lua.
 local function of_lua_5_1(name)
   local path = package.path:gsub("/lua/5%.%d/", "/lua/5.1/")
-<<<<<<< HEAD
   local search = package.searchpath -- luacheck: ignore 143 (Lua 5.1 has none)
-=======
-  local search = rawget(package, "searchpath") -- not in 5.1
->>>>>>> b489dd277231a5ea18dfde28a72779af6825944b
   local file = search and search(name, path)
   local found, module = pcall(dofile, file or "")
   return found and module or nil
