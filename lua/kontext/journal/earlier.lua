@@ -1,11 +1,11 @@
---- What an earlier run has left of an edit, by its key in the journal: a second run goes on with it
---- and pays for nothing twice.
+--- Finds what an earlier run left of an edit, by its key in the journal, so that a second run
+--- continues it and pays for nothing twice.
 local identity = require "kontext.journal.identity"
 local resume = require "kontext.journal.resume"
 
 local earlier = {}
 
---- Returns whether the file that an earlier run saved is still there, and whether any file is.
+--- Returns whether the file of an earlier run is still there unchanged, and whether any file is.
 ---@param system kontext.System
 ---@param entry kontext.JournalEntry
 ---@return boolean there
@@ -25,13 +25,13 @@ local refusals = {
     .. "been paid for, so it is not sent again; look at your account, then give it another key",
 }
 
---- Messages that a batch gives too: the key's edit in the journal is another one, or another process
---- that shares the journal is at work on it.
+--- Messages that a batch gives too: the key belongs to another edit, or another process that
+--- shares the journal is at work on it.
 earlier.other = 'edit "%s" stands in the journal with other parameters: give this one another key'
 earlier.elsewhere = 'edit "%s" is under way in another process: wait for its end'
 
---- Returns the job that goes on with an edit of that key which an earlier run began, or that is
---- refused because that one asked for something else; nil where there is none.
+--- Returns the job that continues an earlier run's edit of that key, or that is refused because
+--- that edit asked for something else; nil if there is no such edit.
 ---@param client kontext.Client
 ---@param checked table
 ---@return kontext.Job?

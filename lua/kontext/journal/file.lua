@@ -1,5 +1,5 @@
---- The journal in a file: one line per fact about an edit, so that a crash at any moment loses
---- nothing that was paid for and repeats nothing that may have been.
+--- The journal in a file: one line per fact about an edit, so that a crash at any moment neither
+--- loses a paid picture nor repeats an edit that may have been paid for.
 ---
 --- A line is a checksum, the fact, the edit's number in this journal, and what is known of it:
 ---   INTENT     about to be sent; synced before anything connects
@@ -30,20 +30,20 @@ local Journal = {}
 Journal.__index = Journal
 
 local cap = 256 * 1024 * 1024 -- bytes of a journal that is read: a million edits
-local digits = 15 -- of an edit's number at the most: a double holds them all
-local far = 1e14 -- a number from here on is damage: counting on behind it would leave the digits
-local spare_lines = 64 -- more than this many outlived lines, and half of all: it is compacted
+local digits = 15 -- at most in an edit's number: a double holds them exactly
+local far = 1e14 -- a larger number is damage: counting on from it would exceed the digits
+local spare_lines = 64 -- it is compacted once more lines than this, and half of all, are outdated
 
--- What a restart makes of an edit's last fact.
+-- The state of an edit after a restart, by its last fact.
 local states = {
   INTENT = "unsent", SENDING = "ambiguous", ACCEPTED = "accepted", SAVED = "saved",
   FAILED = "failed", AMBIGUOUS = "ambiguous", LOST = "lost",
 }
 
--- Facts whose loss would be the loss of money or of a picture.
+-- Facts whose loss would cost money or a picture: these are synced.
 local synced = { INTENT = true, ACCEPTED = true, SAVED = true, AMBIGUOUS = true, LOST = true }
 
--- Of several edits of one key the one that matters most to a second run.
+-- Which of several edits of one key matters most to a second run.
 local rank = { accepted = 4, ambiguous = 3, lost = 3, saved = 2, failed = 1, unsent = 0 }
 
 -- Returns a line for the facts of an edit.
@@ -52,7 +52,7 @@ local function line(fact, number, told)
   return token.sum(text) .. " " .. text .. "\n"
 end
 
--- Takes over one line; returns whether it is whole.
+-- Reads one line; returns whether it is whole.
 local function take(self, text)
   local sum, rest = text:match "^(%x%x%x%x%x%x%x%x) (.*)$"
   local fact, number, told = (rest or ""):match "^(%u+) (%d+) (.*)$"
@@ -82,7 +82,7 @@ local function ordered(self)
   return list
 end
 
--- Replaces the file when most of its lines are outlived: one line an edit, none for what failed.
+-- Replaces the file when most lines are outdated: one line per edit, none for failed ones.
 local function compact(self, lines)
   local kept = {}
   for _, entry in ipairs(ordered(self)) do
@@ -93,14 +93,14 @@ local function compact(self, lines)
   return self._log:replace(table.concat(kept, "\n"))
 end
 
--- Returns whether a file without a whole line may be a journal whose first line was torn: a part of
--- a line's sum, or bytes that were never written.
+-- Returns whether a file without a whole line may be a journal with a torn first line: a part of a
+-- checksum, or bytes that were never written.
 local function may_be_torn(text)
   return text:find "^%x%x%x%x%x%x%x%x " ~= nil or text:find "^%x?%x?%x?%x?%x?%x?%x?%x?$" ~= nil
     or not text:find "[^%z]"
 end
 
---- Opens a journal. It is held against other processes. A file that is none is refused.
+--- Opens and locks a journal. Rejects a file that is not a journal.
 ---@param path string
 ---@param on? kontext.System default: the machine
 ---@param create? boolean make it where there is none; default true
@@ -131,10 +131,10 @@ function file.open(path, on, create)
     log:close()
     return nil, wording.cut(path, 300) .. " is no journal: choose a name that no file has", "EEXIST"
   end
-  -- A killed process may have left lines that a power failure would still take back; from here on
-  -- they are acted upon. Where they cannot be synced, the first INTENT cannot either.
+  -- A power failure could still lose lines of a killed process, on which this process will act: sync
+  -- them. If that fails, the first INTENT fails too.
   if text ~= "" then log:append("", true) end
-  compact(self, lines) -- where it cannot be, the longer one serves as well
+  compact(self, lines) -- if that fails, the longer file serves as well
   return self
 end
 
@@ -146,8 +146,8 @@ local function written(known, fact, details)
   return line(fact, known.entry, token.text(known))
 end
 
---- Writes a fact about a job. Nothing is begun any more once the file was moved or deleted: nobody
---- would find in it what was paid for.
+--- Writes a fact about a job. Once the file was moved or deleted it begins no edit: a later run
+--- would not find what was paid for.
 ---@param job kontext.Job
 ---@param fact string
 ---@param details? table<string, string> beside what the job knows of itself
@@ -179,8 +179,7 @@ function Journal:record(job, fact, details)
   return true
 end
 
---- Returns the line that says that a job's body begins to go out, for the engine to write when it
---- does, and where to write it.
+--- Returns the line that the engine writes before an upload's first byte, and the file for it.
 ---@param job kontext.Job
 ---@return table mark
 function Journal:mark(job)
@@ -189,7 +188,7 @@ function Journal:mark(job)
   return { log = self._log, line = written(known, "SENDING") }
 end
 
---- Returns whether a picture may be put in its place: nobody else holds this journal.
+--- Returns whether a picture may be saved: always, because the lock keeps other processes out.
 ---@return true
 function Journal:may_save() -- luacheck: no self
   return true
@@ -208,7 +207,7 @@ function Journal:is_at(path)
   return path == self.path
 end
 
---- Takes note that a job has ended in this process: what it left open can be resumed.
+--- Notes that a job has ended in this process, so that an open edit can be resumed.
 ---@param job kontext.Job
 function Journal:forget(job)
   local number = job:known().entry
@@ -221,8 +220,8 @@ function Journal:entries()
   return ordered(self)
 end
 
---- Returns, of the edits with that key, the one that matters most: accepted before ambiguous and
---- lost, then saved, then failed; of equal ones the last.
+--- Returns the edit of that key that matters most: accepted before ambiguous and lost, then saved,
+--- then failed; among equal ones the last.
 ---@param key string
 ---@param ended? boolean leave out those that a job of this process is at work on
 ---@return kontext.JournalEntry?
