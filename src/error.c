@@ -48,7 +48,7 @@ void kx_error_own(kx_error *error, const char *kind, const char *code, const cha
   tame(error);
 }
 
-#define WHAT_MAX (KX_ERROR_DETAIL - 80) /* a long path leaves room for what is wrong with it */
+#define WHAT_MAX (KX_ERROR_DETAIL - 80) /* a long path leaves room for the reason */
 
 void kx_error_file(kx_error *error, int number, const char *what) {
   error->kind = "file";

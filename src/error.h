@@ -1,4 +1,4 @@
-/* What went wrong, for programs and for people: a kind, a name and a sentence. */
+/* An error for programs and for people: a kind, a name and a sentence. */
 #ifndef KX_ERROR_H
 #define KX_ERROR_H
 
@@ -17,7 +17,7 @@ void kx_error_file(kx_error *error, int number, const char *what);
 /* Fills `error` from our own findings; `code` may be NULL. */
 void kx_error_own(kx_error *error, const char *kind, const char *code, const char *detail);
 
-/* Returns "ENOENT" and the like, "EUNKNOWN" for what the table lacks. */
+/* Returns "ENOENT" and the like, "EUNKNOWN" for what is not in the table. */
 const char *kx_errno_name(int number);
 
 #endif

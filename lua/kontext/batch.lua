@@ -1,6 +1,6 @@
 --- Many edits with a few in flight. With a journal a batch can be killed at any moment and run
---- again: what is saved is skipped, what was accepted is fetched, what nobody knows of is reported.
---- An item that takes another one's result waits until that has ended.
+--- again: it skips what is saved, fetches what was accepted, and reports what is in doubt. An item
+--- that takes another item's result waits until that item has ended.
 local chains = require "kontext.chains"
 local core = require "kontext.core"
 local errors = require "kontext.errors"
@@ -28,10 +28,10 @@ Batch.__index = Batch
 ---@field region table? of an edit of a region: {x, y, width, height}, what was to change
 ---@field window table? the same of what was sent
 ---@field match number? how alike the margins are, 0 … 1; nil: there was none to compare
----@field shift {x: number, y: number}? how far the answer lay off, in pixels
+---@field shift {x: number, y: number}? by how many pixels the answer was displaced
 ---@field skipped boolean? an earlier run had saved it
 ---@field fetched_again boolean? an earlier run had saved it, and the file was gone
----@field remade boolean? the same, and the service had it no more: it was paid for again
+---@field remade boolean? the same, and the service no longer had it: it was paid for again
 ---@field warnings string[]? of the job
 ---@field error kontext.Error?
 
@@ -54,9 +54,9 @@ local function numbered(self, key)
   return times == 1 and key or key .. "#" .. times
 end
 
--- Wakes whoever waits for what has come true.
+-- Calls the watchers of each wait that is over.
 local function tell(self)
-  local told = {} -- who is woken may wait again, which adds to the list
+  local told = {} -- a watcher may wait again, which adds to the list
   for waitable in pairs(self._waitables) do
     if waitable:ended() then
       for _, watcher in ipairs(waitable.watchers) do told[#told + 1] = watcher end
@@ -111,7 +111,7 @@ local function follow(self, index, key, job, mark, otherwise)
     if otherwise and (kind == "lost" or kind == "expired") then
       local second, how = otherwise()
       if second then return follow(self, index, key, second, how) end
-      result = how -- what it takes from another item is not there
+      result = how -- the result that the item takes is missing
     end
     self._under_way[index] = nil
     ended(self, index, key, result or items.result(job, key, mark))
@@ -120,7 +120,7 @@ local function follow(self, index, key, job, mark, otherwise)
   end)
 end
 
--- Begins an item whose key is known; without `id` the key itself tells what is asked for.
+-- Begins an item whose key is known. Without `id` the key alone identifies the edit.
 local function start_keyed(self, index, key, id)
   local item = chains.marked(self._list[index])
   local job, mark, otherwise
@@ -158,7 +158,7 @@ local function start_item(self, index)
   if item.key then return start_keyed(self, index, item.key, items.identity(self, item)) end
   local paths, stamps = {}, nil
   if not self._stopped and self._client:journal() then paths, stamps = items.paths(self, item) end
-  if not paths then -- another run, which can read the picture, would know the edit by another key
+  if not paths then -- a run that can read the picture would give the edit another key
     self._under_way[index] = nil
     return ended(self, index, items.identity(self, item), { error = stamps })
   elseif #paths == 0 then
@@ -177,7 +177,7 @@ local function start_item(self, index)
       self._under_way[index] = nil
       local key = items.identity(self, item)
       ended(self, index, key, items.refusal("cancelled", "stopped", key))
-    else -- another run, which can read the file, would know the edit by another key
+    else -- a run that can read the file would give the edit another key
       self._under_way[index] = nil
       ended(self, index, items.identity(self, item), { error = errors.new { kind = "file",
         code = code, stage = "check", charged = false, message = "cannot read " .. message } })
@@ -202,11 +202,11 @@ local function misused(self, item)
     message = tostring(wrong) } } or nil
 end
 
--- Takes the iterator's next item. Returns its index; nil where there is none now.
+-- Takes the iterator's next item. Returns its index, or nil when it gives none now.
 local function pull(self)
   if self._stopped or not self._drops and self._last - self._told >= most_untold then return nil end
   local done, item = pcall(self._pull)
-  if not done then -- the host's fault, which its own step reports
+  if not done then -- an error of the host's function: the host's own step raises it
     self._pull = nil
     self._client:tell_host(function() error(item, 0) end)
     return nil
@@ -220,8 +220,8 @@ local function pull(self)
   return self.total, misused(self, item)
 end
 
--- Returns the next item that waits for no other one's result, or nil where none is left; and the
--- result of one that is misused.
+-- Returns the next item that waits for no other item's result, or nil when none is left; and the
+-- result of an item that is misused.
 local function next_item(self)
   if self._streamed then
     if self._stopped then self._pull = nil end
@@ -251,8 +251,8 @@ local function next_item(self)
   end
 end
 
--- Keeps as many items under way as may be. An item that ends at once does not start the next one
--- from inside of this.
+-- Keeps as many items under way as are allowed. An item that ends at once does not start the next
+-- one from within this call.
 function start(self)
   if self._starting or self._later then return end
   self._starting = true
@@ -270,7 +270,7 @@ function start(self)
     if self._under_way[index] then
       active = active + 1
     elseif self._client:clock()() > stop and not self._client:is_closed() then
-      self._later = true -- thousands of saved ones would hold up the host
+      self._later = true -- thousands of saved items in a row would block the host
       self._client:soon(function()
         self._later = nil
         start(self)
@@ -326,8 +326,8 @@ function Batch:ended()
   return self.done == self.total and not self._pull
 end
 
--- Waits until `over` says so, or the time is over; returns whether it was `over`. The loops wait
--- for it as they do for a job.
+-- Waits until `over()` is true or the time has passed, and returns `over()`. A loop waits for this
+-- as it waits for a job.
 local function wait_for(self, seconds, over)
   local deadline = seconds and core.now() + seconds
   local waitable = { watchers = {} }
@@ -345,7 +345,7 @@ local function wait_for(self, seconds, over)
 end
 
 --- Waits for the end of all items.
----@param seconds? number how long at most; the batch goes on when they are over
+---@param seconds? number at most; the batch goes on afterwards
 ---@return kontext.BatchResult[]? results in the order of the list; none of an iterator's
 ---@return string? message
 ---@return kontext.Error? err of kind "timeout" when only the wait ran out

@@ -1,5 +1,5 @@
---- A number of credits that must not be passed. Before an edit is sent its estimate is reserved;
---- its end settles what it really cost, or releases what was reserved.
+--- A limit on credits. Before an edit is sent, its estimate is reserved; when it ends, the
+--- reservation becomes its real cost or is released.
 local budget = {}
 
 ---@class kontext.Budget
@@ -73,9 +73,8 @@ function Budget:open() -- luacheck: no self
   return { credits = 0, closed = true }
 end
 
---- Counts what an edit cost. Where the service has not told it (a lost answer), the estimate is
---- counted: it may have been charged. A second call with the service's own number corrects the
---- first.
+--- Counts what an edit cost. Without the service's number (the answer was lost) it counts the
+--- estimate, because the edit may have been charged. A second call with the number corrects that.
 ---@param reservation table
 ---@param credits? number the real cost
 function Budget:settle(reservation, credits)

@@ -4,7 +4,7 @@ local params = require "kontext.job.params"
 
 local chains = {}
 
--- Returns the key that a value such as { result = "key" } names, or nil. It may be of a wrong type.
+-- Returns the key that a value such as { result = "key" } names, or nil. Its type is not checked.
 local function named(value)
   if type(value) ~= "table" or getmetatable(value) ~= nil then return nil end
   local name, key = next(value)
@@ -42,7 +42,7 @@ function chains.needs(item)
   return keys
 end
 
---- Returns an item with something else in place of the results that it names.
+--- Returns an item in which `put(key)` replaces each result that it names.
 ---@param item table
 ---@param put fun(key: string): table
 ---@return table item the same one where it names none
@@ -66,7 +66,7 @@ function chains.with(item, put)
   return made or item
 end
 
---- Returns an item whose results stand for themselves, as the checks and its identity need it.
+--- Returns an item in which markers replace the results, for the checks and the item's identity.
 ---@param item table
 ---@return table
 function chains.marked(item)

@@ -27,7 +27,7 @@ local read = 4096 -- bytes of a text that are looked at
 local body_shown = 2048 -- bytes of an answer
 local reasons_shown = 16
 
--- Returns a text cut, without secrets, and with nothing in it that moves a terminal.
+-- Returns a text cut, without secrets and without terminal controls.
 local function clean(text, secrets, multiline)
   local cut = #text > read
   text = wording.beginning(text, read)
@@ -35,7 +35,7 @@ local function clean(text, secrets, multiline)
   return wording.beginning(wording.safe(text, multiline), read)
 end
 
--- Returns the reasons of a moderation as short texts; what is neither text nor number is left out.
+-- Returns the reasons of a moderation as short texts; it drops what is neither text nor number.
 local function clean_reasons(reasons, secrets)
   local list = {}
   for i = 1, math.min(#reasons, reasons_shown) do
@@ -45,9 +45,8 @@ local function clean_reasons(reasons, secrets)
   return list
 end
 
---- Makes an error. Whatever the service or libcurl said goes through here: no key, no secret and
---- no signature can be printed with it, and nothing that moves a terminal. Texts are cut first:
---- 4 KB of a message or a body are looked at.
+--- Makes an error. All text of the service and of libcurl goes through here, which removes keys,
+--- secrets, signatures and terminal controls. It first cuts each text to 4 KB.
 ---@param fields table the fields of kontext.Error
 ---@param secrets? string[] what must not be shown
 ---@return kontext.Error
@@ -68,14 +67,14 @@ function errors.new(fields, secrets)
   return setmetatable(fields, Error)
 end
 
---- Makes an error of text that is our own, where there may be no memory to look at it.
+--- Makes an error from our own text without checking it, for when memory has run out.
 ---@param fields table
 ---@return kontext.Error
 function errors.plain(fields)
   return setmetatable(fields, Error)
 end
 
---- Returns the fields of an error, for another job to end with the same.
+--- Returns the fields of an error, so that another job can end with the same error.
 ---@param err kontext.Error
 ---@return table fields
 function errors.copy(err)
@@ -91,7 +90,7 @@ function errors.is(value)
   return getmetatable(value) == Error
 end
 
---- Returns an error the way every function here does: nil, its message, itself.
+--- Returns nil, the error's message and the error: what every function returns on failure.
 ---@param err kontext.Error
 ---@return nil, string, kontext.Error
 function errors.result(err)

@@ -15,10 +15,10 @@ local estimate = {}
 ---@field model string
 ---@field credits number? the most that the service can charge; nil: the price is not known
 ---@field usd number?
----@field width integer? of the answer; nil: it depends on what is not known here, such as a URL
+---@field width integer? of the answer; nil: not known beforehand, as with a URL
 ---@field height integer?
 ---@field upload integer? bytes of the request's body; nil with `fit`, and a picture to be scaled
----@field confirmed boolean false: a fact that it stands on is from one source only
+---@field confirmed boolean false: it relies on a fact that only one source states
 ---@field as_of string? the month of the price
 ---@field warnings string[]?
 
@@ -137,7 +137,7 @@ function estimate.estimate(given, default_model)
   return errors.result(err)
 end
 
---- Estimates the edits of a list, in which one may take another one's result, as `batch` does.
+--- Estimates the edits of a list. As in a batch, an edit may take the result of another.
 ---@param list table[] with keys that differ, and nothing that `kontext.chains` finds wrong
 ---@param default_model? string the model of an edit that names none
 ---@return (kontext.Estimate|false)[] estimates false: refused, or what it takes the result of

@@ -40,7 +40,7 @@ end
 ---@return number? ratio width / height, or nil where it is no ratio from 3:7 to 7:3
 function geometry.parse_ratio(text)
   local width, height = sides(text)
-  -- Multiplied, not divided: 3:7 and 9:21 are inside to the last bit.
+  -- Multiplied, not divided, so that 3:7 and 9:21 are within the limits exactly.
   if not width or not height or height == 0 or width * 7 < height * 3 or width * 3 > height * 7 then
     return nil
   end
@@ -49,10 +49,10 @@ end
 
 local function whole(number) return math.floor(number + 0.5) end
 
--- Returns an integer where Lua has them: no size is shown as 1024.0.
+-- Returns an integer if this Lua has integers, so that no size is shown as 1024.0.
 local integer = math.tointeger or function(number) return number end -- luacheck: ignore 143
 
--- Returns the sides in whole multiples, and no smaller than one.
+-- Returns the sides rounded to whole multiples, at least one.
 local function in_multiples(width, height, multiple, round)
   return math.max(round(width / multiple), 1) * multiple,
     math.max(round(height / multiple), 1) * multiple
@@ -78,7 +78,7 @@ end
 
 -- The rules. Each gets the row's `sizes`, the parameters and the picture that the answer follows
 -- ({width, height}; nil: none; without a width: not known here), and returns width, height and
--- whether that is confirmed; or nothing where it cannot be known.
+-- whether that is confirmed; or nothing when it cannot be known.
 local rules = {}
 
 rules["17 sizes"] = function(_, params, picture)
@@ -164,7 +164,7 @@ function geometry.output_size(row, params, picture)
     (confirmed and not row.sizes.doubts.size and row.confirmed ~= false) == true
 end
 
---- Returns the size to which `fit = true` scales a picture: more of it the service would not use.
+--- Returns the size to which `fit = true` scales a picture: the service would use no more of it.
 ---@param row table
 ---@param params table
 ---@param width integer

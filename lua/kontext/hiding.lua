@@ -1,13 +1,13 @@
---- Hides secrets in texts that are shown: the API key, a webhook's secret, what signs a URL. A
---- server may repeat a secret in another spelling: with JSON's, a URL's or HTML's escapes, in
---- hexadecimal digits or in base64. Every text is read a fixed number of times, so its length alone
---- decides how long that takes; callers cut it first.
+--- Hides secrets in texts that are shown: the API key, a webhook's secret, a URL's signature. A
+--- server may repeat a secret in another form: escaped as in JSON, a URL or HTML, as hexadecimal
+--- digits or as base64. Each text is read a fixed number of times, so the time is proportional to
+--- its length; callers cut it first.
 local encoding = require "kontext.encoding"
 
 local hiding = {}
 
 local mark = "[hidden]"
-local short = 6 -- characters: a shorter secret is hidden where it is a word, or no word were left
+local short = 6 -- characters: a shorter secret is hidden only as a whole word
 local longest = 1024 -- bytes of a secret that are looked for
 local layers = 2 -- escapes inside of escapes
 
@@ -21,7 +21,7 @@ local function of_digits(digits, base)
   return code <= 0x10FFFF and encoding.utf8(code) or "?" -- which is no character
 end
 
--- How an escape of each first character reads: returns what it stands for and its last byte.
+-- Readers of escapes by first character; each returns the decoded bytes and the last position.
 local readers = {
   ["\\"] = function(text, at)
     local digits = text:match("^u(%x%x%x%x)", at + 1)
@@ -42,8 +42,8 @@ local readers = {
   end,
 }
 
--- Returns a view of a text: { text =, first =, last = }, where first[i] … last[i] are the bytes
--- of the shown text that byte i stands for. Of the shown text itself both are nil.
+-- Returns a view of a text: { text =, first =, last = }, in which byte i was decoded from the bytes
+-- first[i] … last[i] of the shown text. For the shown text itself both are nil.
 local function unescaped(view)
   local text, parts, first, last = view.text, {}, {}, {}
   local count, from = 0, 1
@@ -75,8 +75,8 @@ end
 
 local digits64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
--- Returns the base64 digits that a secret alone decides when `before` bytes (0, 1 or 2) stand
--- before it.
+-- Returns the base64 digits that depend on the secret alone when `before` bytes (0, 1 or 2) precede
+-- it.
 local function base64(secret, before)
   local text, digits = ("\0"):rep(before) .. secret, {}
   for at = 1, #text - 2, 3 do
@@ -87,11 +87,11 @@ local function base64(secret, before)
       digits[#digits + 1] = digits64:sub(index, index)
     end
   end
-  -- The first byte's last bits share a digit with what stands before.
+  -- The secret's first bits share a digit with the byte before it.
   return table.concat(digits):sub(before == 0 and 1 or before + 2)
 end
 
--- Each spelling: what is looked for, and in which form of a text.
+-- The spellings of a secret: the text to find, and the form of the shown text to search.
 local function needles_of(secret)
   if #secret < short then return { { text = secret, form = "same", word = true } } end
   local needles = {
@@ -116,7 +116,7 @@ local function is_word(text, at)
   return text:find("^[%w_]", at) ~= nil
 end
 
--- Returns whether a short secret stands there as a word of its own.
+-- Returns whether the match is a whole word.
 local function stands_alone(text, first, last)
   local left = is_word(text, first) and first > 1 and is_word(text, first - 1)
   local right = is_word(text, last) and is_word(text, last + 1)
@@ -173,7 +173,7 @@ local function without(text, spans)
   return table.concat(parts)
 end
 
---- Returns a text without the secrets, in whatever spelling they stand in it.
+--- Returns a text without the secrets, in any of their spellings.
 ---@param text string
 ---@param secrets string[]
 ---@param cut boolean its end was cut off: the beginning of a secret there is hidden, too
@@ -193,7 +193,7 @@ function hiding.secrets(text, secrets, cut)
   return #spans > 0 and without(text, spans) or text
 end
 
---- Returns a text without the queries of its URLs, which may sign them.
+--- Returns a text without the queries of its URLs: they may hold signatures.
 ---@param text string
 ---@return string
 function hiding.signatures(text)

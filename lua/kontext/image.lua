@@ -11,7 +11,7 @@ local image = {}
 ---@field format "jpeg"|"png"
 ---@field width integer pixels
 ---@field height integer pixels
----@field seed integer|string? what it was made with; digits where a number would not hold them
+---@field seed integer|string? digits when a number would not hold them exactly
 ---@field prompt string?
 ---@field duration number? seconds that the service worked
 ---@field cost number? credits
@@ -21,11 +21,11 @@ local image = {}
 ---@field region table? {x, y, width, height}: what was to change, in pixels of the upright picture
 ---@field window table? of a region: the same of what was sent
 ---@field match number? of a region: how alike the margins are, 0 … 1; nil: there was no margin
----@field shift {x: number, y: number}? of a region: how far the answer lay off, in pixels
+---@field shift {x: number, y: number}? of a region: by how many pixels the answer was displaced
 ---@field _job kontext.Job that made it
 local Image = { __name = "kontext.image" }
 
--- A picture that was saved while it arrived is read from its file when somebody asks for its bytes.
+-- A picture that was saved as it arrived is read back from its file when its bytes are asked for.
 function Image.__index(self, name)
   if name ~= "bytes" then return Image[name] end
   local path = rawget(self, "path")
@@ -48,14 +48,14 @@ end
 
 local places = { "region", "window", "match", "shift" }
 
---- Copies what is known of an edit of a region: where it is, and how the answer lay.
+--- Copies the fields about a region: where it is, and how the answer was displaced.
 ---@param from table an image or its fields
 ---@param to table
 function image.copy_place(from, to)
   for _, name in ipairs(places) do to[name] = from[name] end
 end
 
---- Saves the picture: afterwards the old file is there or the whole new one.
+--- Saves the picture. Afterwards the file is either the old one or the whole new one.
 ---@param path string
 ---@return string? path
 ---@return string? message

@@ -34,19 +34,19 @@ for _, name in ipairs { "edit", "erase", "outpaint", "resume", "credits", "batch
       error(("kontext.%s takes a dot, not a colon"):format(name), 2)
     end
     default = default or client.new(nil, nil, 1)
-    local result = default[name](default, ...) -- of a tail call Lua 5.1 cannot tell the line
+    local result = default[name](default, ...) -- no tail call: Lua 5.1 would lose the line
     return result
   end
 end
 
---- Closes the default client, where there is one; the next call makes another.
+--- Closes the default client if there is one; the next call makes another.
 function kontext.close()
   local closing = default
   default = nil
   if closing then closing:close() end
 end
 
---- Returns the versions of the module and of what it stands on.
+--- Returns the versions of the module and of the libraries that it uses.
 ---@return table info {module, lua, libcurl, tls, resolver, poller, json, stb, jpeg}
 function kontext.info()
   local info = core.info()

@@ -1,5 +1,5 @@
---- JSON with nothing lost: answers are read under a cap, integers and strings are written by us.
---- No number goes through the process's locale, which a host may change at any time.
+--- JSON without loss: answers are read under a cap, and integers and strings are written here. No
+--- number depends on the process's locale, which a host may change at any time.
 local api = require "kontext.api"
 local encoding = require "kontext.encoding"
 
@@ -23,9 +23,9 @@ end
 -- The libraries that read JSON, best first: each opens one and returns its name, its decoder and
 -- its null, or nil.
 local libraries = {
-  -- A private instance: its settings are nobody else's.
+  -- A private instance, because settings are shared otherwise.
   function()
-    -- It ends the process where the decimal point is not one byte.
+    -- It ends the process when the locale's decimal point is longer than one byte.
     if #("%.1f"):format(0.5) ~= 3 then return nil end
     local found, cjson = pcall(require, "cjson.safe")
     if not found then return nil end
@@ -42,7 +42,7 @@ local libraries = {
     if not found then dkjson = of_lua_5_1 "dkjson" end
     if not dkjson then return nil end
     return "dkjson " .. dkjson.version:match "[%d.]+$", function(text)
-      -- It takes half of a pair, and makes of it what is no UTF-8.
+      -- It accepts half of a surrogate pair, and makes invalid UTF-8 of it.
       local halves = text:gsub("\\\\", "  ")
         :gsub("\\u[dD][89abAB]%x%x\\u[dD][c-fC-F]%x%x", " ")
       if halves:find "\\u[dD][89a-fA-F]" then return nil, "half of a character" end
@@ -69,7 +69,7 @@ json.name = library
 local exact = 2 ^ 53 -- a double holds each integer up to it
 local tointeger = math.tointeger or function(n) return n end -- luacheck: ignore 143
 
---- Reads a decimal number, whatever the process's locale.
+--- Reads a decimal number independently of the process's locale.
 ---@param text string such as "4.5" or "-1e3"
 ---@return number?
 function json.to_number(text)
@@ -79,7 +79,7 @@ function json.to_number(text)
   return tonumber(text) or tonumber((text:gsub("%.", ("%.1f"):format(0.5):match "^0(.+)5$")))
 end
 
---- Writes a number that is read back as the same, with a point whatever the process's locale.
+--- Writes a number so that it reads back as the same, with a point in every locale.
 ---@param value number
 ---@return string? digits nil when it is not finite
 function json.number(value)
@@ -92,7 +92,7 @@ function json.number(value)
   end
 end
 
--- Returns where a string of JSON ends (its closing quote) that begins at `from`, or nil.
+-- Returns the position of the closing quote of the JSON string that begins at `from`, or nil.
 local function string_end(text, from)
   local at = from + 1
   while true do
@@ -102,15 +102,15 @@ local function string_end(text, from)
   end
 end
 
--- What some services write for numbers that are not finite, which not every library reads.
+-- Words that some services write for numbers that are not finite; not every library reads them.
 local endless = { nan = true, inf = true, infinity = true }
 
 local function without_words(word)
   return endless[word:lower():match "%a+"] and "null" or nil
 end
 
--- Returns the text with each number as a string that begins with the returned mark. A library that
--- reads numbers by the locale takes "7," for one, too. Each byte is looked at a few times at most.
+-- Returns the text with each number as a string that begins with the returned mark, because a
+-- library may read numbers by the locale, and take "7," for one. Takes linear time.
 local function without_numbers(text)
   local mark
   for byte = 1, 31 do -- no string of the text has this character
@@ -133,9 +133,9 @@ local function without_numbers(text)
   return table.concat(parts), string.char(tonumber(mark:sub(3), 16))
 end
 
--- Returns `value` as answers are handed on: no field is null or an endless number, for which a paid
--- task's other fields must not be lost (in a list they become false, so that it keeps its length),
--- and a whole number is an integer where Lua has them.
+-- Returns `value` without null and without numbers that are not finite: a paid task's other fields
+-- must not be lost for them. In a list they become false, so that it keeps its length. A whole
+-- number becomes an integer if this Lua has integers.
 local function tidy(value, mark)
   if value == null then return nil end
   if type(value) == "string" then
@@ -158,7 +158,7 @@ local function tidy(value, mark)
   return value
 end
 
--- Returns whether arrays and objects are nested deeper than is read: not every library has a limit.
+-- Returns whether arrays and objects are nested too deep: not every library has a limit.
 local function too_deep(text)
   local depth, at = 0, 0
   while true do
@@ -177,8 +177,8 @@ end
 
 local has_depth_limit = library:find "^lua%-cjson" ~= nil
 
---- Reads a JSON text, and never raises. A field that is null or no finite number is absent; in a
---- list it is false.
+--- Reads a JSON text, and never raises. A field that is null or not a finite number is absent; in
+--- a list it is false.
 ---@param text string
 ---@return any value or nil
 ---@return string? message
@@ -204,7 +204,7 @@ end
 
 local byte_order_mark = "\239\187\191"
 
--- Returns where the first value that is no more than white space and marks away begins.
+-- Returns where the first value begins, after white space and marks.
 local function opening(text)
   local at = text:sub(1, 3) == byte_order_mark and 4 or 1
   return text:find("[{%[]", at)
@@ -212,8 +212,8 @@ end
 
 -- Walks over a JSON text that may be cut or followed by something. Calls `found(depth, name, kind,
 -- value)` for each whole string, number and opening bracket ("{" or "[") of a member; `name` is
--- nil in a list. Returns the end of the first value that is whole; or nil, the end of the last
--- whole part, and what would close the text there. No byte is looked at more than a few times.
+-- nil in a list. Returns the end of the first whole value; or nil, the end of the last whole part,
+-- and the brackets that would close the text there. Takes linear time.
 local function walk(text, from, found)
   local closers, at, whole_to = {}, from, from - 1
   local name -- of the member whose value comes next
@@ -239,7 +239,7 @@ local function walk(text, from, found)
       closers[#closers + 1] = byte == "{" and "}" or "]"
       name, whole_to = nil, at
     elseif byte == "}" or byte == "]" then
-      if closers[#closers] ~= byte then break end -- it is no JSON from here on
+      if closers[#closers] ~= byte then break end -- the rest is not JSON
       closers[#closers] = nil
       name, whole_to = nil, at
       if #closers == 0 then return at end
@@ -256,8 +256,8 @@ end
 
 local function ignore() end
 
---- Reads an answer for which something was paid, more liberally than `decode`: it may begin with a
---- byte order mark, something may follow the value, and its end may be missing.
+--- Reads an answer to a paid request more liberally than `decode`: a byte order mark may precede
+--- the value, anything may follow it, and its end may be missing.
 ---@param text string
 ---@return any value or nil
 ---@return string? message
@@ -273,7 +273,7 @@ end
 
 local simple = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
--- Returns what a string of JSON stands for, without its quotes.
+-- Returns the value of a JSON string that is given without its quotes.
 local function unescape(raw)
   if not raw:find("\\", 1, true) then return raw end
   raw = raw:gsub("\\(u?)(.)(%x?%x?%x?)", function(u, first, rest)
@@ -281,7 +281,7 @@ local function unescape(raw)
     local code = #rest == 3 and tonumber(first .. rest, 16)
     return code and encoding.utf8(code) or "?"
   end)
-  -- The halves of a character beyond 16 bits.
+  -- Surrogate pairs: the halves of a character beyond 16 bits.
   raw = raw:gsub("\237([\160-\175])([\128-\191])\237([\176-\191])([\128-\191])",
     function(a, b, c, d)
       local high = (a:byte() - 160) * 64 + b:byte() - 128
@@ -292,7 +292,7 @@ end
 
 local longest_field = 4096 -- bytes of an id or an address
 
--- Objects whose id is not the task's.
+-- Members whose objects have an id that is not the task's.
 local foreign = { error = true, errors = true, detail = true, details = true }
 
 -- Returns a member's value as text: a string, or an integer's digits; nil for anything else.
@@ -322,10 +322,10 @@ local function id_in(url)
   return id and id:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
 end
 
---- Reads what an answer that accepts an edit says of the task, although the answer may be cut, or
---- followed or preceded by something. What is cut itself is not taken, so an id is always the whole
---- one: the member "id" of the answer's own object, else its "task_id", else the id that its
---- polling URL asks for, else that of an object in it (then `nested` is true). Never raises.
+--- Reads the task from an answer that accepts an edit, even if the answer is cut, or something
+--- precedes or follows it. A value that is cut does not count, so an id is always whole: the member
+--- "id" of the outer object, else its "task_id", else the id in its polling URL, else the id of an
+--- inner object (then `nested` is true). Never raises.
 ---@param text string? the body
 ---@return { id: string?, polling_url: string?, cost: number?, status: string?, sample: string?,
 ---   nested: true? }?
@@ -358,7 +358,7 @@ function json.salvage(text)
   return nil
 end
 
--- By number, not %c: in some locales that has bytes of UTF-8 too.
+-- By number, because in some locales %c matches bytes of UTF-8.
 local unsafe = '[%z\1-\31\127"\\]'
 local short = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
@@ -366,16 +366,16 @@ local function escape(char)
   return short[char] or ("\\u%04x"):format(char:byte())
 end
 
---- Writes a string. What would move a terminal that shows it is escaped: control characters, C1
---- too, and those that turn the direction of writing.
+--- Writes a string. It escapes all that a terminal would act on: control characters, C1 included,
+--- and those that change the direction of writing.
 ---@param text string valid UTF-8
 ---@return string json with its quotes
 function json.string(text)
   return '"' .. encoding.escape_acting(text:gsub(unsafe, escape), "\\u%04x") .. '"'
 end
 
---- Writes an integer digit for digit, be it an integer, a whole float, a 64-bit integer of LuaJIT
---- or a string of decimal digits of any length.
+--- Writes an integer digit for digit: an integer, a whole float, a 64-bit integer of LuaJIT or a
+--- string of decimal digits of any length.
 ---@param value any
 ---@return string? digits or nil when it is no integer
 function json.integer(value)
@@ -404,7 +404,7 @@ function json.integer_number(digits)
   return json.integer(number) == json.integer(digits) and number or digits
 end
 
---- Reads an integer field from an answer's own text, for where a double loses its last digits.
+--- Reads an integer field from an answer's text, because a double would lose its last digits.
 ---@param text string the JSON text, whole and valid
 ---@param name string the field's name, letters and "_" alone
 ---@return number|string? value a number where one holds it exactly, else its digits; nil: no such

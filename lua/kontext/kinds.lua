@@ -11,7 +11,7 @@
 ---@field charged boolean?
 ---@field resumable boolean? `kontext.resume` can go on with the edit
 ---@field stops_queue boolean? no further submit of the client can succeed, when the service says it
----@field fact string? what the journal notes of an accepted edit: the end of it, for good
+---@field fact string? the fact that ends an accepted edit for good in the journal
 ---@field what string what happened
 ---@field advice string what to do
 

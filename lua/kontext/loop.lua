@@ -2,9 +2,9 @@
 
 local loop = {}
 
--- Asked in this order where no `loop` option names one. Each is a module kontext.loop.NAME with
--- running(), whether it drives the running coroutine, and wait(client, seconds, job). First those
--- that tell for sure; the last three only tell whether the host has loaded them.
+-- The loops, in the order in which they are asked when no `loop` option names one. Each is a module
+-- kontext.loop.NAME with running(), which returns whether it drives the running coroutine, and
+-- wait(client, seconds, job). The last three only know whether the host has loaded them.
 local known = { "run", "cqueues", "ngx", "haproxy", "prosody", "darktable", "mpv", "copas", "uv",
   "glib" }
 

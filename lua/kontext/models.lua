@@ -87,7 +87,7 @@ local function kontext(name, credits, active)
   rows[name] = {
     path = "/v1/" .. name,
     fields = list(
-      -- The service's tokenizer is not ours to run: what cannot be 512 tokens in any language.
+      -- The service's tokenizer is not available: this is more than 512 tokens in any language.
       field("prompt", "text", { required = true, max_bytes = 16384, max_tokens = 512 }),
       numbered(4),
       field("aspect_ratio", "ratio", { min = 3 / 7, max = 7 / 3 }),
@@ -116,7 +116,7 @@ local function flux2(name, facts)
     fields = list(prompt, facts.before, numbered(facts.images), seed,
       field("width", "integer", { min = 64 }), field("height", "integer", { min = 64 }),
       facts.after, safety(5), output_format "jpeg", webhook_url, webhook_secret, user,
-      -- In no published document: a program that sets it is warned, and it is not sent.
+      -- No published document has it: a program that sets it gets a warning, and it is not sent.
       field("transparent_bg", "boolean", { confirmed = false, send = false })),
     images = { style = "numbered", first = "input_image", max = facts.images, min_side = 64 },
     sizes = { rule = "width x height", min_side = 64, max_area = 4194304, multiple = 16,
@@ -280,7 +280,7 @@ tool("vto-v2", {
 
 local own = {} -- names of the rows that are ours
 
--- Fills in what a row does not say, and indexes its fields by name.
+-- Fills in a row's defaults, and indexes its fields by name.
 local function complete(name, row)
   row.name = name
   row.active, row.link_life = row.active or 24, row.link_life or 600
@@ -346,8 +346,8 @@ local function copy(value)
   return made
 end
 
---- Adds a model of one's own, checked like ours: every part of a row is described at the top of
---- this file. Raises what is wrong with it, and when the name is one of ours.
+--- Adds a program's own model, checked like ours; the top of this file describes a row. Raises when
+--- the row is wrong or the name is one of ours.
 ---@param name string
 ---@param row table
 function models.define(name, row)

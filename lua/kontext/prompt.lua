@@ -1,4 +1,4 @@
---- Prompts that the service reads as they are meant.
+--- Prompts in the form that the service understands best.
 local prompt = {}
 
 -- Pairs of quotation marks, the guide's own first.
@@ -8,8 +8,8 @@ local function clear_of(marks, text)
   return not text:find(marks[1], 1, true) and not text:find(marks[2], 1, true)
 end
 
---- Makes the prompt that replaces a text in a picture: Replace 'old' with 'new'. Both texts are
---- kept to the letter; where one holds a quotation mark, a pair that neither holds is used.
+--- Makes the prompt that replaces a text in a picture: Replace 'old' with 'new'. Both texts stay
+--- as they are; if one has a quotation mark, another kind of quotation marks is used.
 ---@param old string the text in the picture
 ---@param new string
 ---@return string prompt

@@ -1,8 +1,8 @@
---- What a method is called on: client.edit{} instead of client:edit{} is a common slip, and Lua's
---- own message for it names a field that nobody knows.
+--- Checks what a method is called on: client.edit{} in place of client:edit{} is a common mistake,
+--- for which Lua's own message names a private field.
 local receiver = {}
 
---- Raises where `self` is no object of `class`.
+--- Raises if `self` is not an object of `class`.
 ---@param self any
 ---@param class table its metatable
 ---@param example string how the method is called, such as "job:wait()"

@@ -9,9 +9,9 @@ local function positive(value)
   return type(value) == "number" and value > 0 and value < math.huge
 end
 
---- Returns the size that the service will answer with: of its 17 sizes the one that is nearest in
---- aspect ratio. A ratio is seldom met exactly: "16:9" gives 1392 x 752. An image counts as it is
---- seen upright: Exif's orientations 5 to 8 exchange its stored width and height.
+--- Returns the size of the service's answer: the one of its 17 sizes whose aspect ratio is nearest.
+--- A ratio is seldom met exactly: "16:9" gives 1392 x 752. An image counts upright: Exif's
+--- orientations 5 to 8 exchange its stored width and height.
 ---@param value string|number|table an aspect ratio such as "16:9"; a width, its height following;
 --- or an image, whose own ratio the service takes where none is asked for
 ---@param height? number

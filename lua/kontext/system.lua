@@ -1,6 +1,6 @@
 --- The machine as the policy sees it: clock, chance, files and the engine. The client takes it as
---- an argument, so that the simulation can hand in a virtual one. Nothing in client/, job/ and
---- journal/ asks the machine for these things in another way.
+--- an argument, so that the simulation can pass a virtual one. client/, job/ and journal/ use the
+--- machine in no other way.
 local core = require "kontext.core"
 
 ---@class kontext.System
@@ -21,7 +21,7 @@ local system = {
   md5_file = core.md5_file,
 }
 
---- Returns a number in [0, 1). The host's seed is left alone, and two processes still differ.
+--- Returns a number in [0, 1). It does not touch the host's seed, and two processes differ.
 ---@return number
 function system.random()
   return (math.random() + core.now() * 1e3) % 1

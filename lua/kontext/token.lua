@@ -1,5 +1,5 @@
---- Tokens: all that another process needs to go on with a task, in one word without a key in it. A
---- token may come from a stranger, so it names no file.
+--- Tokens: all that another process needs to continue a task, in one word and without the API key.
+--- A token may come from a stranger, so it names no file.
 local core = require "kontext.core"
 local encoding = require "kontext.encoding"
 
@@ -7,7 +7,7 @@ local token = {}
 
 local version = "kontext1"
 
--- What a journal's line may hold, in this order; and which of it a token holds.
+-- The fields of a journal's line, in this order; and those that a token has too.
 local names = { "id", "polling_url", "model", "at", "key", "save_as", "no_replace", "output_format",
   "identity", "path", "md5", "size", "kind", "region", "window", "source", "stamp", "mask",
   "metadata", "own_url" }
@@ -25,14 +25,14 @@ function token.unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
---- Returns eight digits that show whether a text has lost a part on the way.
+--- Returns a checksum of eight digits.
 ---@param text string
 ---@return string
 function token.sum(text)
   return encoding.hex(core.sha256(text):sub(1, 4))
 end
 
---- Writes values as name=value, with commas between and nothing in them that a shell would take.
+--- Writes values as name=value, separated by commas, without characters that a shell interprets.
 ---@param values table<string, string>
 ---@param only? table<string, boolean> the names that are written; default: all
 ---@return string
@@ -46,7 +46,7 @@ function token.text(values, only)
   return table.concat(parts, ",")
 end
 
---- Reads what token.text has written, and nothing that has another name.
+--- Reads what token.text wrote, and ignores unknown names.
 ---@param text string
 ---@return table<string, string>
 function token.values(text)

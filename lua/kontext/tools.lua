@@ -1,5 +1,5 @@
---- The parameters of edits whose call differs from the others': what is asked for is put into the
---- words of the model that does it.
+--- Edits that are called by their purpose, erase and outpaint: each is translated into the
+--- parameters of the model that does it.
 local check = require "kontext.job.check"
 local geometry = require "kontext.geometry"
 local sources = require "kontext.job.sources"
@@ -36,7 +36,7 @@ local margins = { "top", "bottom", "left", "right" }
 ---@param given table input_image, and any of top, bottom, left and right, or width and height and
 --- reference_offset_x and _y; and prompt, mode, output_format, save_as …
 ---@param level? integer as for `error`: 1 (default) blames the caller
----@return table edit of a picture that cannot be read, one that will say so
+---@return table edit if the picture cannot be read, one that fails with the reason
 function tools.outpaint(given, level)
   local edit = with_model("outpaint", given, level or 1)
   local has_margins = false

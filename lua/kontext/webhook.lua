@@ -1,4 +1,4 @@
---- Webhooks: is this call the service's, and what does it tell?
+--- Webhooks: verifies that a call comes from the service, and reads its event.
 local api = require "kontext.api"
 local core = require "kontext.core"
 local encoding = require "kontext.encoding"
@@ -8,7 +8,7 @@ local wording = require "kontext.wording"
 
 local webhook = {}
 
--- How both dialects' statuses, in lower case, are called in an answer to a poll.
+-- The statuses of both dialects, in lower case, → the status in an answer to a poll.
 local statuses = {
   ["ready"] = "Ready",
   ["success"] = "Ready",
@@ -49,7 +49,7 @@ local function listed(headers, name)
   return list
 end
 
--- Returns all values that `ask` gives for the header, by the name that this host knows it by.
+-- Returns all values that `ask` gives for the header, under the name that the host uses.
 local function asked(ask, ...)
   for _, name in ipairs { ... } do
     local list = {}
@@ -118,10 +118,9 @@ local function read(body)
     result = result }
 end
 
---- Verifies a webhook's call. The secret must have come back as it is in `X-Webhook-Secret`, or
---- have signed the body in `X-BFL-Signature`; where both headers are there, both must hold. Calls
---- may come twice. The event's URLs are no more to be trusted than its sender: hand it to
---- `client:notify`, and the job asks its own URL.
+--- Verifies a webhook's call. `X-Webhook-Secret` must be the secret, or `X-BFL-Signature` must be
+--- its signature of the body; if both headers are there, both must be right. A call may come twice.
+--- The event's URLs are not trusted: `client:notify` makes the job ask its own URL.
 ---@param headers table|userdata|function the request's headers as the host has them
 ---@param body string the request's body, byte for byte
 ---@param secret string the `webhook_secret` of the edit

@@ -1,5 +1,5 @@
---- Texts of strangers (the service, libcurl, file names), made fit for a sentence and a terminal.
---- Each is cut before it is searched: a server decides how long it is.
+--- Makes strangers' texts (of the service, libcurl, file names) safe for a sentence and a terminal.
+--- Each text is cut before it is searched, because a server decides how long it is.
 local encoding = require "kontext.encoding"
 local json = require "kontext.json"
 
@@ -28,8 +28,8 @@ local function valid(text)
   return table.concat(parts)
 end
 
---- Returns a text that a terminal only shows: control characters (C0, DEL, C1 as bytes and as
---- UTF-8), characters that turn the direction of writing, and what is no UTF-8 are escaped.
+--- Returns a text that a terminal shows and does not act on: it escapes control characters (C0,
+--- DEL, C1 as bytes and as UTF-8), changes of the direction of writing, and invalid UTF-8.
 ---@param text string
 ---@param multiline? boolean keep line feeds as they are; a carriage return before one is dropped
 ---@return string
@@ -49,7 +49,7 @@ local ellipsis = "…" -- as long as three characters of one byte
 ---@return string
 function wording.cut(text, characters)
   if #text <= characters then return text end
-  local last = 0 -- byte of the last character that is kept when one is cut off
+  local last = 0 -- the last byte that is kept if the text is cut
   local at = 1
   for count = 1, characters do
     if count == characters + 1 - #ellipsis then last = at - 1 end
@@ -66,8 +66,8 @@ local function beginning(text, bytes)
 end
 wording.beginning = beginning
 
---- Returns a value from an answer as a short text that a terminal only shows: at most 300
---- characters of a string, or a number; nil for anything else.
+--- Returns a value from an answer as a short, safe text: at most 300 characters of a string, or a
+--- number; nil for anything else.
 ---@param value any
 ---@return string?
 function wording.brief(value)
@@ -76,13 +76,13 @@ function wording.brief(value)
   return wording.cut(wording.safe(beginning(value, 4 * shown)), shown)
 end
 
--- Returns a text with blanks in the place of white space and control characters. By number: in some
--- locales %c and %s have bytes of UTF-8, too.
+-- Returns a text with a blank in place of white space and control characters. By number, because in
+-- some locales %c and %s match bytes of UTF-8.
 local function one_line(text)
   return (text:gsub("[%z\1-\32\127]+", " "))
 end
 
--- Returns a value as a text of one line; nil where it is neither a text nor a number.
+-- Returns a string or number as a text of one line, nil for anything else.
 local function plain(value)
   if type(value) == "string" then return one_line(beginning(value, read)) end
   return type(value) == "number" and json.number(value) or nil
@@ -118,7 +118,7 @@ local function members(object, depth)
   return table.concat(parts, "; ")
 end
 
--- Returns what the members of an answer say that are known to hold an error, or nil.
+-- Returns the text of the members that hold an error, or nil.
 local function told(answer)
   local text = answer.detail or answer.message or answer.error or answer.errors or answer.details
   if type(text) == "table" then
@@ -129,9 +129,9 @@ local function told(answer)
   return type(text) == "string" and beginning(text, read) or nil
 end
 
---- Returns what an answer says of an error, to stand behind a sentence; "" where it says nothing.
----@param answer any the decoded body, where it is JSON
----@param body? string the body, shown where nothing else says what is wrong
+--- Returns ": " and what an answer says about an error, or "" if it says nothing.
+---@param answer any the decoded body, if it is JSON
+---@param body? string the body, shown if `answer` says nothing
 ---@return string
 function wording.server_detail(answer, body)
   local text = type(answer) == "table" and told(answer)
@@ -142,7 +142,7 @@ function wording.server_detail(answer, body)
   return #text > 0 and ": " .. wording.brief(text) or ""
 end
 
---- Returns what ended a transfer: libcurl's words, or the HTTP status and what came with it.
+--- Returns why a transfer failed: libcurl's message, or the HTTP status and the answer's text.
 ---@param event table of the engine
 ---@return string
 function wording.transfer_reason(event)
@@ -150,7 +150,7 @@ function wording.transfer_reason(event)
     or ("HTTP %d%s"):format(event.status, wording.server_detail(nil, event.body))
 end
 
--- What to do about a file that cannot be written, by the system's name of the fault.
+-- How to fix a file that cannot be written, by the name of the errno.
 local advice = {
   EACCES = "choose a folder that you may write to",
   EDQUOT = "make room, or choose another disk",
@@ -167,9 +167,9 @@ local advice = {
   EROFS = "choose a folder that you may write to",
 }
 
---- Returns what the system said of a file that cannot be written, and what to do about it.
+--- Returns the system's message about a file that cannot be written, and how to fix it.
 ---@param message string
----@param code string? the system's name of the fault
+---@param code string? the name of the errno
 ---@return string
 function wording.file_advice(message, code)
   return advice[code] and message .. ": " .. advice[code] or message

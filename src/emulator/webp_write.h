@@ -1,5 +1,5 @@
-/* WebP that any decoder reads, written without compression: the emulator answers with it where an
-   edit asks for WebP, and a library for that alone would be one more to install. */
+/* Writes uncompressed WebP that every decoder reads, for the emulator's answers to edits that ask
+   for WebP: a library for that alone would be one more to install. */
 #ifndef KX_WEBP_WRITE_H
 #define KX_WEBP_WRITE_H
 

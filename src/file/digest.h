@@ -36,7 +36,7 @@ size_t kx_digest_source(kx_digest_kind kind, const kx_source *source,
 int kx_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,
                    unsigned char to[KX_DIGEST_MAX]);
 
-/* Returns 1 when both are equal, in a time that tells nothing of where they differ. */
+/* Returns 1 when both are equal, in a time that does not depend on where they differ. */
 int kx_equal(const void *a, const void *b, size_t size);
 
 #endif

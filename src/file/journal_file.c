@@ -105,7 +105,7 @@ int kx_journal_file_append(kx_journal_file *log, const void *bytes, size_t size,
 
   if (!error && fstat(log->fd, &st) == 0) {
     if (st.st_size > log->most) log->most = st.st_size;
-    /* Not when it is opened: it may be no journal. Some file systems have no modes. */
+    /* Not when it is opened: the file may not be a journal. Some file systems have no modes. */
     if (st.st_mode & 077) (void)fchmod(log->fd, MODE);
   }
   return error || !sync ? error : kx_sync(log->fd);

@@ -29,7 +29,7 @@ int kx_append(int fd, const void *line, size_t size) {
   int error = 0;
 
   if (end < 0) return errno;
-  /* Asked of the file, not remembered: several descriptors append to it. */
+  /* Asked each time, because several descriptors append to the file. */
   if (end > 0 && pread(fd, &last, 1, end - 1) != 1) last = '?';
   if (last != '\n') error = kx_write_all(fd, "\n", 1);
   if (!error) error = kx_write_all(fd, line, size);
@@ -133,10 +133,10 @@ int kx_place_open_reserved(const kx_place *place) {
   if (fstat(fd, &st) != 0) error = errno;
   else if (!S_ISREG(st.st_mode) || st.st_size > 0) error = EEXIST;
   if (!error) error = kx_lock(fd);
-  /* Without locks the look alone decides, which two processes may take at the same moment. */
+  /* Without locks only this check decides, and two processes may pass it at the same moment. */
   if (error == ENOLCK) error = 0;
   if (error == EWOULDBLOCK) error = EEXIST;
-  /* Looked at again under the lock: another process may have filled the name meanwhile. */
+  /* Checked again under the lock: another process may have filled the file meanwhile. */
   if (!error && (fstat(fd, &st) != 0 || st.st_size > 0 || !kx_place_holds(place, fd))) {
     error = EEXIST;
   }

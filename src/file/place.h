@@ -1,5 +1,4 @@
-/* What files need beyond the system's calls: whole writes, and syncs that an interrupt does not
-   end. */
+/* Whole writes, and syncs that a signal does not interrupt; and places, where files are put. */
 #ifndef KX_PLACE_H
 #define KX_PLACE_H
 
@@ -9,14 +8,14 @@
 /* Writes all bytes; returns 0 or an errno. */
 int kx_write_all(int fd, const void *bytes, size_t size);
 
-/* Appends a line to a file opened with O_APPEND, whole or not at all: what cannot be taken back is
-   a torn line, after which the next one begins on a line of its own. Returns 0 or an errno. */
+/* Appends a line to a file opened with O_APPEND, whole or not at all. If a torn line cannot be
+   removed, the next one begins on a line of its own. Returns 0 or an errno. */
 int kx_append(int fd, const void *line, size_t size);
 
 /* Syncs a file; returns 0 or an errno. */
 int kx_sync(int fd);
 
-/* Syncs a directory, for the names in it; returns 0, also where a file system cannot, or an errno.
+/* Syncs a directory, for the names in it; returns 0, also if the file system cannot, or an errno.
    */
 int kx_sync_directory(int fd);
 
@@ -24,14 +23,14 @@ int kx_sync_directory(int fd);
    when another holds it, ENOLCK when the file system has no locks. Closing the file unlocks it. */
 int kx_lock(int fd);
 
-/* Where a file stands: its directory, held open so that one that is swapped for another does not
-   lead the file astray, and its name in there. */
+/* The place of a file: its directory, held open so that swapping it for another does not redirect
+   the file, and its name in it. */
 typedef struct kx_place {
   int directory;
   char *name;
 } kx_place;
 
-/* Opens the place that `path` names; returns 0 or an errno: EISDIR where the path can only be a
+/* Opens the place that `path` names; returns 0 or an errno: EISDIR if the path can only be a
    directory's. Close it in either case. */
 int kx_place_open(kx_place *place, const char *path);
 

@@ -13,8 +13,8 @@ typedef struct kx_sink kx_sink;
 /* Returns a sink that keeps at most `cap` bytes in memory, or NULL. */
 kx_sink *kx_sink_memory(size_t cap);
 
-/* What a finished file may take the place of: any file, whose permissions it takes over; or only
-   nothing and what kx_place_reserve made, in which case kx_sink_finish may return EEXIST. */
+/* What a finished file may replace: any file, whose permissions it takes over; or only an empty
+   file of kx_place_reserve, so that kx_sink_finish may return EEXIST. */
 typedef enum { KX_REPLACE, KX_NO_REPLACE } kx_sink_way;
 
 /* Returns a sink that becomes the file `path` when it is finished, with the permissions `mode`.
@@ -24,7 +24,7 @@ typedef enum { KX_REPLACE, KX_NO_REPLACE } kx_sink_way;
    stands. */
 kx_sink *kx_sink_file(const char *path, uint64_t cap, mode_t mode, kx_sink_way way);
 
-/* Looks whether kx_sink_file and kx_sink_finish could put a file at `path`, and leaves nothing
+/* Checks whether kx_sink_file and kx_sink_finish could put a file at `path`, and leaves nothing
    there; returns 0 or an errno. */
 int kx_sink_probe(const char *path, kx_sink_way way);
 
@@ -52,7 +52,7 @@ uint64_t kx_sink_size(const kx_sink *sink);
 /* Writes the digest; returns its size, 0 where there is none. */
 size_t kx_sink_digest_value(const kx_sink *sink, unsigned char to[KX_DIGEST_MAX]);
 
-/* Makes a source of what was taken so far, which lives no longer than the sink. */
+/* Makes a source of the bytes taken so far; it is valid as long as the sink. */
 void kx_sink_source(const kx_sink *sink, kx_source *source);
 
 /* Returns a descriptor of a file's sink for the caller to close, or -1 with errno. */
@@ -62,7 +62,7 @@ int kx_sink_dup(const kx_sink *sink);
    file that stood there is as it was. Nothing to do for memory. */
 int kx_sink_finish(kx_sink *sink);
 
-/* Frees the sink; what was not finished is gone. */
+/* Frees the sink, and drops a file that is not finished. */
 void kx_sink_free(kx_sink *sink);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What tells one state of a file from another. */
+/* Distinguishes the states of a file. */
 typedef struct kx_stamp {
   uint64_t device, inode;
   int64_t size, mtime_s, mtime_ns;
@@ -23,8 +23,8 @@ typedef struct kx_source {
 /* Makes a source of `size` bytes that the caller keeps alive. */
 void kx_source_memory(kx_source *source, const void *bytes, size_t size);
 
-/* Opens a regular file, never blocking on a FIFO; returns 0, or an errno: EISDIR for a directory,
-   ENOTSUP for what is neither file nor directory. */
+/* Opens a regular file, without blocking on a FIFO; returns 0, or an errno: EISDIR for a directory,
+   ENOTSUP for anything else. */
 int kx_source_open(kx_source *source, const char *path);
 
 /* Reads up to `size` bytes at `offset`; returns how many (fewer only at the end), or -1 with errno.

@@ -26,14 +26,14 @@
 
 KX_EXPORT int luaopen_kontext_core(lua_State *L);
 
-/* Sets what tells a file's state in the table on top. */
+/* Sets the stamp of a file's state in the table on top. */
 static void set_stamp(lua_State *L, const kx_source *source) {
   if (source->memory) lua_pushnil(L);
   else lua_pushlstring(L, (const char *)&source->stamp, sizeof source->stamp);
   lua_setfield(L, -2, "stamp");
 }
 
-/* Pushes what is known of a picture that will do: into the table at `into`, or a new one for 0. */
+/* Pushes the facts about a usable picture: into the table at `into`, or a new one for 0. */
 static int push_good(lua_State *L, const kx_source *source, const kx_image_info *info, int into) {
   if (into) lua_pushvalue(L, into);
   else lua_createtable(L, 0, 6);
@@ -254,7 +254,8 @@ static int core_hmac_sha256(lua_State *L) {
   return 1;
 }
 
-/* core.equal(a, b) -> true when both strings are equal, in a time that tells only their lengths. */
+/* core.equal(a, b) -> true when both strings are equal, in a time that depends only on their
+   lengths. */
 static int core_equal(lua_State *L) {
   size_t a_size, b_size;
   const char *a = luaL_checklstring(L, 1, &a_size), *b = luaL_checklstring(L, 2, &b_size);
@@ -432,7 +433,7 @@ static void initialise_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT);
 static void pin(void) {
   Dl_info info;
 
-  /* A function's address as data: POSIX has it so, ISO C does not. */
+  /* A function's address as data, which POSIX allows and ISO C does not. */
   int (*function)(lua_State *) = luaopen_kontext_core;
   void *address;
   memcpy(&address, &function, sizeof address);

@@ -1,4 +1,4 @@
-/* What the files of the binding share: they, lua/binding.c and kx_lua_*.c, alone include Lua. */
+/* What the files of the binding share. Only the files of src/lua include Lua. */
 #ifndef KX_LUA_H
 #define KX_LUA_H
 
@@ -28,8 +28,8 @@ const char *kx_lua_check_path(lua_State *L, int index);
 /* Returns what may be replaced: argument `index` is "no_replace", or absent. */
 kx_sink_way kx_lua_check_way(lua_State *L, int index);
 
-/* Pushes what a download has brought: a table, or nil, a message and a code where it cannot be read
-   or memory is short; returns how many. */
+/* Pushes the facts about a download's bytes: a table, or nil, a message and a code if they cannot
+   be read or memory is short; returns how many values. */
 int kx_lua_arrived(lua_State *L, const kx_source *source);
 
 /* Pushes nil, the message and the errno's name; returns 3. */

@@ -1,5 +1,5 @@
-/* What the command needs of its process and plain Lua lacks: signals, terminals, folders. Hosts
-   never call these: a module must not touch signals or descriptors that are its host's. */
+/* Functions for the command that plain Lua does not have: signals, terminals, folders. Hosts never
+   call these: a module must not touch its host's signals or descriptors. */
 #include "lua/binding.h"
 
 #include "file/buffer.h"
@@ -28,7 +28,7 @@ static const struct {
    manager may each signal a process and its group. */
 #define SAME_SIGNAL_NS INT64_C(1000000000)
 
-/* A handler has nowhere else to leave what it saw: the one state of this file. */
+/* The only state of this file: a signal handler has nowhere else to store a signal. */
 static volatile sig_atomic_t seen; /* the last signal's number, until core.signal() has told it */
 static volatile sig_atomic_t came; /* one did, at `last` */
 static struct timespec last;

@@ -376,7 +376,7 @@ static int push_events(lua_State *L, kx_engine *engine) {
     push_event(L, t);
     lua_rawseti(L, 3, ++count);
   }
-  /* Dropped when all are in the table: should memory run out before, none is lost. */
+  /* Dropped only when all are in the table, so that none is lost if memory runs out before. */
   while ((t = kx_engine_ended(engine))) {
     lua_pushnil(L);
     lua_rawseti(L, 2, (int)t->id);
@@ -414,7 +414,7 @@ static int engine_settle(lua_State *L) {
 /* engine:progress(id) -> sent, total, received; nothing when the transfer is not under way. */
 static int engine_progress(lua_State *L) {
   const engine_box *box = (const engine_box *)luaL_checkudata(L, 1, TYPE);
-  /* Only looks, so it may do so in a forked child: asking for that took longer than the rest. */
+  /* It only reads, so it needs no check for a forked child, which took longer than the rest. */
   kx_transfer *t = box->engine ? kx_engine_active(box->engine) : NULL;
   uint64_t id = (uint64_t)luaL_checknumber(L, 2), sent, total;
 

@@ -1,5 +1,5 @@
-/* The binding's part about pixels: what a download brought, small pictures for previews, and base64
-   of whole strings. */
+/* The binding of pictures: the facts about a download, small pictures for previews, and base64 of
+   whole strings. */
 #include "lua/binding.h"
 
 #include "net/base64.h"
@@ -166,7 +166,7 @@ int kx_lua_encode(lua_State *L) {
   return 1;
 }
 
-/* Sets `why`: what the check of an input would have refused this for. */
+/* Sets `why`: the reason for which the check of an input would reject this. */
 static void set_why(lua_State *L, kx_image_status status, const kx_image_info *info) {
   char size[64];
 

@@ -1,5 +1,5 @@
-/* How an installed kontext begins: what `require "kontext"` loads is part of the module, compiled.
-   Of a start's CPU two thirds were reading and parsing some sixty files. */
+/* The start of an installed kontext: the module holds, compiled, all that `require "kontext"`
+   loads. Two thirds of a start's CPU went into reading and parsing some sixty files. */
 #include "lua/binding.h"
 #include "lua/chunks.h"
 
@@ -7,7 +7,7 @@ static int compile(lua_State *L, const kx_chunk *chunk) {
   return luaL_loadbuffer(L, (const char *)chunk->code, chunk->size, chunk->module);
 }
 
-/* The loader of one module, as package.preload has them. */
+/* Loads one module, for package.preload. */
 static int load(lua_State *L) {
   const kx_chunk *chunk = &kx_chunks[lua_tointeger(L, lua_upvalueindex(1))];
 

@@ -1,4 +1,4 @@
-/* The binding of kx_region: methods of the engine whose events say what came of them. */
+/* The binding of kx_region: methods of the engine whose events hold the results. */
 #include "lua/binding.h"
 
 #include "net/engine.h"

@@ -21,7 +21,7 @@ typedef struct body_part {
   uint64_t length; /* in the body */
 } body_part;
 
-/* A line that tells others that the body goes out. */
+/* The journal's line that the body goes out. */
 typedef struct kx_mark {
   char *line; /* NULL when there is none, or none any more */
   size_t size;
@@ -146,7 +146,7 @@ static ssize_t read_image(kx_body *body, const body_part *part, char *buffer, si
   ssize_t got;
 
   if (want > CHUNK) want = CHUNK;
-  /* A line lower; from then on the file's offsets are others too. */
+  /* A cache line lower; this changes the file's later offsets too. */
   if (want == CHUNK && copies_slowly(buffer + want / 3, body->offset)) want -= (size_t)3 * LINE;
   /* The end of the characters' own room: coding overtakes its input only where both end. */
   if (want > 0) bytes = (unsigned char *)buffer + want / 3;

@@ -1,5 +1,5 @@
-/* An upload's bytes: pieces of text and images coded in base64, one after the other. The length is
-   known beforehand, the bytes are made as they are read, and they can be read once. */
+/* An upload's bytes: pieces of text, and images coded in base64. The length is known beforehand,
+   the bytes are made as they are read, and they can be read only once. */
 #ifndef KX_BODY_H
 #define KX_BODY_H
 
@@ -7,8 +7,7 @@
 
 typedef enum { KX_TEXT, KX_BYTES, KX_PATH } kx_piece_kind;
 
-/* A piece as its giver describes it: text to send as it is, an image's bytes, or an image's path.
-   */
+/* A piece: text to send as it is, an image's bytes, or an image's path. */
 typedef struct kx_piece {
   kx_piece_kind kind;
   const char *text;
@@ -24,8 +23,8 @@ kx_body *kx_body_new(const kx_piece *pieces, size_t count, size_t *which);
 
 void kx_body_free(kx_body *body);
 
-/* Lets the body write `line` to `fd` and sync it before its first byte is read: from then on the
-   other side may have got something. Keeps a duplicate of `fd`; returns 0 or an errno. */
+/* Makes the body write `line` to `fd`, synced, before its first byte is read: afterwards the other
+   side may have received something. Keeps a duplicate of `fd`; returns 0 or an errno. */
 int kx_body_mark(kx_body *body, int fd, const char *line, size_t size);
 
 /* Returns how many bytes the whole body has. */

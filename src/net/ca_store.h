@@ -1,9 +1,9 @@
-/* Whom TLS trusts: which of the system's certificate stores is the cheap one. */
+/* Chooses the cheapest of the system's certificate stores. */
 #ifndef KX_CA_STORE_H
 #define KX_CA_STORE_H
 
-/* Returns 1 when the directory has names made by a hash, under which OpenSSL looks for just the
-   certificate that it needs: 2.6 ms, where a whole bundle takes 27. */
+/* Returns 1 when the directory has hashed names, by which OpenSSL reads only the certificate that
+   it needs: 2.6 ms, while a whole bundle takes 27. */
 int kx_ca_store_hashed(const char *directory);
 
 #endif

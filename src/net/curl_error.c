@@ -7,7 +7,8 @@ typedef struct curl_row {
   const char *kind, *name;
 } curl_row;
 
-/* What the table lacks is "internal": codes of options and of other protocols than HTTP. */
+/* A code that is not in the table is "internal": it is about options or other protocols than HTTP.
+   */
 #define ROW(code, kind) \
   { code, kind, #code }
 static const curl_row curl_rows[] = {

@@ -19,9 +19,9 @@
 #define PATIENCE INT64_C(10000000) /* 10 ms: how long what is begun may keep the next waiting */
 #define CONNECTIONS 32L /* over that, 24 uploads included, none is kept for the next poll */
 
-/* Ready sockets that are served before what seems late is judged: what already lies in them, some
-   megabytes, has arrived in time. Bounded, for an answer may be endless: libcurl takes up to 100
-   pieces from a socket at once, and 256 such reads of an endless chunk extension took 6 s. */
+/* Ready sockets that are served before a transfer is judged late: the bytes in them, some
+   megabytes, have arrived in time. Bounded, because an answer may be endless: libcurl takes up to
+   100 pieces from a socket at once, and 256 such reads of an endless chunk extension took 6 s. */
 #define LATE_READS 256
 #define FEW_LATE_READS 16            /* enough of them where each takes long, */
 #define LATE_SPENT INT64_C(50000000) /* 50 ms together */
@@ -138,7 +138,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *o
   return 0;
 }
 
-/* curl's CURLMOPT_TIMERFUNCTION: only noted, for curl may not be called from here. */
+/* curl's CURLMOPT_TIMERFUNCTION: only noted, because curl may not be called from here. */
 static int on_timer(CURLM *multi, long ms, void *data) {
   (void)multi;
   ((kx_engine *)data)->curl_due = ms < 0 ? KX_NEVER : kx_now() + (int64_t)ms * 1000000;
@@ -325,11 +325,11 @@ static void end_transfer(kx_engine *e, kx_transfer *t, CURLcode code) {
 }
 
 /* Returns how much of the time between two steps counts towards a stall: a host that was stopped or
-   busy saw nothing of what its sockets did. So a stall takes some steps to be seen. */
+   busy did not watch its sockets. So a stall takes some steps to be detected. */
 static int64_t watched_at_most(const kx_engine *e) { return e->settings.stall_ns / 4 + 1; }
 
-/* Sees to it that the transfer's time-out is looked at when it may have come, and that a host which
-   only waits makes the steps that a stall takes. */
+/* Plans a check of the transfer's time-out, and the steps that a stall takes in a host that only
+   waits. */
 static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
   int64_t due = kx_transfer_due(t);
 
@@ -337,7 +337,7 @@ static void look_again(kx_engine *e, const kx_transfer *t, int64_t now) {
   if (due < e->check_due) e->check_due = due;
 }
 
-/* Takes the time in which nobody watched the sockets off the transfers' stalls. */
+/* Subtracts the time in which the host did not watch the sockets from the transfers' stalls. */
 static void forgive_absence(kx_engine *e, int64_t now) {
   int64_t unwatched = now - e->stepped - watched_at_most(e);
   kx_transfer *t;
@@ -370,7 +370,8 @@ static void begin_transfer(kx_engine *e) {
   look_again(e, t, e->begun);
 }
 
-/* Ends what is over its deadline or stalls. `check_due` may be early: activity moves the truth. */
+/* Ends transfers that are past their deadline or stall. `check_due` may be early: activity delays a
+   stall. */
 static void check_deadlines(kx_engine *e, int64_t now) {
   kx_transfer *t, *next;
 

@@ -11,7 +11,7 @@ typedef struct kx_engine kx_engine;
 /* Returns an engine with copies of the strings of `settings`, or NULL with errno. */
 kx_engine *kx_engine_new(const kx_settings *settings);
 
-/* Ends all at once, without waiting for anything; in a forked child it closes descriptors only. */
+/* Ends all transfers at once without waiting; in a forked child it only closes descriptors. */
 void kx_engine_free(kx_engine *engine);
 
 /* Returns 1 in a process that was forked from the engine's: nothing but kx_engine_free may follow.

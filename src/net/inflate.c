@@ -34,7 +34,7 @@ size_t kx_inflate(const void *from, size_t size, void *to, size_t cap) {
   if (size == 0 || cap == 0 || size > UINT_MAX || cap > UINT_MAX) return 0;
   done = inflate_as(GZIP_OR_ZLIB, from, size, to, cap, &code);
   if (done > 0) return done;
-  /* Raw deflate has no mark of its own: what is damaged anywhere was probably never deflated. */
+  /* Raw deflate has no mark of its own: a body with any damage was probably never deflated. */
   done = inflate_as(RAW, from, size, to, cap, &code);
   return code == Z_DATA_ERROR || code == Z_NEED_DICT ? 0 : done;
 }

@@ -8,8 +8,8 @@
 
 #define SIZE 1 /* of the page: the kernel rounds up */
 
-/* A page that each fork clears costs no call to look at, and an edit looks 22 times. It sees a raw
-   clone too, which pthread_atfork does not. */
+/* A page that each fork clears is checked without a system call, and an edit checks 22 times. It
+   detects a raw clone too, which pthread_atfork does not. */
 void kx_owner_set(kx_owner *owner) {
   owner->process = getpid();
   owner->page = NULL;

@@ -148,7 +148,7 @@ void kx_poller_wait(kx_poller *poller, int64_t when) {
   if (left <= 0 && when != KX_NEVER) return;
   limit.tv_sec = (time_t)(left / NS_PER_S);
   limit.tv_nsec = (long)(left % NS_PER_S);
-  /* EINTR too is a reason to come back. */
+  /* EINTR is a reason to return, too. */
   (void)ppoll(&one, 1, when == KX_NEVER ? NULL : &limit, NULL);
 }
 

@@ -1,4 +1,4 @@
-/* Takes the slowness of TLS's first time out of the first transfer. */
+/* Does the slow first use of TLS before the first transfer. */
 #ifndef KX_TLS_WARMUP_H
 #define KX_TLS_WARMUP_H
 

@@ -22,8 +22,8 @@
 #define KX_LIBCURL LIBCURL_VERSION_NUM
 #endif
 
-/* What is kept of each: a longer value is cut, since whoever reads it may take long over it; half
-   of a URL would be another one, so that such a value is dropped. */
+/* How much of each is kept: a longer value is cut, because reading it may take long; a URL is
+   dropped, because a part of it would be another URL. */
 static const struct header_row {
   const char *name;
   size_t most;
@@ -372,7 +372,7 @@ void kx_transfer_end(kx_transfer *t, CURLcode code) {
     curl_easy_cleanup(t->easy);
     t->easy = NULL;
   }
-  /* libcurl is content with 000, -99 and 1000; and 1xx comes before an answer, it is none. */
+  /* libcurl accepts 000, -99 and 1000; and a 1xx precedes an answer. */
   if (t->status < 200 || t->status > 999) {
     t->status = 0;
     if (code == CURLE_OK) code = CURLE_WEIRD_SERVER_REPLY;

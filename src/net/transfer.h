@@ -1,4 +1,4 @@
-/* One HTTP exchange: curl's options, curl's callbacks into buffers of ours, what came of it. */
+/* One HTTP exchange: curl's options, curl's callbacks into our buffers, and the result. */
 #ifndef KX_TRANSFER_H
 #define KX_TRANSFER_H
 

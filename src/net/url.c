@@ -42,7 +42,7 @@ static CURLUcode copy_parts(CURLU *parsed, kx_url *url) {
 }
 
 CURLUcode kx_url_read(kx_url *url, const char *text, size_t size, const char *base) {
-  /* A signed URL is asked for as it came; the dots of a relative one go up from its base. */
+  /* A signed URL stays as it came; the dots of a relative URL are resolved against its base. */
   const unsigned flags = CURLU_NON_SUPPORT_SCHEME | (base ? 0 : CURLU_PATH_AS_IS);
   CURLUcode code = CURLUE_OK;
   char *again = NULL;
@@ -54,7 +54,7 @@ CURLUcode kx_url_read(kx_url *url, const char *text, size_t size, const char *ba
   if (base) code = curl_url_set(parsed, CURLUPART_URL, base, CURLU_NON_SUPPORT_SCHEME);
   if (!code) code = curl_url_set(parsed, CURLUPART_URL, text, flags);
   if (!code) code = copy_parts(parsed, url);
-  /* A transfer reads it again, and "0%36" read once is "06", which read again is 0.0.0.6. */
+  /* A transfer parses it again: "0%36" parsed once is "06", which parsed again is 0.0.0.6. */
   if (!code) code = curl_url_set(parsed, CURLUPART_URL, url->url, flags | CURLU_PATH_AS_IS);
   if (!code) code = curl_url_get(parsed, CURLUPART_URL, &again, 0);
   if (!code && strcmp(again, url->url) != 0) code = CURLUE_MALFORMED_INPUT;

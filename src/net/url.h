@@ -1,4 +1,4 @@
-/* A URL as libcurl's parser reads it, so that what is judged is what is connected to. */
+/* A URL as libcurl's parser reads it, so that the host that is judged is the one connected to. */
 #ifndef KX_URL_H
 #define KX_URL_H
 

@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
-/* After a jump little is wanted: the next header. What goes on where the window ended is read in
-   larger pieces. So 8 MB of Exif (128 segments) cost 8 KB of reads. */
+/* After a jump only the next header is needed; reading on where the window ended takes larger
+   pieces. So 8 MB of Exif (128 segments) cost 8 KB of reads. */
 #define AFTER_JUMP 64
 
 void kx_cursor_begin(kx_cursor *cursor, const kx_source *source) {

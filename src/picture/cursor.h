@@ -1,4 +1,4 @@
-/* A place in a source, looked at through a small window: headers are walked in few, short reads. */
+/* A position in a source with a small window, so that headers are walked in few, short reads. */
 #ifndef KX_CURSOR_H
 #define KX_CURSOR_H
 

@@ -13,7 +13,7 @@ static kx_ending missing_unless(int there) {
   return there ? KX_ENDING_THERE : KX_ENDING_MISSING;
 }
 
-/* Where a look found nothing: the file ended there, or the reads did. */
+/* A look found nothing: the file ended there, or no reads were left. */
 static kx_ending stopped(const kx_cursor *cursor) {
   return cursor->tired ? KX_ENDING_UNKNOWN : KX_ENDING_MISSING;
 }

@@ -1,4 +1,4 @@
-/* The one thing of Exif that is of use here: which way up the picture is. */
+/* Reads the one Exif field that is used here: the orientation. */
 #ifndef KX_EXIF_H
 #define KX_EXIF_H
 

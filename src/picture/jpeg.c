@@ -17,7 +17,7 @@ typedef struct part {
   int id, h, v, quant;
 } part;
 
-/* One walk: where it is, what it learnt, and where what it approves goes (NULL: only look). */
+/* One walk: its position, its findings, and the buffer for what it approves (NULL: only look). */
 typedef struct walk {
   kx_cursor *cursor;
   kx_image_info *info;
@@ -40,7 +40,7 @@ static kx_image_status odd(walk *w, const char *why) {
   return KX_IMAGE_ODD;
 }
 
-/* Why there are no more bytes where some must be. */
+/* Returns why bytes that must be there are missing. */
 static kx_image_status ended(walk *w) {
   if (w->out && w->out->error) return KX_IMAGE_NO_MEMORY;
   return w->cursor->error ? KX_IMAGE_UNREADABLE : KX_IMAGE_CUT;
@@ -425,7 +425,7 @@ kx_image_status kx_jpeg_approve(kx_cursor *cursor, kx_image_info *info, kx_buffe
   w.colours = colours;
   kx_buffer_add(out, start, 2);
   status = run(&w, &good);
-  /* What stands behind the picture is of no use: phones and drones leave their own there. */
+  /* Bytes behind the picture are ignored: phones and drones append their own. */
   if ((status == KX_IMAGE_CUT || status == KX_IMAGE_DAMAGED) &&
       w.scanned == (1u << w.components) - 1 && w.scans) {
     out->size = good;

@@ -39,7 +39,7 @@ static kx_image_status damaged(walk *w, const char *why) {
   return KX_IMAGE_DAMAGED;
 }
 
-/* Why there are no more bytes where some must be. */
+/* Returns why bytes that must be there are missing. */
 static kx_image_status ended(walk *w) {
   if (w->out && w->out->error) return KX_IMAGE_NO_MEMORY;
   return w->cursor->error ? KX_IMAGE_UNREADABLE : KX_IMAGE_CUT;
@@ -162,7 +162,7 @@ static kx_image_status meaning(walk *w) {
   return KX_IMAGE_OK;
 }
 
-/* A profile for greys is none for the RGB that a decoder makes of them. */
+/* A profile for greys does not fit the RGB that a decoder makes of them. */
 static kx_image_status profile(walk *w) {
   return w->colour == GREY || w->colour == GREY_ALPHA ? KX_IMAGE_OK : meaning(w);
 }
@@ -239,8 +239,8 @@ static kx_image_status read_chunk(walk *w, int *last) {
   return read ? read(w) : KX_IMAGE_OK;
 }
 
-/* Only looking, walks on behind the pixels while no orientation was told: programs that add
-   metadata to a file put it there. Nothing there makes the picture a worse one. */
+/* When only looking, walks on behind the pixels until an orientation is found: programs that add
+   metadata put it there. Damage there does not matter. */
 static kx_image_status walk_on(walk *w) {
   kx_image_status status = header(w);
   int last = 0;

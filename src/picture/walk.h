@@ -1,5 +1,5 @@
-/* The picture check: what a source holds, by its content and never by its name, from the few bytes
-   of its header. Limits of a service (20 MP, 20 MB) are no business of this file. */
+/* The picture check: finds what a source holds by its header, and never by its name. It does not
+   know the limits of a service (20 MP, 20 MB). */
 #ifndef KX_IMAGE_H
 #define KX_IMAGE_H
 

@@ -131,7 +131,7 @@ static int run_fit(kx_worker *worker, kx_work *work, const kx_source *source) {
   return 0;
 }
 
-/* Asks for a region's job whether it is still wanted. */
+/* Returns whether a region's job is still wanted. */
 static int region_wanted(void *context) { return wanted((kx_worker *)context); }
 
 static int run_region(kx_worker *worker, kx_work *work, const kx_source *source) {
@@ -169,7 +169,7 @@ static void run(kx_worker *worker, kx_work *work) {
 
   if (!error) {
     error = runs[work->kind](worker, work, &source);
-    /* Whatever the result is; a file in its place was looked at before, and may be the source. */
+    /* Checked whatever the result is; a result that is a file was checked before. */
     if (!(work->region && work->region->to) && kx_source_changed(&source)) error = ESTALE;
     kx_source_close(&source);
   }

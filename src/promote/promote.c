@@ -1,7 +1,7 @@
-/* The module kontext.promote, for programs that load their Lua privately, as VLC and OBS do with a
-   plugin: a C module finds no lua_ function there. It makes the symbols of the library that calls
-   it visible to the modules that are loaded later. So it is linked against no function of Lua, and
-   lua.h is not included: it serves every Lua. */
+/* The module kontext.promote, for programs that load their Lua privately, as VLC and OBS do for
+   plugins: a C module finds no lua_ function there. It makes the symbols of the library that calls
+   it visible to modules that are loaded later. It links against no function of Lua and does not
+   include lua.h, so that it serves every Lua. */
 #include "config.h"
 
 #include <dlfcn.h>

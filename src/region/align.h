@@ -1,5 +1,5 @@
-/* How an answer lies on the picture that it was made from: a service that was to change one thing
-   moves, zooms and tints the rest a little. Found on the margin, which should be unchanged. */
+/* Finds how an answer is displaced from the picture that it was made from: the service moves, zooms
+   and tints the rest of the picture a little. Measured on the margin, which should be unchanged. */
 #ifndef KX_ALIGN_H
 #define KX_ALIGN_H
 

@@ -448,7 +448,7 @@ static void write_blended(coder *c, const kx_buffer *approved, const kx_rect *wi
   c->out.progress = &c->progress;
   jpeg_copy_critical_parameters(&c->in, &c->out);
   if (c->in.progressive_mode) jpeg_simple_progression(&c->out);
-  c->out.optimize_coding = TRUE; /* the file's own codes may lack some that are needed now */
+  c->out.optimize_coding = TRUE; /* the new blocks may need codes that the file does not have */
   c->out.restart_interval = c->in.restart_interval;
   c->out.write_JFIF_header = FALSE; /* both are among the segments where the file had them */
   c->out.write_Adobe_marker = FALSE;

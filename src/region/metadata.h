@@ -1,4 +1,4 @@
-/* What a file says beside its pixels: which of it is kept, what is made true, what goes. */
+/* A file's metadata: what is kept, what is corrected, and what is removed. */
 #ifndef KX_METADATA_H
 #define KX_METADATA_H
 

@@ -263,7 +263,7 @@ void kx_png_rgba(const kx_png *png, const unsigned char *row, int i, unsigned ch
 
   for (k = 0; k < png->samples; k++) s[k] = kx_png_sample(png, row, i, k);
   rgba[3] = 255;
-  if (png->colour == KX_PNG_PALETTE) { /* a number that the palette lacks is black */
+  if (png->colour == KX_PNG_PALETTE) { /* a number that is not in the palette is black */
     memcpy(rgba, png->palette + 3 * s[0], 3);
     rgba[3] = png->alpha[s[0]];
     return;

@@ -1,4 +1,4 @@
-/* A picture made smaller while its rows arrive: each result pixel is the mean of the area that it
+/* Scales a picture down while its rows arrive: each result pixel is the mean of the area that it
    covers. Holds one row of sums beside the result. */
 #ifndef KX_REDUCE_H
 #define KX_REDUCE_H

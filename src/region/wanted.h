@@ -1,4 +1,4 @@
-/* Asked between the steps of long work: whether anybody still wants it. */
+/* Asks, between the steps of long work, whether its result is still wanted. */
 #ifndef KX_WANTED_H
 #define KX_WANTED_H
 

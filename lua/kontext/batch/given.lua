@@ -1,4 +1,4 @@
---- What a batch is given: what of it is misused, and how many of its items run at once.
+--- Checks the arguments of a batch, and decides how many items run at once.
 local chains = require "kontext.chains"
 local models = require "kontext.models"
 local params = require "kontext.job.params"
@@ -65,7 +65,7 @@ local function misuse(list, options)
   if most and not (most >= 1 and most < math.huge) then return "max_active must be 1 or more" end
 end
 
--- Returns what is wrong with the results that the items take from each other, or nil.
+-- Returns what is wrong with the results that items take from each other, or nil.
 local function wrong_chains(client, list)
   local journal = client:journal()
   return chains.wrong(list, function(key)

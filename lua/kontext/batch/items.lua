@@ -1,5 +1,5 @@
---- One item of a batch: its key, what an earlier run has left of it, how it begins, and its result.
---- These are functions over a batch, which alone knows what has ended.
+--- One item of a batch: its key, what an earlier run left of it, how it begins, and its result.
+--- These are functions over a batch, which knows the results of the other items.
 local chains = require "kontext.chains"
 local check = require "kontext.job.check"
 local earlier = require "kontext.journal.earlier"
@@ -12,7 +12,7 @@ local resume = require "kontext.journal.resume"
 
 local items = {}
 
---- Returns what distinguishes an item from others: all that the edit will have, defaults included.
+--- Returns the identity of an item: all parameters of the edit, defaults included.
 ---@param self kontext.Batch
 ---@param item table
 ---@param digests? table<string, string> of the item's files
@@ -23,7 +23,7 @@ function items.identity(self, item, digests)
 end
 
 --- Returns the paths of an item's pictures, whose content is part of its key; or nil and an error
---- where one is not what the service takes.
+--- if the service does not take one of them.
 ---@param self kontext.Batch
 ---@param item table
 ---@return string[]? paths
@@ -35,7 +35,7 @@ function items.paths(self, item)
     local value = field.api == "image" and item[field.name]
     local source = value and params.image(value)
     if source and source.path then
-      -- Of a picture that is made to fit, or of which a window is sent, more may be there.
+      -- A picture that is made to fit, or of which a window is sent, may exceed the limits.
       local known, err = check.source(source, item.fit or item.region or item.mask,
         item.model or model)
       if not known then return nil, err end
@@ -45,8 +45,8 @@ function items.paths(self, item)
   return paths, stamps
 end
 
---- Returns why an item cannot have the key that its pictures' digests make: one of them has changed
---- since, and another content would be known by that key. Returns nil where none has.
+--- Returns an error if one of an item's pictures has changed since it was digested, because its key
+--- would then name other content; else nil.
 ---@param self kontext.Batch
 ---@param item table
 ---@param stamps table of items.paths
@@ -95,8 +95,8 @@ function items.refusal(kind, name, key)
     charged = kind == "invalid" and false or nil } }
 end
 
--- Returns the result of an item that takes another one's, which has failed. It says the reason, of
--- the one that failed first where several hang on each other.
+-- Returns the result of an item that takes the result of a failed one. Along a chain it gives the
+-- reason of the first that failed.
 local function hung_on_failure(self, index, key, parent)
   local err, first = self._results[parent].error, self._causes[parent] or { key = key }
   first.message = first.message or err.message
@@ -107,14 +107,13 @@ local function hung_on_failure(self, index, key, parent)
       :format(key, way, first.message) } }
 end
 
--- Returns the picture that the item of that key has made; or nil and the result of the item that
--- takes it.
+-- Returns the picture of the item with that key; or nil and the result of the item that takes it.
 local function picture_of(self, index, key)
   local parent = self._index_of[key]
   local result = parent and self._results[parent]
   if result and result.error then return nil, hung_on_failure(self, index, key, parent) end
   if result then return result.saved and { path = result.saved } or params.image(result.image) end
-  local journal = self._client:journal() -- an earlier run has made it, and no item has its key now
+  local journal = self._client:journal() -- an earlier run made it, and no item has its key now
   local entry = journal and journal:find(key)
   if entry and entry.state == "saved" and earlier.is_saved(self._client.system, entry) then
     return { path = entry.path }
@@ -140,8 +139,8 @@ local function begin_anew(self, index, key)
   return self._client:begin_edit(given, 1, true)
 end
 
--- Returns a job that gets a picture again whose file is gone, how the result is marked, and what to
--- do when the service has it no more; or nil and a result.
+-- Returns a job that fetches a picture again whose file is gone, the result's mark, and a function
+-- for when the service no longer has it; or nil and a result.
 local function get_again(self, index, item, key, entry, occupied)
   local again = self._remake and function()
     local job, wrong = begin_anew(self, index, key)
@@ -162,7 +161,7 @@ local function get_again(self, index, item, key, entry, occupied)
   return job, "fetched_again", again
 end
 
---- Begins an item, or goes on with what an earlier run has left of it.
+--- Begins an item, or continues what an earlier run left of it.
 ---@param self kontext.Batch
 ---@param index integer
 ---@param item table

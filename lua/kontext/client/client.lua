@@ -1,6 +1,6 @@
---- A client: edits, resumes, steps, closes. It has a queue (whose turn is it), steps (what is done
---- when), a transport (how bytes move), a pace (how often is polled), a count of what is spent and,
---- where one was asked for, a journal (what is paid for).
+--- A client: the public methods, and the parts that it has: a queue (which job begins), steps (what
+--- is done when), a transport (moves the bytes), a pace (how often to poll), the spending and,
+--- if asked for, a journal (what is paid for).
 local batch = require "kontext.batch"
 local credits = require "kontext.job.credits"
 local digests = require "kontext.journal.digests"
@@ -22,7 +22,7 @@ local submit = require "kontext.job.submit"
 local system = require "kontext.system"
 local tools = require "kontext.tools"
 local transport = require "kontext.client.transport"
--- All of a paid job's life is loaded here: no file is to be read once an edit is paid for.
+-- All code of a job's life is loaded here: reading a file could fail once an edit is paid for.
 
 local client = {}
 
@@ -53,7 +53,7 @@ Client.__index = Client
 --- Makes a client.
 ---@param given? table options: see docs/reference.md
 ---@param on? kontext.System the machine, for the simulation
----@param depth? integer calls of ours above each method, which errors skip: 1 of the default client
+---@param depth? integer of our own calls above each method, which errors skip; 1: default client
 ---@return kontext.Client
 function client.new(given, on, depth)
   local chosen = options.check(given, 2)
@@ -112,7 +112,7 @@ function Client:__tostring()
   return "kontext.client: " .. (self._closed and "closed" or self._options.base_url)
 end
 
--- Raises at the level of the public method's caller when the client is closed, or is none.
+-- Raises at the line of the public method's caller if this is no client or a closed one.
 local function alive(self, level)
   receiver.check(self, Client, "client:edit{ … }", (level or 1) + 2)
   if self._closed then error("the client is closed", (level or 1) + 2) end
@@ -156,10 +156,10 @@ function Client:unable()
   return { kind = "auth", message = message, stage = "check", charged = false }
 end
 
---- Begins an edit. What is misused is blamed on the caller `level` calls above.
+--- Begins an edit. Misuse raises at the caller `level` calls above.
 ---@param given table
 ---@param level integer
----@param anew? boolean whatever the journal has of an edit with that key
+---@param anew? boolean even if the journal has an edit with that key
 ---@return kontext.Job
 function Client:begin_edit(given, level, anew)
   alive(self, level)
@@ -167,18 +167,18 @@ function Client:begin_edit(given, level, anew)
   return job
 end
 
---- Begins an edit, at once: what is wrong with the file, the parameters or the key becomes the
---- job's error. Raises on misuse: an unknown key, a value of the wrong Lua type, a closed client.
+--- Begins an edit and returns at once. A bad file, parameter or API key becomes the job's error.
+--- Misuse raises: an unknown key, a value of the wrong Lua type, a closed client.
 ---@param edit_params table see docs/reference.md
 ---@return kontext.Job
 function Client:edit(edit_params)
   receiver.check(self, Client, "client:edit{ … }", 2)
-  -- No tail call, here and below: errors blame the caller's line.
+  -- Not a tail call, here and below, so that errors name the caller's line.
   local job = self:begin_edit(edit_params, 2 + self._depth)
   return job
 end
 
---- Begins the edit that removes what is white in a mask: `kontext.tools.erase` says what it takes.
+--- Begins the edit that removes what is white in a mask; for its parameters see kontext.tools.
 ---@param given table image, mask, and more
 ---@return kontext.Job
 function Client:erase(given)
@@ -188,7 +188,7 @@ function Client:erase(given)
   return job
 end
 
---- Begins the edit that paints around a picture: `kontext.tools.outpaint` says what it takes.
+--- Begins the edit that paints around a picture; for its parameters see kontext.tools.
 ---@param given table input_image, and margins or a width and a height, and more
 ---@return kontext.Job
 function Client:outpaint(given)
@@ -198,7 +198,7 @@ function Client:outpaint(given)
   return job
 end
 
---- Queues a job; one that is paid for goes first.
+--- Queues a job; a paid one goes first.
 ---@param job kontext.Job
 ---@param model string
 ---@param first boolean
@@ -210,7 +210,7 @@ function Client:enqueue(job, model, first)
   return job
 end
 
---- Goes on with a job of another process, or with all unfinished ones of a journal.
+--- Resumes a job of another process, or all unfinished jobs of a journal.
 ---@param from string|table the token, or {journal = path}
 ---@param overrides? table of a token: save_as, no_replace, on_progress
 ---@return kontext.Job|kontext.Job[] job for a token a job, for a journal an array of them
@@ -222,7 +222,7 @@ function Client:resume(from, overrides)
   return (resume.token(self, from, overrides))
 end
 
---- Begins a job that goes on with a task of an earlier process.
+--- Begins a job that resumes a task of an earlier process.
 ---@param checked table what is known of it
 ---@param known table id, polling_url, entry
 ---@return kontext.Job
@@ -230,7 +230,7 @@ function Client:begin_resumed(checked, known)
   return intake.resumed(self, checked, known)
 end
 
---- Returns a job that has ended long ago: an earlier run has saved its picture.
+--- Returns a job that has already ended, because an earlier run saved its picture.
 ---@param checked table
 ---@param entry kontext.JournalEntry
 ---@return kontext.Job
@@ -238,7 +238,7 @@ function Client:begin_saved(checked, entry)
   return intake.saved(self, checked, entry)
 end
 
---- Opens the journal of that path for `resume`, unless it is the client's own. Returns it; or nil
+--- Opens the journal at that path for `resume`, unless it is the client's own. Returns it, or nil
 --- and an error's fields.
 ---@param path string
 ---@return kontext.Journal? journal
@@ -265,7 +265,7 @@ function Client:journal()
   return self._journal
 end
 
---- Returns a job of that key that is under way: the one that `is_wanted`, else the newest; or nil.
+--- Returns a job of that key that is under way: the one that `is_wanted`, else the newest, or nil.
 ---@param key string
 ---@param is_wanted? fun(job: kontext.Job): boolean
 ---@return kontext.Job?
@@ -287,7 +287,7 @@ function Client:hold_key(key, job)
   holders[#holders + 1] = job
 end
 
--- Forgets that a job that has ended had its key.
+-- Forgets the key of a job that has ended.
 local function leave_key(self, job)
   local key = job:key()
   local holders = key and self._keyed[key] or {}
@@ -343,7 +343,7 @@ function Client:digest(paths, done)
   end)
 end
 
---- Calls `fn` in one of the next steps: what has much to do does it in pieces.
+--- Calls `fn` in one of the next steps, so that long work can be done in pieces.
 ---@param fn fun()
 function Client:soon(fn)
   local task = { ended = function() return false end, due = function() return 0 end }
@@ -388,21 +388,21 @@ function Client:clock()
   return self.system.now
 end
 
---- Returns the job that is to be saved under that name, or nil.
+--- Returns the job that will be saved under that name, or nil.
 ---@param path string
 ---@return kontext.Job?
 function Client:destination(path)
   return self._destinations[path]
 end
 
---- Notes who is to be saved under that name; nil: nobody.
+--- Notes which job will be saved under that name; nil: none.
 ---@param path string
 ---@param job kontext.Job?
 function Client:set_destination(path, job)
   self._destinations[path] = job
 end
 
---- Returns the folders where a picture is put aside that cannot be saved, the best first.
+--- Returns the folders for pictures that cannot be saved where they belong, the best first.
 ---@return string[]
 function Client:spare_folders()
   local folders = {}
@@ -425,18 +425,18 @@ function Client:record(job, fact, details)
   return self._journal:record(job, fact, details)
 end
 
---- Returns what the engine writes into the journal as an upload's first byte goes out, or nil.
+--- Returns what the engine must write into the journal before an upload's first byte, or nil.
 ---@param job kontext.Job
 ---@return table?
----@return string? message where the journal cannot note that it goes out: nothing may be sent
+---@return string? message the journal cannot be written, so nothing may be sent
 ---@return string? code
 function Client:mark(job)
   if not self._journal then return nil end
   return self._journal:mark(job)
 end
 
---- Returns whether a picture may be put in its place: true; false and why when another process has
---- taken the edit over; nil and why when the journal cannot say.
+--- Returns whether a picture may be saved: true; false and why when another process has taken the
+--- edit over; nil and why when the journal does not know.
 ---@param job kontext.Job
 ---@return boolean? may
 ---@return string? message
@@ -445,19 +445,19 @@ function Client:may_save(job)
   return self._journal:may_save(job)
 end
 
--- Lets the job go on that was refused with 429 and may try now.
+-- Submits a job again that was refused with 429 and may now try.
 local function try_again(job)
   if job and job:wants_slot() then job:later(0, submit.begin) end
 end
 
---- Takes note that the service has accepted a job.
+--- Notes that the service has accepted a job.
 ---@param job kontext.Job
 function Client:accepted(job)
   local slots = job:slots()
   if slots then try_again(self._queue:accepted(job, slots)) end
 end
 
---- Takes note that a job was refused with 429: it waits for room, or for `seconds`.
+--- Notes that a job was refused with 429: it waits for room, or for `seconds`.
 ---@param job kontext.Job
 ---@param seconds number
 function Client:limited(job, seconds)
@@ -467,7 +467,7 @@ function Client:limited(job, seconds)
   end
 end
 
---- Returns whether a task of that id is in flight.
+--- Returns whether a task with that id is in flight.
 ---@param id string
 ---@return boolean
 function Client:has_task(id)
@@ -480,7 +480,7 @@ function Client:schedule(when)
   self._steps:schedule(when)
 end
 
---- Something that on_progress shows has changed.
+--- Calls a job's on_progress at the end of the step: something that it shows has changed.
 ---@param job kontext.Job
 function Client:changed(job)
   local callback = job:take_notice()
@@ -489,12 +489,12 @@ function Client:changed(job)
     job:notice_shown()
     local done, raised = pcall(callback, job)
     if done then return end
-    job:drop_callback() -- one that raised once would raise again at each change
+    job:drop_callback() -- it would raise again at each change
     error(raised, 0)
   end)
 end
 
---- Tells the host's on_event what has happened to a job, at the end of the step.
+--- Reports an event of a job to the host's on_event at the end of the step.
 ---@param job kontext.Job
 ---@param name string
 ---@param fields? table
@@ -503,7 +503,7 @@ function Client:event(job, name, fields)
   if notice then self:tell_host(notice) end
 end
 
---- A job has ended.
+--- Releases all that a job held, once it has ended.
 ---@param job kontext.Job
 function Client:finished(job)
   self._open = self._open - 1
@@ -523,7 +523,7 @@ function Client:finished(job)
   if not self._flushing and retry.is_hopeless(job.error) then self:_flush(job.error) end
 end
 
--- The key is refused or the credits are spent: what has not been sent need not be tried.
+-- Ends the jobs that are not sent, because the key is refused or the credits are spent.
 function Client:_flush(err)
   self._flushing = true
   self._queue:each(function(job)
@@ -539,8 +539,7 @@ function Client:_end_all(kind, message)
   self._queue:each(function(job) job:stop(kind, message) end)
 end
 
---- Takes what already lies in the sockets, before a job is ended: an answer that has come is not to
---- be lost.
+--- Reads what has already arrived in the sockets, so that ending a job loses no answer.
 function Client:settle()
   self:_leave_to_parent()
   if not self._closed then self._steps:settle() end
@@ -548,7 +547,7 @@ end
 
 -- The host's callbacks -------------------------------------------------------------------------
 
---- Calls `fn` from a step once the job has ended; at once where it has.
+--- Calls `fn` from a step once the job has ended, or at once if it has.
 ---@param job kontext.Job
 ---@param fn fun()
 function Client:on_end(job, fn) -- luacheck: no self
@@ -556,7 +555,7 @@ function Client:on_end(job, fn) -- luacheck: no self
   job:watch(fn)
 end
 
---- Calls `fn`, which is the host's, at the end of this step or of the next.
+--- Calls the host's function `fn` at the end of this step or of the next.
 ---@param fn fun()
 function Client:tell_host(fn)
   self._steps:tell_host(fn)
@@ -588,14 +587,14 @@ function Client:poll(seconds)
 end
 
 --- Returns the descriptor that is readable when `step` has something to do.
----@return integer? descriptor nil where there is none: call `step` whenever `timeout` says
+---@return integer? descriptor nil: there is none; call `step` when `timeout` says
 function Client:pollfd()
   alive(self, 1)
   local engine = self._engine
   return engine and engine:pollfd()
 end
 
---- The same by the name that luasocket's select asks for.
+--- The same, under the name that luasocket's select uses.
 ---@return integer? descriptor
 function Client:getfd()
   alive(self, 1)
@@ -603,7 +602,7 @@ function Client:getfd()
   return engine and engine:pollfd()
 end
 
---- Returns what the descriptor is to be watched for.
+--- Returns which readiness of the descriptor to watch.
 ---@return "r"
 function Client:events()
   alive(self, 1)
@@ -611,7 +610,7 @@ function Client:events()
 end
 
 --- Returns when `step` is due at the latest.
----@return number? seconds nil: not before the descriptor is readable
+---@return number? seconds nil: when the descriptor is readable
 function Client:timeout()
   alive(self, 1)
   local engine = self._engine
@@ -624,8 +623,8 @@ function Client:loop()
   return self._options.loop
 end
 
---- Wakes the job that a verified webhook names: it polls its own URL, for a webhook's are not
---- trusted.
+--- Wakes the job that a verified webhook names. The job polls its own URL, because a webhook's URLs
+--- are not trusted.
 ---@param event table of webhook.verify
 ---@return boolean known whether a job of this client is waiting for it
 function Client:notify(event)
@@ -648,7 +647,7 @@ function Client:close()
   self:_end_all("closed", "the client was closed")
   self._closed = true
   local problem -- of the first callback that raised
-  repeat -- whoever waits is told while the descriptor is ours: a loop must stop watching it first
+  repeat -- before the descriptor closes: loops must stop watching it first
     local told, message = pcall(self._steps.notify_host, self._steps)
     problem = problem or message
   until told

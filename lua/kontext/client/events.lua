@@ -1,4 +1,4 @@
---- What the option on_event is told: what happens to each edit, and nothing secret.
+--- The events for the option on_event: what happens to each edit, without secrets.
 local wording = require "kontext.wording"
 
 local events = {}
@@ -9,7 +9,7 @@ Events.__index = Events
 
 --- Makes the events of a client.
 ---@param system kontext.System
----@param on_event fun(event: table)? nil: nobody is told
+---@param on_event fun(event: table)? nil: no events
 ---@return kontext.Events
 function events.new(system, on_event)
   -- job → its number and when its first event came
@@ -17,11 +17,11 @@ function events.new(system, on_event)
     _jobs = setmetatable({}, { __mode = "k" }) }, Events)
 end
 
---- Returns a function that tells the host what has happened to a job; nil where nobody is told.
---- The client calls it among its other callbacks, at the end of a step.
+--- Returns a function that reports an event of a job to the host, or nil without on_event. The
+--- client calls it at the end of a step, as it does the other callbacks.
 ---@param job kontext.Job
 ---@param name string
----@param fields? table what belongs to this kind of event
+---@param fields? table the fields of this kind of event
 ---@return fun()?
 function Events:notice(job, name, fields)
   local on_event = self._on_event

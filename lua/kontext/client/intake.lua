@@ -1,5 +1,5 @@
---- How a client's jobs begin: what is given is checked, what is under way or was done already is
---- joined, what it may cost is reserved, and then the job is queued.
+--- How a client's jobs begin: check the parameters, join an edit that is under way or done already,
+--- reserve what the edit may cost, and queue the job.
 local check = require "kontext.job.check"
 local cut = require "kontext.job.cut"
 local earlier = require "kontext.journal.earlier"
@@ -13,8 +13,8 @@ local submit = require "kontext.job.submit"
 
 local intake = {}
 
--- Notes the state of the images' files. Returns what is known of each as it will be sent, by name,
--- and how those are to be made to fit that have to be; or nil and an error.
+-- Notes the state of the images' files. Returns the facts about each image as it will be sent, by
+-- name, and the plans for those that have to be made to fit; or nil and an error.
 local function check_sources(checked)
   local plans
   local sizes = {}
@@ -59,7 +59,7 @@ function intake.refuse(client, checked, err)
   return job
 end
 
--- Queues a job, once its destination is its own and nobody else's.
+-- Claims a job's destination, then queues the job.
 local function queue_claimed(client, job, checked, first)
   local refusal = save.claim(job)
   if refusal then
@@ -72,8 +72,8 @@ local function queue_claimed(client, job, checked, first)
   return client:enqueue(job, checked.model, first)
 end
 
--- Returns the edit of that key and content which is under way, for a second one to join. Another
--- edit under that key is one of its own, and both are paid for, where the journal keeps them apart.
+-- Returns the job under way with the same key and content, which a second edit joins. Under the
+-- same key another edit may run and is paid for too, unless the journal allows only one a key.
 local function under_way(client, checked)
   local function is_same(other) return other:same_edit(checked) end
   local other = checked.key and client:job_of_key(checked.key, is_same)
@@ -85,11 +85,11 @@ local function under_way(client, checked)
       checked.key) })
 end
 
---- Begins an edit. What is misused is blamed on the caller `level` calls above.
+--- Begins an edit. Misuse raises at the caller `level` calls above.
 ---@param client kontext.Client
 ---@param given table
 ---@param level integer
----@param anew? boolean whatever the journal has of an edit with that key
+---@param anew? boolean even if the journal has an edit with that key
 ---@return kontext.Job
 function intake.edit(client, given, level, anew)
   local checked, message = params.check(given, level + 1, client:default_model())
@@ -114,7 +114,7 @@ function intake.edit(client, given, level, anew)
   return queue_claimed(client, job, checked, false)
 end
 
---- Begins a job that goes on with a task of an earlier process.
+--- Begins a job that resumes a task of an earlier process.
 ---@param client kontext.Client
 ---@param checked table what is known of it
 ---@param known table id, polling_url, entry
@@ -134,7 +134,7 @@ function intake.resumed(client, checked, known)
   return queue_claimed(client, job, checked, true)
 end
 
---- Returns a job that has ended long ago: an earlier run has saved its picture.
+--- Returns a job that has already ended, because an earlier run saved its picture.
 ---@param client kontext.Client
 ---@param checked table
 ---@param entry kontext.JournalEntry

@@ -1,4 +1,4 @@
---- The options of kontext.new: one table of names and types, and what they are when absent.
+--- The options of kontext.new: their names, types and defaults.
 local api = require "kontext.api"
 local loop = require "kontext.loop"
 local models = require "kontext.models"

@@ -1,5 +1,5 @@
---- Who may be asked, and who may see the key. URLs are read by libcurl's own parser: what is judged
---- is what is connected to.
+--- Decides which URLs may be requested, and which hosts get the key. libcurl's own parser reads the
+--- URLs, so that the host that is judged is the host that is connected to.
 local api = require "kontext.api"
 local core = require "kontext.core"
 
@@ -12,22 +12,22 @@ local origin = {}
 ---@field url string the whole URL
 ---@field loopback boolean
 
--- Returns whether a host is this machine: by number, or by the name that libcurl never looks up.
+-- Returns whether a host is this machine: an address, or the name that libcurl never looks up.
 local function is_loopback(host)
   local a, b, c = host:match("^127%.(%d+)%.(%d+)%.(%d+)$")
   if a then return tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 end
   return host == "localhost" or host == "[::1]"
 end
 
--- Returns whether a host is a number with a dot after it: newer libcurls take "127.0.0.1." for
--- 127.0.0.1, older ones for a name. No name's last label begins with a digit.
+-- Returns whether a host is an address with a dot after it: newer libcurls read "127.0.0.1." as
+-- 127.0.0.1, older ones as a name. No name's last label begins with a digit.
 local function is_dotted(host) return ("." .. host):find "%.%d[^.]*%.$" ~= nil end
 
---- Reads a URL that may be asked at all: https, or http on loopback where `allow_http` allows it;
---- without a user's name in it.
+--- Reads a URL that may be requested: https, or with `allow_http` http on loopback, and without a
+--- user's name.
 ---@param url any
 ---@param allow_http boolean
----@param base? string what a relative URL is relative to
+---@param base? string the base of a relative URL
 ---@return kontext.Origin? origin
 ---@return string? message
 function origin.read(url, allow_http, base)
@@ -37,7 +37,7 @@ function origin.read(url, allow_http, base)
   parts.host = parts.host:lower()
   parts.loopback = is_loopback(parts.host)
   if parts.user then return nil, "has a user's name in it" end
-  -- The parser takes them, a transfer does not: IDN written out, "a|b", an empty label.
+  -- libcurl parses these and cannot transfer from them: unencoded IDN, "a|b", an empty label.
   local named = parts.host:find("^[a-z0-9%-_][a-z0-9%.%-_]*$")
     and not parts.host:find("..", 1, true)
   if not named and not parts.host:find("^%[[%x:%.]+%]$") then
@@ -53,7 +53,8 @@ function origin.read(url, allow_http, base)
   return nil, "is neither https nor http on loopback"
 end
 
---- Returns whether the key may be sent there: to the base's own origin, or to the service's hosts.
+--- Returns whether the key may be sent to a target: the base's own origin, or a host of the
+--- service.
 ---@param target kontext.Origin
 ---@param base kontext.Origin
 ---@return boolean

@@ -1,4 +1,4 @@
---- How often a client's jobs are polled: as asked for, or as the tasks of a model have shown.
+--- How often a client's jobs are polled: at `poll_interval`, or by what earlier tasks have shown.
 local retry = require "kontext.job.retry"
 local schedule = require "kontext.job.schedule"
 
@@ -10,14 +10,14 @@ Pace.__index = Pace
 
 --- Makes the pace of a client.
 ---@param system kontext.System
----@param queue kontext.Queue whose slots keep what was learned of a model
+---@param queue kontext.Queue its slots keep what was learned about a model
 ---@param interval? number seconds: the option `poll_interval`
 ---@return kontext.Pace
 function pace.new(system, queue, interval)
   return setmetatable({ _now = system.now, _queue = queue, _interval = interval }, Pace)
 end
 
--- Returns what the client's jobs of this one's model have shown about when they end.
+-- Returns what was learned about when tasks of the job's model end.
 local function learned(self, job)
   local slots = self._queue:slots(job:model())
   slots.learned = slots.learned or schedule.new()
@@ -34,8 +34,8 @@ function Pace:gap(job)
   return schedule.gap(learned(self, job), age)
 end
 
---- Learns from a job that ended between its last two polls. One that was resumed does not know when
---- it began.
+--- Learns from a job that ended between its last two polls. A resumed job is left out, because it
+--- does not know when it began.
 ---@param job kontext.Job
 ---@param before number seconds
 function Pace:learn(job, before)

@@ -1,4 +1,4 @@
---- A client's jobs: who waits for a slot, who is active, what is due when.
+--- A client's jobs: which wait for a slot, which are active, and what is due when.
 local models = require "kontext.models"
 
 local queue = {}
@@ -56,8 +56,8 @@ function Queue:limit(model)
   return math.min(self._most or models.find(model).active, self._total)
 end
 
---- Returns the slots of a model. They are made when they are first asked for: a program may define
---- a model at any time.
+--- Returns the slots of a model. They are made on first use, because a program may define a model
+--- at any time.
 ---@param model string
 ---@return kontext.Slots
 function Queue:slots(model)
@@ -72,7 +72,7 @@ function Queue:slots(model)
   return slots
 end
 
---- Adds a job; one that is paid for goes first.
+--- Adds a job; a paid one goes first.
 ---@param job kontext.Job
 ---@param model string
 ---@param first boolean
@@ -89,7 +89,7 @@ function Queue:push(job, model, first)
   end
 end
 
---- Makes a job active, be it with a slot or without.
+--- Makes a job active, with or without a slot.
 ---@param job kontext.Job
 function Queue:activate(job)
   local at = #self._active + 1
@@ -97,7 +97,7 @@ function Queue:activate(job)
   self._active[at], self._at[job], self._numbers[job] = job, at, self._last
 end
 
--- The last one takes the place of the one that goes.
+-- Removes an active job; the last one takes its place in the list.
 local function deactivate(self, job)
   local at, last = self._at[job], self._active[#self._active]
   if not at then return end
@@ -110,8 +110,8 @@ local function has_room(self, slots)
   return slots.used < slots.allowed and slots.first <= slots.last and self._used < self._total
 end
 
--- Returns the slots, of those with room, whose next job has waited longest: no model keeps another
--- one's jobs waiting for good.
+-- Returns, of the slots with room, those whose next job has waited longest, so that no model
+-- starves another.
 local function next_slots(self)
   local best
   for _, model in ipairs(self._order) do
@@ -124,7 +124,7 @@ local function next_slots(self)
   return best
 end
 
---- Takes the next job for which there is a slot, and makes it active.
+--- Takes the next job that has a slot, and makes it active.
 ---@param may? fun(job: kontext.Job): boolean, number whether it may begin; else when to ask
 ---@return kontext.Job? job
 ---@return kontext.Slots? slots
@@ -150,7 +150,7 @@ function Queue:next(may)
   end
 end
 
---- Makes sure that a step comes at `when`; returns whether it is sooner than was known.
+--- Plans a step at `when`; returns whether that is sooner than the step that was planned.
 ---@param when number on the monotonic clock
 ---@return boolean
 function Queue:schedule(when)
@@ -159,7 +159,7 @@ function Queue:schedule(when)
   return true
 end
 
---- Returns when the next step is due for the jobs' sake.
+--- Returns when the jobs need the next step.
 ---@param now number
 ---@return number when
 function Queue:due(now)
@@ -174,14 +174,14 @@ function Queue:due(now)
   return self._due
 end
 
---- Does what is due of the active jobs, and finds when the next is. What is due longest comes
---- first: where time is short, the others would wait for good. What goes wrong ends one job alone.
+--- Runs the active jobs that are due, and finds when the next is. The longest due come first, so
+--- that none starves when time is short. An error ends only the job that raised it.
 ---@param clock fun(): number
 ---@param stop number
 ---@param away boolean the host has not stepped for a while
 function Queue:run_due(clock, stop, away)
   local now, list = clock(), {}
-  self._due = math.huge -- before: what is done may ask for a step sooner
+  self._due = math.huge -- before the jobs run: they may plan a step
   local dues, numbers = {}, self._numbers
   for _, job in ipairs(self._active) do
     local due = job:due()
@@ -203,13 +203,13 @@ function Queue:run_due(clock, stop, away)
   end
 end
 
--- Returns the job that may try now, after one was accepted or a task has ended.
+-- Returns the job that may try now that one was accepted or a task has ended.
 local function next_try(slots)
   if not slots.prober then slots.prober = table.remove(slots.parked, 1) end
   return slots.prober
 end
 
---- Takes note that the service has accepted a job: the account may have room for one more.
+--- Notes that the service has accepted a job: the account may have room for one more.
 ---@param job kontext.Job
 ---@param slots kontext.Slots
 ---@return kontext.Job? next that was refused with 429 and may try now
@@ -220,9 +220,9 @@ function Queue:accepted(job, slots) -- luacheck: no self
   return next_try(slots)
 end
 
---- Takes note that the service has refused a job with 429: the account is full, of our tasks or of
---- others'. Fewer are begun for a while; and of those that were refused only one tries at a time,
---- because each try is a whole upload. Returns whether it is this one.
+--- Notes that the service refused a job with 429: the account is full, of our tasks or of others'.
+--- Fewer jobs begin for a while, and only one refused job tries at a time, because each try is a
+--- whole upload. Returns whether it is this job.
 ---@param job kontext.Job
 ---@param slots kontext.Slots
 ---@param now number

@@ -1,4 +1,4 @@
---- What a client's edits cost, kept within its budget. Without a budget nothing is counted.
+--- Keeps the cost of a client's edits within its budget. Without a budget it counts nothing.
 local budgets = require "kontext.budget"
 local estimate = require "kontext.estimate"
 
@@ -13,7 +13,7 @@ Spending.__index = Spending
 ---@field _reserved table<kontext.Job, table> reservations of the jobs under way
 ---@field _counted table<string, table> by task: the reservations that were counted as charged
 
---- Makes the count of a client.
+--- Makes the spending of a client.
 ---@param limit? number credits
 ---@return kontext.Spending
 function spending.new(limit)
@@ -33,15 +33,15 @@ function Spending:reserve(checked, known)
   return nil, { kind = "budget", message = message, stage = "check", charged = false }
 end
 
---- Notes whose a reservation is.
+--- Notes which job a reservation belongs to.
 ---@param job kontext.Job
 ---@param reservation? table
 function Spending:hold(job, reservation)
   self._reserved[job] = reservation
 end
 
---- Takes note of what the service says that a job costs. What a resumed one costs is counted at
---- once: nothing was reserved for it here.
+--- Notes the cost that the service reports. The cost of a resumed job counts at once, because
+--- nothing was reserved for it here.
 ---@param job kontext.Job
 function Spending:told_cost(job)
   if not self._budget then return end
@@ -52,8 +52,8 @@ function Spending:told_cost(job)
   self._budget:settle(self._counted[job.id], job.cost)
 end
 
---- Counts what a job that has ended cost, or gives back what was reserved for it. What may have
---- been charged counts as charged, until a resumed job of the same task knows better.
+--- Counts the cost of a job that has ended, or releases its reservation. What may have been charged
+--- counts as charged, until a resumed job of the same task reports otherwise.
 ---@param job kontext.Job
 function Spending:settle(job)
   if not self._budget then return end

@@ -1,14 +1,14 @@
---- A client's steps: when the next one is due, what it does in the time that it has, and the host's
---- callbacks, which wait for its end.
+--- A client's steps: when the next is due, what it does in its time, and the host's callbacks,
+--- which it calls at its end.
 local steps = {}
 
--- Seconds of a step: a tenth of what has passed since the last one, so that a loop that watches the
--- descriptor is held up the least, by one piece of an upload, and one that ticks moves enough. What
+-- Seconds of a step: a tenth of the time since the last one. So a loop that watches the descriptor
+-- is blocked for one piece of an upload only, and a loop that ticks still moves enough. Work that
 -- is left keeps the descriptor readable.
 local least_budget, most_budget = 0.00001, 0.0005
-local waiting_budget = 0.001 -- where nothing else is kept waiting
-local progress_interval = 0.002 -- seconds: at each step it was a tenth of 24 uploads' CPU
-local away = 1 -- seconds without a step after which the host was away
+local waiting_budget = 0.001 -- when nothing else waits
+local progress_interval = 0.002 -- seconds; at every step it took a tenth of 24 uploads' CPU
+local away = 1 -- seconds without a step: the host was stopped or busy
 
 ---@class kontext.Steps
 local Steps = {}
@@ -36,24 +36,24 @@ function steps.new(system, queue, timeout)
     _stepped = system.now(), _shown = 0, _notices = { first = 1, last = 0 } }, Steps)
 end
 
---- Takes the transport that moves the bytes.
+--- Sets the transport that moves the bytes.
 ---@param transport kontext.Transport
 function Steps:use(transport)
   self._transport = transport
 end
 
---- Asks that function before a job begins: whether it may; else when to ask again.
+--- Sets a function that says whether a job may begin, else when to ask again.
 ---@param may fun(job: kontext.Job): boolean, number
 function Steps:ask_before(may)
   self._may = may
 end
 
--- Returns the engine; nil where there is none, after close, and in a forked child.
+-- Returns the engine; nil without one, after close, and in a forked child.
 local function engine_of(self)
   return self._transport and self._transport.engine
 end
 
---- Makes sure that a step comes at `when`.
+--- Plans a step at `when`.
 ---@param when number on the monotonic clock
 function Steps:schedule(when)
   if not self._queue:schedule(when) or self._working then return end -- a step ends with an alarm
@@ -61,7 +61,7 @@ function Steps:schedule(when)
   if engine then engine:alarm(when) end
 end
 
---- Calls `fn`, which is the host's, at the end of this step or of the next.
+--- Calls the host's function `fn` at the end of this step or of the next.
 ---@param fn fun()
 function Steps:tell_host(fn)
   local notices = self._notices
@@ -70,8 +70,8 @@ function Steps:tell_host(fn)
   if not self._stepping then self:schedule(0) end
 end
 
---- Calls the host's callbacks, last of all: should one raise, the next step calls the others. One
---- that waits for a job steps itself, and calls the others then.
+--- Calls the host's callbacks, last of all. If one raises, the next step calls the others. If one
+--- waits for a job, its own steps call the others.
 function Steps:notify_host()
   local notices = self._notices
   while notices.first <= notices.last do
@@ -87,7 +87,7 @@ function Steps:notify_host()
   end
 end
 
--- Begins one queued job for which there is a slot; returns whether there was one.
+-- Begins one queued job that has a slot; returns whether there was one.
 local function begin_queued(self)
   local job, slots = self._queue:next(self._may)
   if not job then return false end
@@ -108,7 +108,7 @@ local function run(self, budget)
   local stop, was_away = now + budget, now - self._stepped > away
   local transport, notices = self._transport, self._notices
   self._stepping, self._working = true, true
-  repeat -- what this begins is sent in the same step, but who watches is shown each status
+  repeat -- again, to send what was begun; but stop to report each status
     local moved = transport:step(math.max(0, stop - now))
     self._moved = self._moved or moved
     now = self._now()
@@ -136,12 +136,12 @@ function Steps:step()
   run(self, math.max(least_budget, math.min(most_budget, budget)))
 end
 
---- Does what is due, where nothing but the client is kept waiting.
+--- Does what is due, when nothing but the client waits.
 function Steps:step_longer()
   run(self, waiting_budget)
 end
 
---- Takes what already lies in the sockets.
+--- Reads what has already arrived in the sockets.
 function Steps:settle()
   if not self._transport or self._working then return end
   self._working = true

@@ -1,5 +1,5 @@
---- What a client's jobs ask of the engine: uploads, polls, downloads, pictures that are made to
---- fit. The key is known here only, and goes with a request where the origin may see it.
+--- Passes the jobs' requests to the engine: uploads, polls, downloads, work on pictures. Only this
+--- file knows the API key, and sends it only to origins that may see it.
 local api = require "kontext.api"
 local core = require "kontext.core"
 local encoding = require "kontext.encoding"
@@ -7,13 +7,13 @@ local origin = require "kontext.client.origin"
 
 local transport = {}
 
--- transport → key: in no table that a program may print.
+-- transport → key: kept out of every table that a program may print.
 local keys = setmetatable({}, { __mode = "k" })
 
 local picture_cap = 64 * 1024 * 1024 -- bytes of a download; a picture of 1 MP has 1 to 3 MB
-local settle_seconds = 0.05 -- at the most, before a job is ended
+local settle_seconds = 0.05 -- at most, before a job is ended
 local longest_key = 4096 -- characters that are looked at
-local made_up = "emulator" -- the key that an emulator on this machine gets
+local made_up = "emulator" -- the key for an emulator on this machine
 
 ---@class kontext.Transport
 ---@field engine table? nil after close, and in a forked child
@@ -30,7 +30,7 @@ Transport.__index = Transport
 ---@field _digest boolean pictures are digested for the journal
 ---@field _last_origin? kontext.Origin the last URL that was asked for, read
 
---- Makes the engine. Returns nil, message and code where that cannot be done.
+--- Makes the engine. Returns nil, message and code if that fails.
 ---@param system kontext.System
 ---@param options table of options.check
 ---@param base kontext.Origin
@@ -54,8 +54,8 @@ function transport.new(system, options, base)
   return self
 end
 
---- Returns the key, or nil and what to do. What listens on a port of this machine without TLS may
---- be anybody's program: it gets the environment's key only where the option `api_key` says so.
+--- Returns the key, or nil and how to set it. Anybody's program may listen on a port of this
+--- machine without TLS: it gets only a key from the option `api_key`, never the environment's.
 ---@return string? key
 ---@return string? message
 function Transport:key()
@@ -73,14 +73,14 @@ function Transport:key()
   return key
 end
 
---- Returns what tells the key's account from others, and not the key; nil without a key.
+--- Returns an identifier of the key's account that does not reveal the key; nil without a key.
 ---@return string?
 function Transport:account()
   local key = self:key()
   return key and encoding.hex(core.sha256("kontext account " .. key):sub(1, 8))
 end
 
---- Returns what no message may show, the longest first: one may be a part of another.
+--- Returns the secrets that no message may show, the longest first: one may contain another.
 ---@param webhook_secret string?
 ---@return string[]
 function Transport:secrets(webhook_secret)
@@ -92,8 +92,8 @@ function Transport:secrets(webhook_secret)
   return secrets
 end
 
---- Returns the URL that a task is polled at, and whether it is of our own making, for want of a
---- usable one of the service's.
+--- Returns the URL for polling a task, and whether it was made here because the service's own is
+--- missing or not usable.
 ---@param url any
 ---@param id string
 ---@return string url
@@ -106,13 +106,13 @@ function Transport:polling_url(url, id)
   return self._base_url .. api.result_path .. "?id=" .. encoding.percent(id), true
 end
 
---- Returns where the credits are asked for.
+--- Returns the URL of the account's credits.
 ---@return string
 function Transport:credits_url()
   return self._base_url .. api.credits_path
 end
 
--- Remembers whose transfer it is.
+-- Remembers the job of a transfer.
 local function note(self, job, id, message, code)
   if not id then return nil, message, code end
   self._jobs[id], self.begun = job, true
@@ -131,7 +131,7 @@ function Transport:upload(job, request)
     url = self._base_url .. request.path,
     headers = { "accept: application/json", "Content-Type: application/json",
       "x-key: " .. self:key(),
-      "Expect:" }, -- libcurl would wait a second for a server that ignores it
+      "Expect:" }, -- with it libcurl waits a second for a server that ignores it
     pieces = request.pieces,
     mark = request.mark,
     deadline = request.deadline,
@@ -140,7 +140,7 @@ function Transport:upload(job, request)
   })
 end
 
--- Returns the origin of a URL. A job asks for one URL again and again: the last one is remembered.
+-- Returns the origin of a URL. Remembers the last one, because a job polls one URL again and again.
 local function origin_of(self, url, base)
   local known = self._last_origin
   if known and not base and known.asked == url then return known end
@@ -152,10 +152,10 @@ local function origin_of(self, url, base)
   return target
 end
 
---- Gets a URL: {url=, base=, deadline=, picture=, continue=, path=}. `base` is what a redirect came
---- from, which never gets the key; a picture may be large, and is held until it is finished or
---- dropped. Returns the transfer's number and the whole URL; or nil, what is wrong with the URL; or
---- nil, message and code when the file cannot be begun.
+--- Gets a URL: {url=, base=, deadline=, picture=, continue=, path=}. `base` is the URL that
+--- redirected to this one; a redirect never gets the key. A picture may be large, and is held until
+--- it is finished or dropped. Returns the transfer's number and the whole URL; or nil and what is
+--- wrong with the URL; or nil, message and code if the file cannot be created.
 ---@param job kontext.Job
 ---@param request table
 ---@return integer? id
@@ -188,7 +188,7 @@ function Transport:fetch(job, request)
   return id, target.url
 end
 
---- Makes a picture fit, by a plan of fit.plan.
+--- Makes a picture fit, following a plan of fit.plan.
 ---@param job kontext.Job
 ---@param source table
 ---@param plan table
@@ -202,7 +202,8 @@ function Transport:fit(job, source, plan)
   })
 end
 
---- Removes place, names and numbers from a picture's metadata; the event's body is the rest.
+--- Removes location, names and serial numbers from a picture's metadata; the result is the event's
+--- body.
 ---@param job kontext.Job
 ---@param source table
 ---@return integer? id
@@ -223,7 +224,7 @@ function Transport:mask(job, source)
   return note(self, job, self.engine:region_mask(source))
 end
 
---- Cuts the window out of a photograph, as region.cut says.
+--- Cuts the window out of a photograph, following region.cut.
 ---@param job kontext.Job
 ---@param wanted table
 ---@return integer? id
@@ -233,7 +234,7 @@ function Transport:cut(job, wanted)
   return note(self, job, self.engine:region_cut(wanted))
 end
 
---- Puts an answer back into its photograph, as region.compose says.
+--- Puts an answer back into its photograph, following region.compose.
 ---@param job kontext.Job
 ---@param wanted table
 ---@return integer? id
@@ -254,7 +255,7 @@ function Transport:digest(asker, path)
   return note(self, asker, self.engine:digest { path = path })
 end
 
---- Returns what a picture that has arrived is; or nil and a message.
+--- Returns the format and size of a picture that has arrived, or nil and a message.
 ---@param id integer
 ---@return table? known
 ---@return string? message
@@ -262,8 +263,8 @@ function Transport:check(id)
   return self.engine:check(id)
 end
 
---- Returns the bytes of a picture that has arrived, or true once they are a file in its place; or
---- nil, message and code: then it is still held.
+--- Returns the bytes of a picture that has arrived, or true if they are now the file at its path;
+--- or nil, message and code: then the picture is still held.
 ---@param id integer
 ---@return string|true|nil bytes
 ---@return string? message
@@ -272,8 +273,8 @@ function Transport:finish(id)
   return self.engine:finish(id)
 end
 
---- Saves a picture that is still held as another file, which must have no content yet. Returns
---- true, or nil, message and code.
+--- Saves a held picture as another file, which must not have content yet. Returns true, or nil,
+--- message and code.
 ---@param id integer
 ---@param path string
 ---@return true? done
@@ -299,8 +300,8 @@ function Transport:cancel(job)
   if held then self.engine:cancel(held) end
 end
 
---- Returns whether every byte of an upload may have gone out. Of what the engine no longer knows
---- nobody can tell.
+--- Returns whether every byte of an upload may have gone out: true also for a transfer that the
+--- engine no longer knows.
 ---@param id integer
 ---@return boolean
 function Transport:may_have_sent(id)
@@ -309,7 +310,7 @@ function Transport:may_have_sent(id)
   return sent == nil or sent >= total
 end
 
--- Hands the events to their jobs. What goes wrong with one ends that job alone.
+-- Hands the events to their jobs. An error while handling one ends only that job.
 local function deliver(self, events)
   for _, event in ipairs(events) do
     local job = self._jobs[event.id]
@@ -333,16 +334,15 @@ function Transport:step(seconds)
   return moved
 end
 
---- Reads what already lies in the sockets, without waiting: before anything is judged late, or
---- ended, an answer that has come is taken.
+--- Reads what has already arrived in the sockets, without waiting, so that no answer is lost when a
+--- job is judged late or ended.
 function Transport:settle()
   if not self.engine then return end
   local events = self.engine:settle(settle_seconds)
   if events then deliver(self, events) end
 end
 
--- Returns the numbers of the transfers, in their order: what is called for each comes in the
--- same order on every Lua.
+-- Returns the transfers' numbers in order, so that callbacks come in the same order on every Lua.
 local function numbers(jobs)
   local ids = {}
   for id in pairs(jobs) do ids[#ids + 1] = id end
@@ -358,15 +358,15 @@ function Transport:show_progress()
   end
 end
 
---- Closes the engine; nothing is asked of it any more. A second call does nothing.
+--- Closes the engine. A second call does nothing.
 function Transport:close_engine()
   local engine = self.engine
   self.engine = nil
   if engine then engine:close() end
 end
 
---- Closes the engine, once all jobs have ended; calls whoever still waits for something else. A
---- second call does nothing.
+--- Closes the engine after all jobs have ended, and ends all other waits. A second call does
+--- nothing.
 function Transport:close()
   self:close_engine()
   local left = self._jobs

@@ -1,13 +1,13 @@
---- Reads what the service answered. Strict where nothing is paid; liberal where an edit may be: a
---- byte order mark, a gzip body that nobody asked for and trailing bytes do not hide a paid task.
+--- Reads the service's answers: strictly while nothing is paid, liberally once an edit may be paid
+--- for. A byte order mark, an unrequested gzip body or trailing bytes do not hide a paid task.
 local api = require "kontext.api"
 local core = require "kontext.core"
 local json = require "kontext.json"
 
 local answer = {}
 
--- Returns a text of UTF-16 as ASCII, known by its mark or by the NUL beside its brace: what JSON's
--- own marks, ids and links are made of. Any other character becomes a question mark.
+-- Returns a UTF-16 text, recognized by its mark or by the NUL beside its brace, as ASCII, which is
+-- enough for JSON's syntax, ids and links. Any other character becomes a question mark.
 local function without_utf16(body)
   local mark = body:sub(1, 2)
   local low_first = mark == "\255\254" or body:find "^{%z"
@@ -18,13 +18,13 @@ local function without_utf16(body)
   end))
 end
 
--- Returns the text of a body, inflated where a middlebox has compressed it.
+-- Returns the text of a body, inflated if a middlebox has compressed it.
 local function packed_text_of(event)
   local body = event.body
   if not body or body == "" then return nil end
   local encoding = event.headers and event.headers["content-encoding"]
   if body:find "^%s*{" or body:find "^\239\187\191%s*{" then
-    return body -- plain, whatever the header says
+    return body -- not compressed, although a header may say so
   elseif body:sub(1, 2) == "\31\139" or encoding == "gzip" or encoding == "deflate" then
     return core.inflate(body, api.limits.answer) or body
   end
@@ -36,7 +36,7 @@ local function text_of(event)
   return text and without_utf16(text)
 end
 
---- Returns the JSON object that a whole answer is. Keeps the inflated text as the event's body.
+--- Returns a whole answer's JSON object, and keeps the inflated text as the event's body.
 ---@param event table of the engine
 ---@return table? object
 function answer.read(event)
@@ -47,8 +47,8 @@ function answer.read(event)
   return type(value) == "table" and value or nil
 end
 
---- Returns what a poll's answer says. The task is paid for: where a whole answer is no JSON because
---- of what follows it or of a field that nobody needs, the fields that can be read count.
+--- Returns the object of a poll's answer. The task is paid for: if trailing bytes or an unneeded
+--- field make the answer invalid JSON, the fields that can be read count.
 ---@param event table of the engine
 ---@return table? object
 function answer.read_poll(event)
@@ -74,7 +74,7 @@ function answer.id(object)
   return object and id_of(object.id)
 end
 
---- Returns what a submit's answer says of the task, also where the answer is cut or broken.
+--- Returns the task of a submit's answer, even if the answer is cut or broken.
 ---@param event table of the engine
 ---@param object table? of answer.read
 ---@return table? task {id=, polling_url=, cost=, nested=, is_shown=}; nested: the id is that of an
@@ -92,7 +92,7 @@ function answer.task(event, object)
     nested = found.nested, is_shown = found.polling_url ~= nil } or nil
 end
 
---- Returns whether an answer is an error in the service's own shape, {"detail": …}.
+--- Returns whether an answer is an error in the service's own format, {"detail": …}.
 ---@param object table? of answer.read
 ---@return boolean
 function answer.is_own(object)

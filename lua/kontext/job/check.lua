@@ -14,20 +14,21 @@ local function grouped(number)
   return (text:gsub("^,", ""))
 end
 
--- What `fit = true` can decode. Of BMP it is those whose size the core can read.
+-- The formats that `fit = true` can decode; a BMP only if the core can read its size.
 local decoded = { jpeg = true, png = true, bmp = true }
 
--- Returns whether `fit = true` would do.
+-- Returns whether `fit = true` would help.
 local function can_fit(known)
   return decoded[known.format] and known.width ~= nil
 end
 
--- Returns the end of a sentence that says how a picture can be made to do.
+-- Returns the end of a message: how to make the picture usable.
 local function advice(how, known)
   return how .. (can_fit(known) and ", or pass fit = true" or "")
 end
 
--- The sentence for what the core found, from the picture's name, what is known of it, the model.
+-- The message for each outcome of the core's check, from the picture's name and facts, and the
+-- model.
 local sentences = {
   file = function(name, known) return ("cannot read %s: %s"):format(name, known.why) end,
   memory = function(name) return ("not enough memory to look at %s"):format(name) end,
@@ -56,8 +57,8 @@ local sentences = {
   end,
 }
 
--- Returns what is over a model's limits, or nil. A limit that is not confirmed refuses nothing
--- here: params.check_pictures warns of it.
+-- Returns which limit of the model a picture exceeds, or nil. A limit that is not confirmed rejects
+-- nothing here: params.check_pictures warns about it.
 local function over_limits(name, known, row)
   local limits, pixels = row.images, known.width * known.height
   if not models.is_confirmed(row) then return nil end
@@ -72,7 +73,7 @@ local function over_limits(name, known, row)
   end
 end
 
---- Returns whether a picture is more than a model takes.
+--- Returns whether a picture exceeds a model's limits.
 ---@param known table info of check.source
 ---@param row table the model's
 ---@return boolean
@@ -87,7 +88,7 @@ function check.is_decoded(format)
   return decoded[format] == true
 end
 
---- Returns a picture's width and height as it is seen, turned by its Exif orientation.
+--- Returns the width and height of the upright picture, by its Exif orientation.
 ---@param known table info of check.source or check.image
 ---@return integer width
 ---@return integer height
@@ -96,14 +97,14 @@ function check.upright(known)
   return known.width, known.height
 end
 
---- Names a source as sentences do.
+--- Returns the name of a source for messages.
 ---@param source table {path=}, {bytes=} or {url=}
 ---@return string
 function check.name(source)
   return source.path and source.path:gsub("[%c]", "?") or "the image"
 end
 
-local found = {} -- of the last picture: thousands of edits in a row make no garbage of it
+local found = {} -- reused for each picture, so that thousands of edits make no garbage
 
 --- Checks a source, reading only its header.
 ---@param source table {path=} or {bytes=}
@@ -135,8 +136,8 @@ function check.source(source, fitting, model)
   }
 end
 
--- Reads an image that a program names. `loose` allows what fit = true would make smaller. Returns
--- what is known of it, or nil, message, error. Misuse is blamed on the caller of the caller.
+-- Reads an image that a program names. `loose` accepts what fit = true would make smaller. Returns
+-- its facts, or nil, message, error. Misuse raises at the caller's caller.
 local function look(image, loose)
   if type(image) ~= "string" and type(image) ~= "table" then
     error("image must be a string or a table, not " .. type(image), 3)
@@ -152,8 +153,8 @@ local function look(image, loose)
   return known
 end
 
---- Returns what an image is; nothing is sent, and only the header is read. The width and height are
---- as stored: orientations 5 to 8 exchange them for the eye.
+--- Returns the facts about an image. It reads only the header, and sends nothing. Width and height
+--- are as stored: orientations 5 to 8 exchange them in the upright picture.
 ---@param image string|table a path, an image's bytes, an image, {path=} or {bytes=}
 ---@return table? info {format, width, height, megapixels, bytes, orientation}
 ---@return string? message
@@ -167,7 +168,7 @@ function check.image(image)
   }
 end
 
---- Returns the size of an image as it is seen, be it too large to be sent as it is.
+--- Returns the size of the upright image, even if it is too large to be sent.
 ---@param image string|table
 ---@return integer? width
 ---@return integer|string height or, after nil, a message

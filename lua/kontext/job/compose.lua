@@ -1,6 +1,5 @@
---- After an edit of a region has arrived: the service's answer is put back into the photograph on
---- the worker thread. The answer is paid for: whatever goes wrong here, it is kept, and never under
---- the photograph's own name.
+--- Puts the service's answer to an edit of a region back into the photograph, on the worker thread.
+--- The answer is paid for: it is kept whatever goes wrong, and never under the photograph's name.
 local check = require "kontext.job.check"
 local core = require "kontext.core"
 local image = require "kontext.image"
@@ -9,10 +8,10 @@ local save = require "kontext.job.save"
 
 local compose = {}
 
-local poor_match = 0.7 -- below this the answer itself is saved, too
-local most_names = 100 -- that are tried where other programs take each name first
+local poor_match = 0.7 -- below this the answer itself is saved as well
+local most_names = 100 -- to try while other programs take each name first
 
--- Returns four numbers as a journal keeps them.
+-- Returns a rectangle's four numbers as a journal keeps them.
 local function text_of(rect)
   return ("%d,%d,%d,%d"):format(rect.x, rect.y, rect.width, rect.height)
 end
@@ -27,7 +26,7 @@ local function rect_of(text)
   return { x = tonumber(x), y = tonumber(y), width = tonumber(width), height = tonumber(height) }
 end
 
---- Adds to what a journal writes down about a job what composing needs.
+--- Adds the fields that composing needs to a job's fields for the journal.
 ---@param window table? of the job's parameters
 ---@param known table
 function compose.note(window, known)
@@ -39,8 +38,8 @@ function compose.note(window, known)
   known.metadata = window.strip and "strip" or window.keep_metadata == false and "none" or nil
 end
 
---- Returns the window of a job that goes on with another process's edit of a region; nil where it
---- was no edit of a region. Without what a journal knows, the answer alone can be saved.
+--- Returns the window of a resumed edit of a region, or nil if it was no edit of a region. A token
+--- does not name the photograph: then only the answer itself can be saved.
 ---@param known table of a token or a journal
 ---@return table? window
 function compose.restore(known)
@@ -57,7 +56,7 @@ function compose.restore(known)
   return window
 end
 
--- Returns the name beside the photograph's that the answer itself gets.
+-- Returns the name for the answer itself, beside the photograph's.
 local function answer_name(path, format)
   local stem = path:match "^(.*[^/])%.%w+$" or path
   return stem .. "-answer" .. (format == "jpeg" and ".jpg" or ".png")
@@ -67,7 +66,7 @@ local function digest(bytes)
   return core.base64(core.md5(bytes))
 end
 
--- Ends a job whose answer cannot be put back with an error; the answer is kept.
+-- Ends a job with an error, because its answer cannot be put back; the answer is kept.
 local function failed(self, event)
   local result, answer = self._result, self._answer
   local aside = save.aside(self, answer)
@@ -79,7 +78,7 @@ local function failed(self, event)
       aside and ", and was put aside as " .. aside or "") }
 end
 
--- Ends a job whose photograph is gone or was changed with the answer itself, under another name.
+-- Ends a job with the answer itself, under another name: the photograph is gone or has changed.
 local function keep_answer(self, why)
   local result, answer, path = self._result, self._answer, self._params.save_as
   result.original_answer = answer
@@ -98,7 +97,7 @@ local function keep_answer(self, why)
   save.done(self, digest(answer), #answer)
 end
 
--- Returns why there is no photograph any more to put the answer into, or nil.
+-- Returns why the answer has no photograph to go into any more, or nil.
 local function source_loss(self, event)
   local source = self._params.window.source
   if event.code == "ESTALE" then
@@ -109,7 +108,7 @@ local function source_loss(self, event)
   end
 end
 
--- Saves the answer beside a composite that fits badly, or that nothing shows how well it fits.
+-- Saves the answer beside a composite that fits badly, or whose fit cannot be measured.
 local function keep_beside(self)
   local result = self._result
   if not result.path then return end -- it is in image.original_answer
@@ -167,7 +166,8 @@ function put_back(self)
   self._plans = {} -- the deadline counts while the worker runs
 end
 
--- Learns of a resumed job's photograph what the first process knew. Returns why it cannot.
+-- Reads the facts about a resumed job's photograph that the first process had; else returns why
+-- not.
 local function look_again(self, window)
   local known = self._client.system.check { path = window.source.path }
   if not known then return check.name(window.source) .. " is gone" end
@@ -175,7 +175,7 @@ local function look_again(self, window)
   window.width, window.height = check.upright(known)
 end
 
---- Puts a whole answer back that has arrived in memory.
+--- Puts a whole answer that has arrived in memory back into the photograph.
 ---@param self kontext.Job
 function compose.begin(self)
   local held, window = self._held, self._params.window
@@ -191,8 +191,7 @@ function compose.begin(self)
   put_back(self)
 end
 
---- Returns the end of the sentence of a job that ends while its answer is put back: where the
---- answer was put aside.
+--- Puts the answer of a job that ends while composing aside; returns the end of the job's message.
 ---@param self kontext.Job
 ---@return string
 function compose.abandon(self)

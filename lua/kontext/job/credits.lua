@@ -1,4 +1,4 @@
---- The one stage of the job that `credits` returns: a question that may be repeated.
+--- The only stage of the job that `credits` returns. Asking costs nothing and may be repeated.
 local answer = require "kontext.job.answer"
 local retry = require "kontext.job.retry"
 local wording = require "kontext.wording"

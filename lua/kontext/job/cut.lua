@@ -1,5 +1,5 @@
---- Before an edit of a region is paid for: what can be checked is checked, then the worker thread
---- reads the mask and cuts the window out of the photograph, to be sent in its place.
+--- Prepares an edit of a region before it is paid for: checks what can be checked, then the worker
+--- thread reads the mask and cuts out the window that is sent in place of the photograph.
 local check = require "kontext.job.check"
 local fit = require "kontext.job.fit"
 local region = require "kontext.job.region"
@@ -28,7 +28,7 @@ local function less_sharp(plan)
     or nil
 end
 
--- Plans the whole picture in place of the part that a mask will turn out to leave.
+-- Plans the whole picture as an upper limit, until the mask is read.
 local function expect(checked, source, known)
   local width, height = check.upright(known)
   local wrong = region.refusal(source) or region.wrong_mask(checked.mask, known)
@@ -36,8 +36,8 @@ local function expect(checked, source, known)
   return region.plan({ x = 0, y = 0, width = width, height = height }, width, height)
 end
 
---- Plans the window of a checked picture and keeps it in `checked.window`; with a mask, which is
---- read later, what is planned here is an upper limit, and the window has no plan yet.
+--- Plans the window of a checked picture and keeps it in `checked.window`. With a mask, which is
+--- read later, this plan is an upper limit, and the window itself has no plan yet.
 ---@param checked table of params.check
 ---@param source table {path=, stamp=} or {bytes=}
 ---@param known table of check.source
@@ -96,7 +96,7 @@ local function begin_cut(self)
   end
 end
 
--- Plans the window around what the mask leaves to change.
+-- Plans the window around the part that the mask lets change.
 local function mask_was_read(self, event)
   local window = self._params.window
   if event.kind then
@@ -113,8 +113,7 @@ local function mask_was_read(self, event)
   begin_cut(self)
 end
 
---- Reads the mask and cuts the window out; then the other pictures are made to fit, and the edit is
---- sent.
+--- Reads the mask and cuts the window out, then makes the other pictures fit and submits the edit.
 ---@param self kontext.Job
 function cut.begin(self)
   local window = self._params.window

@@ -1,5 +1,5 @@
---- Fetches the picture without the key, and checks that it is whole. It is paid for: the download
---- is tried until the deadline, and what arrived whole is saved, whatever its format.
+--- Fetches the picture without the API key, and checks that it is whole. It is paid for: the
+--- download is retried until the deadline, and a whole picture is saved whatever its format.
 local api = require "kontext.api"
 local compose = require "kontext.job.compose"
 local core = require "kontext.core"
@@ -23,8 +23,8 @@ local function again(self)
   self:later(retry.trouble_gap(self._downloads, self._client.system.random), download.fetch)
 end
 
--- Returns the MD5 that a Content-MD5 header holds as base64, or nil where it is none: its spellings
--- are base64 with or without padding, and 32 hexadecimal digits.
+-- Returns the MD5 of a Content-MD5 header as base64, or nil. Servers write it as base64, with or
+-- without padding, or as 32 hexadecimal digits.
 local function md5_of(text)
   text = text and text:sub(1, 64):match('^%s*"?([%w+/=]+)"?%s*$')
   if not text then return nil end
@@ -35,13 +35,13 @@ local function md5_of(text)
   return #text == 22 and text .. "==" or nil
 end
 
--- Returns how large the whole is by a part's Content-Range, as digits, or nil.
+-- Returns the whole size from a part's Content-Range, as digits, or nil.
 local function range_total(event)
   return (event.headers["content-range"] or ""):sub(1, 64):match("/(%d+)$")
 end
 
--- Returns whether a part is of another picture than the one that was begun: the file behind the
--- link has changed since. The two put together would still begin and end like a picture.
+-- Returns whether a part belongs to another picture than the one that was begun, because the file
+-- behind the link has changed. The two together would still begin and end like a picture.
 local function is_anothers_part(self, event)
   if event.status == 200 then
     self._etag, self._whole = event.headers.etag, event.headers["content-length"]
@@ -54,7 +54,7 @@ end
 
 local texts = { html = true, svg = true, base64 = true }
 
--- Texts are what proxies and portals send in place of a picture.
+-- Proxies and portals send texts in place of a picture.
 local function is_text(event, known)
   if texts[known.format] then return true end
   local kind = (event.headers["content-type"] or ""):sub(1, 64):lower()
@@ -62,7 +62,7 @@ local function is_text(event, known)
     or kind:find "html") ~= nil
 end
 
--- Returns why what has arrived is not the whole picture that was sent, or nil and what is odd.
+-- Returns why the bytes that arrived are not the whole picture, or nil and what is unusual.
 local function flaw(self, event)
   local known, message = self._client.transport:check(self._held)
   if not known then return "it cannot be looked at (" .. tostring(message) .. ")" end
@@ -77,7 +77,7 @@ local function flaw(self, event)
   elseif known.ended == false and not told then
     return "its end is missing"
   elseif known.ended == nil and not told and not event.length_known then
-    -- No length, no MD5, no end mark: whole when it comes twice with the same size.
+    -- Without length, MD5 and end mark it counts as whole if it comes twice with the same size.
     self._sizes = self._sizes or {}
     if not self._sizes[event.received] then
       self._sizes[event.received] = true
@@ -89,7 +89,7 @@ local function flaw(self, event)
   return nil, known.why or known.ended == false and "it has no end mark" or nil
 end
 
--- Takes what has arrived; with save_as it is in its place when this returns.
+-- Takes what has arrived; with save_as the picture is saved when this returns.
 local function arrived(self, event)
   local wrong, odd = flaw(self, event)
   if wrong then
@@ -103,9 +103,9 @@ local function arrived(self, event)
   save.finish(self, event.md5)
 end
 
--- Returns whether the link has ended, and whether that is sure: by its own word, else when a link
--- of this model lives no longer after Ready. The server's own clock is believed before ours: ours
--- may be a day ahead, and what it says alone leaves the picture resumable.
+-- Returns whether the link has expired, by its own end or by the model's time after Ready, and
+-- whether that is certain. The server's clock counts before ours, which may be a day ahead; what
+-- only our clock says leaves the picture resumable.
 local function has_expired(self, event)
   local date = retry.http_date(event.headers.date)
   local ends = retry.link_end(self._sample)
@@ -115,8 +115,8 @@ local function has_expired(self, event)
   return (date or self._client.system.wall()) >= ends, date ~= nil or old
 end
 
--- The link does not work. A fresh one may answer 403 for some seconds, because clocks differ, or
--- 404 until storage has replicated.
+-- Handles a link that does not work. A fresh link may answer 403 for some seconds, because clocks
+-- differ, or 404 until storage has replicated.
 local function gone(self, event)
   drop(self)
   self._flaw = wording.transfer_reason(event)
@@ -163,7 +163,7 @@ local function downloaded(self, event)
   again(self)
 end
 
---- Fetches the picture, going on where an earlier try was broken off.
+--- Fetches the picture, continuing where an earlier try broke off.
 ---@param self kontext.Job
 ---@param location? string where a redirect leads to
 function download.fetch(self, location)
@@ -175,7 +175,7 @@ function download.fetch(self, location)
   elseif code and save.destination(self) then
     save.begin_elsewhere(self, message, code)
     download.fetch(self)
-  elseif not code and not location then -- nobody can ask for it: a new poll may give another
+  elseif not code and not location then -- the link is unusable: a new poll may give another
     self._flaw, self._unfit = message, (self._unfit or 0) + 1
     self:later(retry.trouble_gap(self._unfit, self._client.system.random), self._ask)
   else

@@ -1,5 +1,5 @@
---- How a job ends with an error: what its journal notes, what the message says of the money, and
---- what is left to resume it. These are methods of a job.
+--- How a job ends with an error: the fact for the journal, what the message says about the money,
+--- and the token to resume it. These are methods of a job.
 local compose = require "kontext.job.compose"
 local errors = require "kontext.errors"
 local kinds = require "kontext.kinds"
@@ -8,13 +8,12 @@ local token = require "kontext.token"
 
 local endings = {}
 
--- Returns the fact that ends an accepted edit for good: the service's own word, or that it no
--- longer knows the edit.
+-- Returns the fact that ends an accepted edit for good, or nil: then the task can be resumed.
 local function last_fact(kind)
   return kinds[kind] and kinds[kind].fact
 end
 
--- Returns the fact that an end of this kind is for good, or nil: then the task can be resumed.
+-- The same, unless only our own clock says that the link has expired.
 local function final_fact(self, kind)
   return not (kind == "expired" and self._doubtful_end) and last_fact(kind) or nil
 end
@@ -25,15 +24,15 @@ local function may_have_sent(self)
     and self._client.transport:may_have_sent(self._transfer)
 end
 
--- Returns the fact that an error of this kind is for the journal, or nil. What was accepted stays
--- so, whatever ends this job.
+-- Returns the journal's fact for an error of this kind, or nil. An accepted edit stays accepted,
+-- whatever ends this job.
 local function fact(self, kind, sent)
   if kind == "ambiguous" or sent then return "AMBIGUOUS" end
   if self.id then return final_fact(self, kind) end
   return self._intended and "FAILED" or nil
 end
 
---- Ends the job with an error of these fields, and with what is known of the job.
+--- Ends the job with an error of these fields, completed from the job.
 ---@param self kontext.Job
 ---@param fields table
 function endings.fail(self, fields)
@@ -66,7 +65,7 @@ end
 
 local how_to_resume = "resume it with kontext.resume(job:token())"
 
---- Ends the job for a reason that is not the service's.
+--- Ends the job for a reason on this side, such as a cancel.
 ---@param self kontext.Job
 ---@param kind string
 ---@param message string
@@ -83,7 +82,7 @@ function endings.stop(self, kind, message)
     retryable = not self.id and not sent }
 end
 
---- Ends the job because its time is over. What was accepted is not lost with it.
+--- Ends the job because its time is over. An accepted edit can be resumed.
 ---@param self kontext.Job
 function endings.time_out(self)
   local message = ("the edit did not end within %g s"):format(self._timeout)
@@ -109,14 +108,14 @@ end
 ---@param problem any
 function endings.crash(self, problem)
   if self:ended() then return end
-  -- Where the upload's end was being handled, the service may have accepted it.
+  -- If the upload had just ended, the service may have accepted it.
   local sent = self.status == "uploading" and (not self._transfer or may_have_sent(self))
   local message = "an error in kontext ended the edit: " .. tostring(problem)
   if self.id then message = message .. "; it is paid for: " .. how_to_resume end
   local done = pcall(self.fail, self, { kind = sent and not self.id and "ambiguous" or "internal",
     stage = stage(self), message = message, retryable = not self.id and not sent })
   if done or self:ended() then return end
-  -- Not even that could be done, as where there is no memory: end it with less.
+  -- Even that failed, perhaps because memory ran out: end with less.
   self.error = errors.plain { kind = sent and "ambiguous" or "internal", retryable = false,
     message = "an error in kontext ended the edit", job_id = self.id }
   pcall(self.finish, self, "failed")

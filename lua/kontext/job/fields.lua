@@ -5,7 +5,7 @@ local values = require "kontext.job.values"
 
 local fields = {}
 
---- What is ours and is not sent; each is also found under its name.
+--- Our own parameters, which are not sent; each is also found under its name.
 fields.ours = {
   { name = "model", types = { string = true }, check = values.as_it_is },
   { name = "timeout", types = { number = true }, check = values.seconds },
@@ -31,7 +31,7 @@ fields.lua_types = {
   image = { string = true, table = true }, images = { string = true, table = true },
 }
 
---- How a kept value becomes JSON, by the type of its field; of a picture "image".
+--- How a checked value becomes JSON, by the type of its field; for a picture "image".
 fields.writers = {
   text = json.string, choice = json.string, ratio = json.string, url = json.string,
   secret = json.string, boolean = tostring, integer = json.integer, number = json.number,
@@ -61,7 +61,7 @@ function fields.item_name(field_name, i)
   return ("%s[%d]"):format(field_name, i)
 end
 
--- Adds what a model has and no earlier one.
+-- Adds the fields of a model that no earlier model has.
 local function add_model(list, row)
   for _, field in ipairs(row.fields) do
     if field.type == "images" then
@@ -81,7 +81,7 @@ for _, model_name in ipairs(models.names()) do
 end
 for _, field in ipairs(fields.ours) do add_field(fields.all, field) end
 
---- Names what a model's edit may have: the request's fields and ours, by name.
+--- Returns the parameters that a model's edit may have: the request's fields and ours, by name.
 ---@param row table the model's
 ---@return table<string, table>
 function fields.known(row)

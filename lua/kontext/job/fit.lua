@@ -1,5 +1,5 @@
---- `fit = true`: before the upload a picture is scaled to the size that the service itself would
---- scale it to, turned upright, and coded anew, in a thread that holds up nobody.
+--- `fit = true`: before the upload the worker thread scales a picture to the size to which the
+--- service would scale it, turns it upright, and encodes it again.
 local check = require "kontext.job.check"
 local geometry = require "kontext.geometry"
 local models = require "kontext.models"
@@ -14,7 +14,7 @@ local memory = 512 * 1024 * 1024 -- bytes that decoding may take; 20 megapixels 
 --- Returns how a picture is made to fit.
 ---@param known table of check.source
 ---@param checked table the edit's parameters, of params.check
----@return table? plan {width, height, quality, memory}; nil: it goes as it is
+---@return table? plan {width, height, quality, memory}; nil: it is sent as it is
 function fit.plan(known, checked)
   if not check.is_decoded(known.format) then return nil end
   local row = models.find(checked.model)
@@ -67,7 +67,7 @@ end
 --- Makes the job's pictures fit, then submits.
 ---@param self kontext.Job
 function fit.begin(self)
-  if self:key() then self:identity() end -- of the pictures as they were given
+  if self:key() then self:identity() end -- before the pictures change
   next_picture(self)
 end
 

@@ -14,7 +14,7 @@ local token = require "kontext.token"
 
 local job = {}
 
-local overslept = 0.25 -- seconds past the deadline that no machine's load explains
+local overslept = 0.25 -- seconds past the deadline: more than a loaded machine explains
 
 ---@class kontext.Job
 ---@field id string? the task's, once the service gave one
@@ -66,7 +66,7 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _accepted_wall? integer seconds since 1970
 ---@field _ask? fun(self: kontext.Job) asks for the task's status
 ---@field _asked_url? string what the last GET asked for
----@field _own_url? boolean the polling URL is our own, for want of the service's
+---@field _own_url? boolean the polling URL was made here: the service's is missing or unusable
 ---@field _hops? integer redirects in a row
 ---@field _polls? integer
 ---@field _failures? integer polls without an answer, in a row
@@ -81,10 +81,10 @@ Job.known, Job.adopt, Job.find_saved = memory.known, memory.adopt, memory.find_s
 ---@field _ready_at? number
 ---@field _sample? string the picture's link
 ---@field _sample_asked? string the link that had expired when a new poll was made
----@field _unfit? integer links in a row that nobody can ask for
+---@field _unfit? integer unusable links in a row
 ---@field _doubtful_end? boolean only our own clock says that the link has expired
 ---@field _downloads? integer downloads that failed
----@field _flaw? string why the last download did not do
+---@field _flaw? string why the last download failed
 ---@field _fetch? fun(self: kontext.Job) fetches the picture
 ---@field _held? integer the engine's number of what has arrived so far
 ---@field _arrived? boolean that is the whole picture
@@ -125,7 +125,7 @@ function Job:poll()
 end
 
 --- Waits for the end: in a coroutine that a known loop drives by yielding to it, else by blocking.
----@param seconds? number how long at most; the job lives on when they are over
+---@param seconds? number at most; the job goes on afterwards
 ---@return kontext.Image|number|nil result the image; of `credits` the number
 ---@return string? message
 ---@return kontext.Error? err
@@ -136,7 +136,7 @@ function Job:wait(seconds)
   end
   local now = self._client:clock()
   local deadline = seconds and now() + seconds
-  if seconds and seconds <= 0 then self:poll() end -- who waits so in a loop gets on too
+  if seconds and seconds <= 0 then self:poll() end -- so that calling this in a loop makes progress
   while not self:ended() do
     local left = deadline and deadline - now()
     if left and left <= 0 then
@@ -151,14 +151,14 @@ function Job:wait(seconds)
   return self._value or self.image
 end
 
---- Ends the job at once. The service has no cancel: it goes on with what it has accepted.
+--- Ends the job at once. The service has no cancel, and continues an accepted edit.
 function Job:cancel()
   receiver.check(self, Job, "job:cancel()", 2)
   self._client:settle(self)
   self:stop("cancelled", "the edit was cancelled")
 end
 
---- Returns all that `resume` needs in another process, and no key.
+--- Returns all that `resume` needs in another process, without the API key.
 ---@return string? token
 ---@return string? message
 ---@return kontext.Error? err while the service has given no id
@@ -171,13 +171,13 @@ end
 
 -- For the client, the queue, the transport and the journal ------------------------------------
 
---- Remembers which pictures are to be made to fit before the upload.
+--- Remembers the plans for pictures that are made to fit before the upload.
 ---@param plans table<string, table>?
 function Job:set_plans(plans)
   self._plans = plans
 end
 
---- Returns whether another edit asks for the same, to the same place.
+--- Returns whether another edit asks for the same picture in the same place.
 ---@param checked table
 ---@return boolean
 function Job:same_edit(checked)
@@ -201,7 +201,7 @@ function Job:start(now, timeout)
   self._begin(self)
 end
 
---- Returns whether the job edits: the question for the credits does not.
+--- Returns whether the job is an edit: asking for the credits is none.
 ---@return boolean
 function Job:is_edit()
   return self._params.model ~= nil
@@ -213,8 +213,8 @@ function Job:is_unsent_edit()
   return self._params.prompt ~= nil and self.id == nil
 end
 
---- Returns whether the service may charge for the job, or has: all that it may have accepted, but
---- what it does not charge for by its own word.
+--- Returns whether the service may have charged for the job: it may have accepted it, and has not
+--- said that it does not charge.
 ---@return boolean
 function Job:may_be_charged()
   if self.id then return not self.error or self.error.charged ~= false end
@@ -239,14 +239,13 @@ function Job:key()
   return self._params.key
 end
 
---- Returns where the picture is to be saved, as the caller named it: the name that was reserved may
---- have a number.
+--- Returns the path that the caller gave for the picture: the reserved name may have a number.
 ---@return string?
 function Job:save_as()
   return self._asked_as or self._params.save_as
 end
 
---- Returns the queue's slots that the job takes a place of.
+--- Returns the queue's slots in which the job has a place.
 ---@return kontext.Slots?
 function Job:slots()
   return self._slots
@@ -276,7 +275,7 @@ function Job:poll_age(now)
   return now - self._watched_at, self._polls, self._params.webhook_url ~= nil
 end
 
---- Returns the host's callback, unless it will be called anyway.
+--- Returns the host's callback, unless a call is already planned.
 ---@return function?
 function Job:take_notice()
   local callback = self._params.on_progress
@@ -285,7 +284,7 @@ function Job:take_notice()
   return callback
 end
 
---- Calls the host's callback no more.
+--- Forgets the host's callback.
 function Job:drop_callback()
   self._params.on_progress = nil
 end
@@ -294,14 +293,14 @@ function Job:notice_shown()
   self._noticed = nil
 end
 
---- Remembers a function to be called once the job has ended.
+--- Adds a function to call once the job has ended.
 ---@param fn fun()
 function Job:watch(fn)
   self._watchers = self._watchers or {}
   self._watchers[#self._watchers + 1] = fn
 end
 
---- Returns the functions that are to be called now that the job has ended, and forgets them.
+--- Returns the functions to call now that the job has ended, and forgets them.
 ---@return function[]
 function Job:take_watchers()
   local watchers = self._watchers or {}
@@ -315,8 +314,8 @@ function Job:set_entry(number)
   self._entry = number
 end
 
---- Returns when something of the job is due: its next call, or the end of its time. The engine ends
---- a transfer in time by itself, after it has read what lies in the socket.
+--- Returns when the job needs its next call: `_next`, or its deadline. During a transfer the engine
+--- keeps the deadline, after it has read what has arrived in the socket.
 ---@return number when on the monotonic clock
 function Job:due()
   local kept = self._transfer and not self._plans -- the engine's deadline is not for pictures
@@ -324,15 +323,15 @@ function Job:due()
   return self._next and self._due < due and self._due or due
 end
 
---- Gives a job a short time more, once, whose host slept through the deadline: the task may have
---- ended long before.
+--- Gives the job a little more time, once, if the host slept through the deadline: the task may
+--- have ended long before.
 ---@param now number
 function Job:look_once_more(now)
   self._last_look, self._deadline = true, now + math.min(10, self._timeout)
 end
 
---- Does so when an answer was read well after the deadline: at its end the engine would have given
---- up, so that the answer lay in the socket of a host that slept.
+--- Does so if an answer was read well after the deadline. The engine would have ended the transfer
+--- in time, so the host slept while the answer lay in the socket.
 ---@param now number
 function Job:answered(now)
   if now > self._deadline + overslept and not self._last_look then self:look_once_more(now) end
@@ -362,7 +361,7 @@ function Job:receive(event)
   self._receive(self, event)
 end
 
---- Takes note that the holder of the job's image has saved it.
+--- Notes that the program has saved the job's image.
 ---@param path string
 ---@param md5 string base64
 ---@param size integer bytes
@@ -370,7 +369,7 @@ function Job:saved(path, md5, size)
   save.noted(self, path, md5, size)
 end
 
---- Begins another edit with the client of this one; `level` is whom misuse is blamed on.
+--- Begins another edit with this job's client; misuse raises at the caller `level` calls above.
 ---@param given table
 ---@param level integer
 ---@return kontext.Job
@@ -390,7 +389,7 @@ function Job:wake()
   if self:wait_for_poll() then
     self:later(0, self._ask)
   else
-    self._woken = true -- the poll under way may bring what was so before
+    self._woken = true -- the poll under way may have been answered before the end
   end
 end
 
@@ -418,7 +417,7 @@ function Job:later(seconds, fn)
   self._client:schedule(math.min(self._due, self._deadline or math.huge))
 end
 
---- Sends a request whose end `receive` gets.
+--- Notes the transfer that is under way; `receive` gets its end.
 ---@param id integer? the engine's number of the transfer
 ---@param receive fun(self: kontext.Job, event: table)
 ---@return integer? id
@@ -427,9 +426,8 @@ function Job:expect(id, receive)
   return id
 end
 
---- Asks for a URL with a GET; a redirect's is relative to what was asked last, and never gets the
---- key. Returns the transfer's number; or nil, what is wrong with the URL; or nil, message and
---- code.
+--- Asks for a URL with a GET. A redirect is relative to the last URL, and never gets the API key.
+--- Returns the transfer's number; or nil and what is wrong with the URL; or nil, message and code.
 ---@param url string
 ---@param redirected boolean
 ---@param receive fun(self: kontext.Job, event: table)
@@ -469,7 +467,7 @@ function Job:warn(text)
   self.warnings[#self.warnings + 1] = shown
 end
 
---- Returns what no message about the job may show.
+--- Returns the secrets that no message about the job may show.
 ---@return string[]
 function Job:secrets()
   local transport = self._client.transport
@@ -500,7 +498,7 @@ function Job:finish(status)
   self._client:finished(self)
 end
 
---- Returns the numbers of the engine's transfers that are the job's, and forgets them.
+--- Returns the engine's numbers of the job's transfers, and forgets them.
 ---@return integer? transfer
 ---@return integer? held
 function Job:take_transfers()

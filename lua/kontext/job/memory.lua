@@ -1,11 +1,11 @@
---- What outlives a process: what a token and a journal write down about a job, and what another
---- process takes over from them. These are methods of a job.
+--- What outlives a process: the fields of a job in a token and a journal, and how another process
+--- takes them over. These are methods of a job.
 local compose = require "kontext.job.compose"
 local image = require "kontext.image"
 
 local memory = {}
 
---- Returns what a token or a journal writes down about the job.
+--- Returns the job's fields for a token or a journal.
 ---@param self kontext.Job
 ---@return table<string, any>
 function memory.known(self)
@@ -21,7 +21,7 @@ function memory.known(self)
   return known
 end
 
---- Takes over what is known of a task that an earlier process began.
+--- Takes over a task that an earlier process began.
 ---@param self kontext.Job
 ---@param known table id, polling_url, at, entry, own_url
 function memory.adopt(self, known)

@@ -1,10 +1,10 @@
---- How the checks of parameters word what is wrong, and what is only in doubt.
+--- The wording of the checks of parameters: errors, and warnings about limits that are in doubt.
 local json = require "kontext.json"
 local models = require "kontext.models"
 
 local messages = {}
 
---- Returns a value as a sentence may show it.
+--- Returns a value as text for a message.
 ---@param value any
 ---@return string
 function messages.shown(value)
@@ -13,7 +13,7 @@ function messages.shown(value)
   return '"' .. value:gsub("[%z\1-\31\127]", "?") .. '"'
 end
 
---- Returns the members as a sentence lists them: "jpeg", "png" or "webp".
+--- Returns the members as a list for a message: "jpeg", "png" or "webp".
 ---@param members string[]
 ---@return string
 function messages.any_of(members)
@@ -52,7 +52,7 @@ function messages.unless_doubtful(value, message, fact, context, field)
   return value
 end
 
---- Returns a number as a sentence shows it, whatever the locale.
+--- Returns a number as text for a message, independently of the locale.
 ---@param value number
 ---@return string
 function messages.digits(value)
@@ -87,7 +87,7 @@ function messages.unknown(key, known)
   for candidate in pairs(known) do
     if type(candidate) == "string" then
       local far = distance(key:lower(), candidate)
-      -- "image" and "format" are the ends of what was meant.
+      -- "image" and "format" are the ends of the names that were meant.
       if far > 2 and #key > 3 and candidate:find(key:lower(), 1, true) then far = 2.5 end
       if far < least or far == least and best and candidate < best then
         best, least = candidate, far

@@ -1,5 +1,5 @@
---- The parameters of an edit: what is misused, and what a user may have spoiled. What a model takes
---- stands in kontext.models; this is the one checker for all of them.
+--- Checks the parameters of an edit: misuse by the program, and bad values of a user. This one
+--- checker serves all models, by their rows in kontext.models.
 local body = require "kontext.job.body"
 local fields = require "kontext.job.fields"
 local messages = require "kontext.job.messages"
@@ -11,7 +11,7 @@ local values = require "kontext.job.values"
 local item_name, row_of = fields.item_name, fields.row_of
 local unless_doubtful, warn = messages.unless_doubtful, messages.warn
 
---- What others ask of this room's tables and checks, under one name.
+--- The parts of this folder's tables and checks that others use, under one name.
 local params = {
   fields = fields.all, fields_of = fields.of, known = fields.known,
   unknown = messages.unknown, no_such_model = messages.no_such_model,
@@ -20,9 +20,9 @@ local params = {
   body = body.of,
 }
 
--- Where a model has its own name for the picture, `input_image` (and `input_image_2` … of a list)
--- may be given all the same. Returns what was given under the model's names, and the other way
--- round the caller's name of each renamed one.
+-- Renames `input_image` (and `input_image_2` … for a list) for models with another name for the
+-- picture. Returns the parameters under the model's names, and the caller's name of each renamed
+-- one.
 local function renamed(given, row)
   local first = row.images.first
   if not first or row.by_name.input_image or given.input_image == nil then return given, {} end

@@ -33,7 +33,7 @@ function pictures.list(checked)
   return found
 end
 
---- Forgets the images, whose bytes are of no more use.
+--- Forgets the images, because their bytes are no longer needed.
 ---@param checked table from `params.check`
 function pictures.drop(checked)
   for _, picture in ipairs(pictures.list(checked)) do checked[picture.name] = nil end

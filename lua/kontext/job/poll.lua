@@ -1,5 +1,5 @@
---- Asks until the task has ended. It is paid for: trouble on the way never ends it, only the
---- service's own word, the user or the deadline.
+--- Polls until the task has ended. It is paid for: only the service's own word, the user or the
+--- deadline ends it, and trouble on the way never does.
 local answer = require "kontext.job.answer"
 local api = require "kontext.api"
 local download = require "kontext.job.download"
@@ -41,7 +41,7 @@ local function seed_value(digits)
   return json.integer(number) == digits and number or digits
 end
 
--- Asks again after an answer that a paid task is not ended by.
+-- Polls again after an answer that does not end a paid task.
 local function trouble(self, event)
   self._failures = self._failures + 1
   local told = (event.status == 429 or event.status == 503) and event.headers
@@ -76,9 +76,9 @@ function endings.ready(self, event, object)
   download.begin(self, encoded(sample))
 end
 
--- The task is lost when the service itself says so again and again, and nothing else meanwhile.
--- Right after the submit, after a resume, and from a replica that lags, it may be a mistake; at a
--- URL of our own making it may be the wrong host.
+-- The task is lost when the service itself says so repeatedly, with no other answer between. Right
+-- after the submit, after a resume, and from a lagging replica it may be a mistake; at a URL that
+-- was made here, the host may be the wrong one.
 function endings.missing(self, event)
   local now = self._client:clock()()
   self._missing, self._missing_since = (self._missing or 0) + 1, self._missing_since or now
@@ -111,7 +111,7 @@ function endings.progress(self)
   self._woken = nil
 end
 
--- Takes over what an answer says beside the status.
+-- Takes over the cost and the progress of an answer.
 local function take(self, object)
   if type(object.status) == "string" then self._status = wording.brief(object.status) end
   if type(object.cost) == "number" then

@@ -1,6 +1,6 @@
---- Edits of a region: which window of the photograph goes to the service so that its answer can be
---- put back pixel for pixel, and what the core is asked to do before the upload and after the
---- download. Everything here is geometry; coordinates are those of the upright picture.
+--- The geometry of edits of a region: which window of the photograph is sent, so that the answer
+--- can be put back pixel for pixel, and the core's tasks before the upload and after the download.
+--- Coordinates are those of the upright picture.
 local api = require "kontext.api"
 local check = require "kontext.job.check"
 local core = require "kontext.core"

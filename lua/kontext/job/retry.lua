@@ -1,12 +1,12 @@
---- What an answer means and what may be sent again. A submit costs money, and the service cannot
---- tell a repetition from a new one: only what provably did not arrive, or was refused before work
---- began, is sent again. Nothing here knows a clock, a file or a socket.
+--- Judges what an answer means, and what may be sent again. A submit costs money, and the service
+--- cannot tell a repetition from a new one: it is sent again only if it provably did not arrive, or
+--- was refused before work began. Nothing here uses a clock, a file or a socket.
 local answer = require "kontext.job.answer"
 local api = require "kontext.api"
 local kinds = require "kontext.kinds"
 
 local retry = {
-  link_gone_after = 30, -- seconds that a link must fail which has ended by our clock alone
+  link_gone_after = 30, -- seconds that a link must fail if only our clock says that it has expired
   submit_tries = 2, -- further submits when one was not sent, or refused with a 503
   lost_answers = 5, -- "Task not found" this often,
   lost_after = 60, -- and for so many seconds without another answer, and the task is lost
@@ -53,13 +53,13 @@ end
 local own_kinds = { [400] = "invalid", [401] = "auth", [402] = "credits", [403] = "auth",
   [404] = "not_found", [413] = "invalid", [422] = "invalid", [429] = "rate_limited" }
 
--- Returns whether an answer says that something is wrong, in any shape that JSON APIs use.
+-- Returns whether an answer reports an error, in any format that JSON APIs use.
 local function complains(object)
   return object ~= nil
     and (object.detail or object.message or object.error or object.errors) ~= nil
 end
 
--- An answer that broke off shows its shape by how it begins.
+-- An answer that broke off shows its format at its beginning.
 local function read_beginning(body)
   return body and body:find '^%s*{%s*"detail"%s*:' and { detail = "" } or nil
 end
@@ -92,14 +92,14 @@ function retry.is_hopeless(err)
     and kinds[err.kind] ~= nil and kinds[err.kind].stops_queue == true
 end
 
--- Returns what an id looks like: the words of a UUID, of "job-17", of a number.
+-- Returns the form of an id, such as that of a UUID, of "job-17" or of a number.
 local function form_of(id)
   return (id:gsub("%w+", "w"))
 end
 
--- Returns whether a poll's answer is about another task. Some gateways leave the id out, put a word
--- in its place, or number what others name: only another id of the same form counts, and that of
--- another task in flight.
+-- Returns whether a poll's answer is about another task. Some gateways leave the id out, or replace
+-- it by a word or a number: only another id of the same form counts, or that of another task in
+-- flight.
 local function is_anothers(object, id, is_known)
   local told = answer.id(object)
   if told == nil or told:lower() == id:lower() then return false end
@@ -126,8 +126,8 @@ local function is_own_end(event, object, id, exact)
     and not (object.message or object.error or object.code)
 end
 
---- Judges a poll's answer: its `status` counts before the HTTP code. What is not the service's own
---- word is trouble on the way, which never ends a task that is paid for.
+--- Judges a poll's answer: its `status` counts before the HTTP code. An answer that is not the
+--- service's own is trouble on the way, which never ends a paid task.
 ---@param event table of the engine
 ---@param object table? of answer.read
 ---@param id string the task's
@@ -228,7 +228,7 @@ function retry.link_end(url)
   return epoch(year, month, day, hour, min, sec)
 end
 
---- Reads a Retry-After header, a number or a date. The process's locale has no say in it.
+--- Reads a Retry-After header, a number or a date, independently of the process's locale.
 ---@param text string?
 ---@param wall number seconds since 1970, now
 ---@return number? seconds clamped to 0.5 … 60; nil where there is none to be read
@@ -247,7 +247,7 @@ function retry.after(text, wall)
   return seconds and math.max(limits.min, math.min(limits.max, seconds))
 end
 
--- What all tries of a client draw on, so that a bad hour does not multiply its load.
+-- A quota for all tries of a client, so that a bad hour does not multiply the load.
 local quota_full, try_costs, success_returns = 500, 5, 1
 
 ---@class kontext.RetryQuota

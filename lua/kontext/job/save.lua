@@ -1,6 +1,6 @@
---- Where the picture goes. The destination is looked at before anything is paid, with the code that
---- will write; a default name is reserved; what cannot be saved in the end is put aside, in a place
---- that the message names.
+--- Where the picture goes. The destination is checked before anything is paid, by the code that
+--- will write it; a default name is reserved; a picture that cannot be saved is put aside, in a
+--- place that the message names.
 local image = require "kontext.image"
 local wording = require "kontext.wording"
 
@@ -15,8 +15,7 @@ local function numbered(path, n)
   return ("%s-%d%s"):format(stem or path, n, extension or "")
 end
 
--- Returns the path as the client compares it with others': the file's own, whatever the links and
--- dots on the way to it.
+-- Returns the path without links and dots, so that the client can compare it with others.
 local function plain(self, path)
   return self._client.system.real_path(path) or path
 end
@@ -26,21 +25,21 @@ local function refusal(message, code)
     message = message }
 end
 
--- Returns why a picture cannot be saved and what to do; the reason stands behind the longest name.
+-- Returns why a picture cannot be saved, and how to fix it; a long name is cut before the reason.
 local function cannot_save(path, message, code)
   local shown = wording.cut(path, 300)
   if message:sub(1, #path) == path then message = shown .. message:sub(#path + 1) end
   return ("cannot save the picture as %s: %s"):format(shown, wording.file_advice(message, code))
 end
 
--- Returns what tells one file from another under the same name; nil where there is none.
+-- Returns a stamp that distinguishes files under the same name, or nil without a file.
 local function stamp_of(self, path)
   local info = self._client.system.file_info(path)
   return info and ("%s %s %s %s"):format(info.device, info.inode, info.bytes, info.mtime) or nil
 end
 
--- Returns whether another program wrote the destination since it was claimed, and says so: what it
--- wrote is not what the user gave away.
+-- Returns whether another program wrote the destination after it was claimed, and warns: the user
+-- did not allow that file to be replaced.
 local function was_written(self, path)
   local now = not self._reserved and stamp_of(self, path)
   if not now or now == self._found then return false end
@@ -49,7 +48,7 @@ local function was_written(self, path)
   return true
 end
 
--- Takes a destination, in place of the one that the job has.
+-- Takes a destination in place of the job's earlier one.
 local function hold(self, path)
   local client = self._client
   if self._destination then client:set_destination(self._destination, nil) end
@@ -65,7 +64,7 @@ local function is_kept(self, path)
   return info ~= nil and info ~= false and info.bytes == 0
 end
 
--- Reserves a name like the one that was given; returns an error's fields where that cannot be done.
+-- Reserves the given name or a numbered one; returns an error's fields if that fails.
 local function reserve(self, path)
   local client = self._client
   for n = 1, most_names do
@@ -107,7 +106,7 @@ function save.claim(self)
   self._found = stamp_of(self, path)
 end
 
---- Gives the destination free, and removes a reservation that nothing came of.
+--- Releases the destination, and removes an unused reservation.
 ---@param self kontext.Job
 function save.release(self)
   local client = self._client
@@ -117,8 +116,8 @@ function save.release(self)
   self._reserved = nil
 end
 
---- Returns the path that the picture is written to as it arrives, or nil: into memory, as what is
---- put back into a photograph.
+--- Returns the path to which the picture is written as it arrives; nil: into memory, as for an
+--- answer that is put back into a photograph.
 ---@param self kontext.Job
 ---@return string?
 function save.destination(self)
@@ -134,8 +133,8 @@ function save.put_off(self, message, code)
     message = cannot_save(self._params.save_as, message, code) }
 end
 
---- Takes note that the destination cannot be begun: another process has filled the name that was
---- reserved, so the next one is taken; else the picture goes into memory.
+--- Handles a destination that cannot be created: if another process has filled the reserved name,
+--- takes the next one; else the picture goes into memory.
 ---@param self kontext.Job
 ---@param message string
 ---@param code string?
@@ -144,8 +143,8 @@ function save.begin_elsewhere(self, message, code)
   save.put_off(self, message, code)
 end
 
--- Calls `put` with paths where a picture can be put aside that cannot be saved where it belongs,
--- until one succeeds; returns that path.
+-- Calls `put` with paths for a picture that cannot be saved where it belongs, until one succeeds;
+-- returns that path.
 local function put_aside(self, put)
   local name = "kontext-" .. self.id:gsub("[^%w%-]", ""):sub(1, 64)
   local format = (self._result.format or "bin"):gsub("%W", "")
@@ -191,16 +190,16 @@ function save.beside(self, name, bytes)
   return nil, ("there are %d files named like %s"):format(most_names, name)
 end
 
---- Reserves the next name where another program has taken the reserved one. Returns nil, or the
---- fields of an error.
+--- Reserves the next name if another program has taken the reserved one. Returns nil, or the fields
+--- of an error.
 ---@param self kontext.Job
 ---@return table? fields
 function save.take_next_name(self)
   return reserve(self, self._reserved)
 end
 
---- Reserves the next name where another program wrote the destination since it was claimed, unless
---- that is the photograph itself, whose change is looked for elsewhere. Returns nil, or the fields
+--- Reserves the next name if another program wrote the destination after it was claimed, unless
+--- that is the photograph itself, whose changes are checked elsewhere. Returns nil, or the fields
 --- of an error.
 ---@param self kontext.Job
 ---@param photograph string?
@@ -211,7 +210,7 @@ function save.leave_others(self, photograph)
   return was_written(self, path) and reserve(self, path) or nil
 end
 
--- Ends a job whose picture is not where it belongs: it is in the image, and in `aside`.
+-- Ends a job with an error: its picture is not where it belongs, but in the image and in `aside`.
 local function unsaved(self, bytes, aside)
   self._result.bytes = bytes
   self.image = image.new(self._result, self)
@@ -234,7 +233,7 @@ local function save_under_next_name(self, held)
   return nil, "every name like it is taken"
 end
 
--- Does what can be done for a picture whose file cannot be put in its place.
+-- Saves a picture elsewhere that cannot be saved at its destination.
 local function rescue(self, held, message, code)
   local transport = self._client.transport
   save.put_off(self, message, code)
@@ -263,8 +262,8 @@ function save.done(self, md5, size)
   self:finish "ready"
 end
 
---- Returns whether a picture may be put in its place now. Where another process has taken the edit
---- over, the job ends; where the journal's database cannot say, `again` is called later.
+--- Returns whether a picture may be saved now. If another process has taken the edit over, the job
+--- ends; if the journal's database does not answer, `again` is called later.
 ---@param self kontext.Job
 ---@param again fun()
 ---@return boolean
@@ -278,8 +277,8 @@ function save.may_begin(self, again)
   return may == true
 end
 
---- Returns the end of the sentence of a job that ends while its whole picture waits for the
---- journal's database: where it was put aside. Its link may end before the database is back.
+--- Puts a whole picture aside that waits for the journal's database while its job ends; returns the
+--- end of the job's message. The link may expire before the database is back.
 ---@param self kontext.Job
 ---@return string
 function save.abandon(self)
@@ -288,7 +287,7 @@ function save.abandon(self)
   return aside and "; the picture has arrived, and was put aside as " .. aside or ""
 end
 
---- Takes the picture that has arrived: puts it in its place, or into memory, and ends the job.
+--- Takes the picture that has arrived: saves it or keeps it in memory, and ends the job.
 ---@param self kontext.Job
 ---@param md5 string? base64
 function save.finish(self, md5)
@@ -323,8 +322,8 @@ function save.finish(self, md5)
   save.done(self, md5, self.received)
 end
 
---- Takes note that the holder of the image has saved it: only now the journal's edit is over. That
---- this cannot be written does no harm: the picture would be fetched again.
+--- Notes that the program has saved the image, which ends the edit in the journal. If this cannot
+--- be written, a later run only fetches the picture again.
 ---@param self kontext.Job
 ---@param path string
 ---@param md5 string base64

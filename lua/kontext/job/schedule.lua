@@ -1,19 +1,19 @@
---- When to poll. Of all ways to spend some polls the one that learns of the end soonest polls at a
---- rate proportional to the square root of the hazard: the chance that a task ends now, when it has
---- not ended before. The hazard is learned from the client's own recent tasks.
+--- When to poll. For a given number of polls, the end is learned soonest at a rate proportional to
+--- the square root of the hazard: the chance that a task ends now if it has not ended before. The
+--- hazard is learned from the client's own recent tasks.
 local schedule = {}
 
 local median, steepness = 5, 3.5 -- seconds; the prior: log-logistic, its tail falls as age ^ -3.5
-local interval = 0.5 -- seconds: as many polls as a loop makes that polls so often,
+local interval = 0.5 -- seconds: the allowed polls are those of a loop at this interval,
 local allowed = 1.045 -- times this
-local fewest, most = 0.3, 30 -- polls of a task, but for the last
+local fewest, most = 0.3, 30 -- polls of a task, without the last
 local shortest, longest = 0.05, 2 -- seconds between two polls
 local window = 48 -- tasks
 local prior_weight = 0.15 -- share of the prior that is never forgotten
-local payback = 8 -- tasks over which polls too many or too few are made up for
+local payback = 8 -- tasks over which too many or too few polls are balanced
 local most_credit = 24 -- polls
 
--- Ages are told apart by a quarter of themselves, up to some five minutes.
+-- Ages in steps of a quarter of themselves, up to some five minutes.
 local edges, prior = {}, {}
 local ended = 0
 for i = 1, 37 do
@@ -22,7 +22,7 @@ for i = 1, 37 do
   prior[i], ended = by - ended, by
 end
 
--- Returns how many polls a loop makes of tasks of about this length.
+-- Returns how many polls a loop makes for tasks of about this length.
 local function of_loop(length) return length / interval + 0.5 end
 
 -- Sets the rates of polls, by age, from the shares of tasks that end at that age.
@@ -36,7 +36,7 @@ local function set_rates(learned)
     mean = mean + share * (edges[i] - width / 2)
     unended = unended - share
   end
-  -- At a rate the last poll comes half a gap late: it is half a poll more.
+  -- The last poll comes half a gap late on average, which is half a poll more.
   local wanted = allowed * of_loop(mean) - 0.5 + learned.credit / payback
   local scale = math.max(fewest, math.min(most, wanted)) / polls
   for i, rate in ipairs(learned.rates) do learned.rates[i] = rate * scale end
@@ -76,7 +76,7 @@ function schedule.learn(learned, from, to, polls)
   local seen, sum = likely(shares, from, to)
   if sum == 0 then return end -- two polls in the same moment
   for i, share in ipairs(shares) do
-    -- Neighbours share what is seen: a few tasks tell no more exactly.
+    -- Neighbouring ages share what is learned: a few tasks are no more exact.
     local near = (seen[i] + (seen[i - 1] or seen[i]) + (seen[i + 1] or seen[i])) / 3 / sum
     shares[i] = share + weight * (near + prior_weight * (prior[i] - near) - share)
   end

@@ -4,7 +4,8 @@ local messages = require "kontext.job.messages"
 
 local sources = {}
 
--- Returns the source of a URL, or nil and what is wrong with it (not showing it: it may be signed).
+-- Returns the source of a URL, or nil and what is wrong with it, without showing it: it may be
+-- signed.
 local function url_source(value)
   if not value:lower():find("^https://") then
     return nil, "is no https:// URL: the service is given no other; download it and give its bytes"
@@ -36,10 +37,10 @@ local makers = {
   url = url_source,
 }
 
-local Result = {} -- what an edit of a batch takes from another one
+local Result = {} -- the result of another edit of a batch
 
---- Makes what stands for another item's result: its key alone while that item has not ended, then
---- the picture too.
+--- Makes a placeholder for another item's result: its key, and once that item has ended its
+--- picture.
 ---@param key string
 ---@param source? table {path=} or {bytes=}
 ---@return table

@@ -1,4 +1,4 @@
---- The first stage that costs money: one upload, at most one of which the service ever gets whole.
+--- The first stage that costs money: an upload, which the service gets whole at most once.
 local answer = require "kontext.job.answer"
 local api = require "kontext.api"
 local params = require "kontext.job.params"
@@ -16,7 +16,7 @@ local refusals = {
   http = "the edit was answered with HTTP %d%s",
 }
 
--- The service, or what stands before it, refused before any work began.
+-- Ends the job: the service or a gateway refused it before any work began.
 local function refused(self, event, object)
   local kind = retry.refusal_kind(event.status, object, event.body)
   self:fail { kind = kind, stage = "submit", status = event.status, body = event.body,
@@ -24,7 +24,7 @@ local function refused(self, event, object)
     message = refusals[kind]:format(event.status, wording.server_detail(object, event.body)) }
 end
 
--- It was not sent, or not whole.
+-- Ends the job: it was not sent whole.
 local function unsent(self, event)
   self:fail { kind = event.kind or "http", stage = "submit", status = event.status,
     code = event.code, body = event.body, charged = false, retryable = true,
@@ -32,7 +32,7 @@ local function unsent(self, event)
       event.total, wording.transfer_reason(event)) }
 end
 
--- It may have been accepted.
+-- Ends the job: it may have been accepted.
 local function ambiguous(self, event, task)
   self:fail { kind = "ambiguous", stage = "submit", status = event.status, code = event.code,
     body = event.body, job_id = task and task.id,
@@ -43,8 +43,8 @@ local function ambiguous(self, event, task)
         or "look at your account before you edit again") }
 end
 
--- It was accepted. The polling URL may be missing (webhooks) or unfit: what was paid for is not
--- dropped over its URL, but asked for at the base.
+-- Goes on to poll. The polling URL may be missing (webhooks) or unusable: then the paid task is
+-- polled at the base.
 local function accepted(self, task)
   local client = self._client
   self.id = task.id
@@ -57,14 +57,14 @@ local function accepted(self, task)
   client:accepted(self)
   self:tell("accepted", { bytes = self.sent, credits = self.cost })
   if not kept then
-    -- Paid for: it goes on. Only a crash would lose it now.
+    -- The edit is paid for and goes on. Only a crash could lose it now.
     self:warn("the journal cannot be written: " .. message
       .. "; until the picture is saved, keep job:token()")
   end
   poll.watch(self)
 end
 
--- Tries again later. A crash while it waits leaves nothing in doubt.
+-- Submits again later. UNSENT keeps a crash in between from leaving a doubt.
 local function later(self, event, seconds)
   self:record "UNSENT"
   self:tell(event.status == 429 and "limited" or "retry", { http = event.status,
@@ -89,7 +89,7 @@ local function submitted(self, event)
   elseif verdict == "ambiguous" then
     return ambiguous(self, event, task)
   elseif verdict == "final" then
-    -- A refusal is one also when the rest of its answer never came.
+    -- A refusal counts even if the rest of its answer never came.
     local answered = event.status and event.status >= 300 and event.status < 500
     return (answered and refused or unsent)(self, event, object)
   elseif verdict == "limited" then
@@ -99,7 +99,7 @@ local function submitted(self, event)
       or 0.5 + retry.trouble_gap(self._limited, client.system.random)
     return later(self, event, gap)
   end
-  -- What is left did not arrive, or was refused before any work began: it may go again.
+  -- The rest did not arrive, or was refused before any work began: it may be sent again.
   self._tries = (self._tries or 0) + 1
   if self._tries > retry.submit_tries or not client.quota:take() then
     return (verdict == "unsent" and unsent or refused)(self, event, object)
@@ -107,7 +107,7 @@ local function submitted(self, event)
   later(self, event, retry.backoff(self._tries, client.system.random))
 end
 
---- Sends the edit, after the journal has it.
+--- Sends the edit, after the journal has noted it.
 ---@param self kontext.Job
 function submit.begin(self)
   local client = self._client

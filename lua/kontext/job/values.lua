@@ -1,6 +1,6 @@
---- What one value may be. Each check gets a value of the right Lua type, its field, and the
---- context {given, row, warnings}. It returns the value as it is kept; or nil and what is wrong
---- with it, to stand after the parameter's name.
+--- The checks of single values. Each gets a value of the right Lua type, its field, and the context
+--- {given, row, warnings}. It returns the value to keep; or nil and what is wrong with it, to
+--- follow the parameter's name in a message.
 local api = require "kontext.api"
 local geometry = require "kontext.geometry"
 local json = require "kontext.json"
@@ -101,7 +101,7 @@ function values.url(value, field)
   if field.max_length and #value > field.max_length then
     return nil, ("has %d characters: at most %d are taken"):format(#value, field.max_length)
   end
-  -- Not shown: a URL may hold a password or a signature.
+  -- The message does not show the URL: it may hold a password or a signature.
   if not value:lower():find("^https?://[\33-\126]+$") then
     return nil, "must be an http:// or https:// URL, in ASCII and without spaces"
   end
@@ -117,7 +117,7 @@ function values.secret(value)
   return utf8_text(value)
 end
 
--- What is ours and is not sent.
+-- Our own parameters, which are not sent.
 
 function values.as_it_is(value)
   return value
@@ -160,8 +160,8 @@ function values.name(value)
   return utf8_text(value)
 end
 
--- Returns a region as one text, which tells edits apart; the pixels are read once the picture's
--- size is known.
+-- Returns a region as one text, which is part of the edit's identity; it becomes pixels once the
+-- picture's size is known.
 function values.region(value)
   if type(value) == "table" then
     local parts = {}

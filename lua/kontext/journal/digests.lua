@@ -1,7 +1,7 @@
---- Digests of files, made by the engine's worker: a key by content must not hold up the host.
+--- Digests of files, made by the engine's worker, so that a key by content does not block the host.
 local digests = {}
 
--- Goes on with the next file, or hands all digests to who asked.
+-- Digests the next file, or returns all digests to the caller.
 local function next_file(self)
   local path = self.paths[self.at]
   if not path then return self.done(self.found) end
@@ -13,7 +13,7 @@ local function next_file(self)
   if not id then self.done(nil, message, code) end
 end
 
--- It stands in a job's place as far as the transport is concerned.
+-- Takes the place of a job for the transport.
 local Asker = {}
 Asker.__index = Asker
 

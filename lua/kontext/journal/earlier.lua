@@ -1,11 +1,11 @@
---- What an earlier run has left of an edit, by its key in the journal: a second run goes on with it
---- and pays for nothing twice.
+--- Finds what an earlier run left of an edit, by its key in the journal, so that a second run
+--- continues it and pays for nothing twice.
 local identity = require "kontext.journal.identity"
 local resume = require "kontext.journal.resume"
 
 local earlier = {}
 
---- Returns whether the file that an earlier run saved is still there, and whether any file is.
+--- Returns whether the file of an earlier run is still there unchanged, and whether any file is.
 ---@param system kontext.System
 ---@param entry kontext.JournalEntry
 ---@return boolean there
@@ -42,8 +42,8 @@ function earlier.unknown(key, message, code)
       .. "before: %s"):format(key, message) }
 end
 
---- Returns the job that goes on with an edit of that key which an earlier run began, or that is
---- refused because that one asked for something else; nil where there is none.
+--- Returns the job that continues an earlier run's edit of that key, or that is refused because
+--- that edit asked for something else; nil if there is no such edit.
 ---@param client kontext.Client
 ---@param checked table
 ---@return kontext.Job?

@@ -1,5 +1,5 @@
---- The journal in a file: one line per fact about an edit, so that a crash at any moment loses
---- nothing that was paid for and repeats nothing that may have been.
+--- The journal in a file: one line per fact about an edit, so that a crash at any moment neither
+--- loses a paid picture nor repeats an edit that may have been paid for.
 ---
 --- A line is a checksum, the fact, the edit's number in this journal, and what is known of it:
 ---   INTENT     about to be sent; synced before anything connects
@@ -46,16 +46,16 @@ local spare_lines = { opened = 64, running = 4096 }
 
 local few = 1000 -- finished edits: with up to so many it is read as a whole
 
--- What a restart makes of an edit's last fact.
+-- The state of an edit after a restart, by its last fact.
 local states = {
   INTENT = "unsent", SENDING = "ambiguous", ACCEPTED = "accepted", SAVED = "saved",
   FAILED = "failed", AMBIGUOUS = "ambiguous", LOST = "lost",
 }
 
--- Facts whose loss would be the loss of money or of a picture.
+-- Facts whose loss would cost money or a picture: these are synced.
 local synced = { INTENT = true, ACCEPTED = true, SAVED = true, AMBIGUOUS = true, LOST = true }
 
--- Of several edits of one key the one that matters most to a second run.
+-- Which of several edits of one key matters most to a second run.
 local rank = { accepted = 4, ambiguous = 3, lost = 3, saved = 2, failed = 1, unsent = 0 }
 
 -- Returns a line for the facts of an edit.
@@ -418,7 +418,7 @@ local function forget_unpaid(self)
   for _, entry in ipairs(unpaid) do let_go(self, entry) end
 end
 
---- Opens a journal. It is held against other processes. A file that is none is refused.
+--- Opens and locks a journal. Rejects a file that is not a journal.
 ---@param path string
 ---@param on? kontext.System default: the machine
 ---@param create? boolean make it where there is none; default true
@@ -465,8 +465,8 @@ local function written(known, fact, details)
   return line(fact, known.entry, token.text(known))
 end
 
---- Writes a fact about a job. Nothing is begun any more once the file was moved or deleted: nobody
---- would find in it what was paid for.
+--- Writes a fact about a job. Once the file was moved or deleted it begins no edit: a later run
+--- would not find what was paid for.
 ---@param job kontext.Job
 ---@param fact string
 ---@param details? table<string, string> beside what the job knows of itself
@@ -506,8 +506,7 @@ function Journal:record(job, fact, details)
   return true
 end
 
---- Returns the line that says that a job's body begins to go out, for the engine to write when it
---- does, and where to write it.
+--- Returns the line that the engine writes before an upload's first byte, and the file for it.
 ---@param job kontext.Job
 ---@return table mark
 function Journal:mark(job)
@@ -517,7 +516,7 @@ function Journal:mark(job)
   return { log = self._log, line = written(known, "SENDING") }
 end
 
---- Returns whether a picture may be put in its place: nobody else holds this journal.
+--- Returns whether a picture may be saved: always, because the lock keeps other processes out.
 ---@return true
 function Journal:may_save() -- luacheck: no self
   return true
@@ -536,7 +535,7 @@ function Journal:is_at(path)
   return path == self.path
 end
 
---- Takes note that a job has ended in this process: what it left open can be resumed.
+--- Notes that a job has ended in this process, so that an open edit can be resumed.
 ---@param job kontext.Job
 function Journal:forget(job)
   local number = job:known().entry

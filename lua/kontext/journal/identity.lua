@@ -1,4 +1,4 @@
---- What distinguishes edits: all that is sent, the model and `fit` included, with the images'
+--- The identity of an edit: a hash of all that is sent, the model and `fit`, and the images'
 --- content or names.
 local core = require "kontext.core"
 local encoding = require "kontext.encoding"
@@ -6,11 +6,11 @@ local params = require "kontext.job.params"
 
 local identity = {}
 
--- Not sent, but they count.
+-- Parameters that are not sent and count all the same.
 local ours = { model = true, fit = true, region = true, mask = true, keep_metadata = true,
   strip = true }
 
--- Returns what stands for an image.
+-- Returns the text that represents an image in the identity.
 local function image(value, digests)
   local key = params.result_key(value)
   if key then return "result " .. key end -- the same before and after that item has ended
@@ -27,7 +27,7 @@ local function image(value, digests)
   return tostring(value)
 end
 
---- Returns eight bytes in hexadecimal that two edits share only where they ask for the same.
+--- Returns eight bytes in hexadecimal, equal for two edits only if they ask for the same.
 ---@param given table parameters of an edit, checked or not
 ---@param digests? table<string, string> SHA-256 of files, by path
 ---@param default_model? string the model of an edit that names none

@@ -1,8 +1,8 @@
---- The journal: what is known of edits that may be paid for, so that a crash at any moment loses
---- nothing that was paid and repeats nothing that may have been. It is an interface with two
---- backends: a file (file.lua), which one process holds, and a database (postgres.lua), which many
---- share. A backend has
----   record(job, fact, details)  writes a fact; nil, message and code where it cannot
+--- The journal: the facts about edits that may be paid for, so that a crash at any moment neither
+--- loses a paid picture nor repeats an edit that may have been paid for. It is an interface with
+--- two backends: a file (file.lua), which one process holds, and a database (postgres.lua), which
+--- many share. A backend has
+---   record(job, fact, details)  writes a fact; nil, message and code if that fails
 ---   mark(job)         before an upload: what the engine writes at its first byte, or nil; with a
 ---                     message where nothing may be sent
 ---   may_save(job)     whether the picture may be put in its place: true, false or nil (not known)

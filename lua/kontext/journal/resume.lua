@@ -1,4 +1,4 @@
---- Goes on with tasks that another process began: of a token, or of a journal.
+--- Resumes tasks that another process began, from a token or a journal.
 local api = require "kontext.api"
 local compose = require "kontext.job.compose"
 local messages = require "kontext.job.messages"
@@ -6,7 +6,7 @@ local token = require "kontext.token"
 
 local resume = {}
 
---- Returns what is misused in what the public `resume` was given, or nil.
+--- Returns what is wrong with the arguments of the public `resume`, or nil.
 ---@param from any
 ---@param overrides any
 ---@return string?
@@ -32,7 +32,7 @@ function resume.misuse(from, overrides)
   end
 end
 
--- Returns what a resumed job has for parameters.
+-- Returns the parameters of a resumed job.
 local function params_of(client, known, overrides)
   local given = overrides or {}
   return {
@@ -53,10 +53,10 @@ local function begin(client, known, overrides)
     entry = known.number, identity = known.identity })
 end
 
--- What a journal alone knows of an edit of a region.
+-- The fields of an edit of a region that only a journal has.
 local window_fields = { "region", "window", "source", "stamp", "mask", "metadata" }
 
---- Goes on with the task of a token.
+--- Resumes the task of a token.
 ---@param client kontext.Client
 ---@param text string
 ---@param overrides? table save_as, no_replace, on_progress
@@ -76,7 +76,7 @@ function resume.token(client, text, overrides)
   return begin(client, known, overrides)
 end
 
---- Goes on with the task that a journal has noted.
+--- Resumes the task of a journal's entry.
 ---@param client kontext.Client
 ---@param entry kontext.JournalEntry
 ---@param given? table what a batch's edit has: save_as, no_replace, on_progress
@@ -93,21 +93,21 @@ local reasons = {
     .. "is not sent again; look at your account before you edit again",
 }
 
--- Returns a job that has ended the way a journal's edit did whose picture nobody can get.
+-- Returns a job that has ended with the error of an entry whose picture cannot be fetched.
 local function unresolved(client, entry)
   local name = entry.key and ('"%s"'):format(entry.key) or ("number %.0f"):format(entry.number)
   return client:refuse({ key = entry.key, save_as = entry.save_as }, { kind = entry.state,
     stage = "submit", message = reasons[entry.state]:format(name) })
 end
 
---- Returns whether the service can be asked for an entry's picture, which costs nothing.
+--- Returns whether the entry's picture can be asked for, which costs nothing.
 ---@param entry kontext.JournalEntry
 ---@return boolean
 function resume.can_be_asked(entry)
   return entry.state == "accepted" or entry.state == "ambiguous" and entry.id ~= nil
 end
 
---- Goes on with all that a journal says was begun and has no picture.
+--- Resumes all edits of a journal that were begun and have no picture.
 ---@param client kontext.Client
 ---@param path string
 ---@return kontext.Job[]

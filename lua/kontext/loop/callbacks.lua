@@ -1,5 +1,5 @@
--- What the loops that call back have in common (uv, GLib, Prosody, mpv): one watcher for each
--- client serves every coroutine that waits on it, and wakes only those whose job has ended.
+-- The common part of loops with callbacks (uv, GLib, Prosody, mpv): one watcher per client serves
+-- all coroutines that wait for it, and wakes only those whose job has ended.
 local TICK = 0.01 -- seconds between steps, where a loop cannot watch a descriptor
 
 local watchers = {} -- client → { waiting = coroutines, stop = function }
@@ -18,7 +18,7 @@ local function waiter()
   end
 end
 
--- What a program's callback raises is raised from a callback of its own: some loops forget a
+-- Raises the error of a program's callback from a callback of its own, because some loops forget a
 -- watcher that fails.
 local function step(loop, client)
   local done, problem = pcall(client.step, client)
@@ -59,7 +59,8 @@ return function(loop)
       end
     end
 
-    -- Resumed from the loop, not from inside step: an error there is reported as any callback's is.
+    -- Resumes from the loop and not within step, so that the loop reports an error as for any
+    -- callback.
     local function wake()
       if not waiting then return end
       leave()

@@ -7,7 +7,8 @@ local drivers = {} -- client → { waiting = coroutines }
 
 local function ignore() end -- copas closes what woke a coroutine that has finished
 
--- Suspends the running coroutine until `ready()`, asked whenever select finds the object ready.
+-- Suspends the running coroutine until `ready()`, which is asked when select finds the object
+-- ready.
 local function receive(object, ready)
   object.close, object.settimeout = ignore, ignore
   object.receive = function()
@@ -17,7 +18,7 @@ local function receive(object, ready)
   return package.loaded.copas.receive(object)
 end
 
--- What a callback raises ends a thread of its own; who waits is stepped still.
+-- Raises a callback's error in a thread of its own, so that the waiting ones are still stepped.
 local function step(client)
   local done, problem = pcall(client.step, client)
   if not done then package.loaded.copas.addthread(function() error(problem, 0) end) end

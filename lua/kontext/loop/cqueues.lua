@@ -1,10 +1,10 @@
 -- cqueues: the client speaks its duck protocol (pollfd, events, timeout). One coroutine steps a
 -- client while others wait, each on a condition of its own.
--- Each controller drives for itself: another may be nested in it, or never be stepped again.
+-- Each controller has its own driver: another may be nested in it, or never be stepped again.
 -- controller → client → { waiting = coroutines, idle = condition }
 local controllers = setmetatable({}, { __mode = "k" })
 
--- What a callback raises ends a coroutine of its own, and so cq:loop; who waits is stepped still.
+-- Raises a callback's error in a coroutine of its own, which ends cq:loop; waiting ones still run.
 local function step(cqueues, client)
   local done, problem = pcall(client.step, client)
   if not done then cqueues.running():wrap(error, problem, 0) end

@@ -38,7 +38,7 @@ function run.wait(client, seconds, job)
   coroutine.yield()
 end
 
--- Returns what the end of a coroutine counts as: nil, or message, error and where it was raised.
+-- Returns nil if the coroutine succeeded, else message, error and where it was raised.
 local function failure(co, done, result, message, err)
   if not done then
     return tostring(result), errors.is(result) and result or nil, co and debug.traceback(co)
@@ -46,8 +46,8 @@ local function failure(co, done, result, message, err)
   if result == nil and type(message) == "string" then return message, err end
 end
 
--- Waits for something to do, and lets it happen. Returns what a callback of the host's raised: it
--- ends nobody's wait.
+-- Waits for something to do, and does it. Returns the error of a host's callback, which ends no
+-- wait.
 local function drive(this)
   local message, err
   local deadline = math.huge
