@@ -19,6 +19,9 @@ local kinds = {
   count = { "a whole number, 1 or more", function(value)
     return type(value) == "number" and value >= 1 and value < 2 ^ 31 and value % 1 == 0
   end },
+  whole = { "a whole number, 0 or more", function(value)
+    return type(value) == "number" and value >= 0 and value < 2 ^ 31 and value % 1 == 0
+  end },
   facts = { "a table such as { max = true }", function(value)
     if type(value) ~= "table" then return false end
     for name, is in pairs(value) do
@@ -55,7 +58,7 @@ local parts = {
     max_length = "count", max_bytes = "count", max_tokens = "count", max_with_image = "number",
     choices = "texts", default = "any", nullable = "truth", may_be_empty = "truth", send = "truth",
     confirmed = "truth", doubts = "facts", as_of = "text" },
-  images = { style = "text", first = "text", max = "count", min_side = "amount",
+  images = { style = "text", first = "text", max = "whole", min_side = "amount",
     max_pixels = "amount", max_bytes = "amount", max_base64 = "amount", max_ratio = "amount",
     url_confirmed = "truth", doubts = "facts" },
   mask = { name = "text", white = "text", or_alpha = "truth" },
@@ -157,6 +160,8 @@ local function wrong_pictures(given, by_name)
     return "images.style is not known"
   elseif images.style ~= "none" and not takes_pictures(by_name, images.first) then
     return "images.first must name a field of type \"image\" or \"images\""
+  elseif images.style ~= "none" and images.max == 0 then
+    return "images.max must be 1 or more"
   elseif mask and not (type(mask) == "table" and takes_pictures(by_name, mask.name)
     and mask.name ~= images.first) then
     return "mask.name must name a field of type \"image\", and not the picture's"
