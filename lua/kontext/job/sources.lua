@@ -39,7 +39,7 @@ local makers = {
 
 local Result = {} -- the result of another edit of a batch
 
---- Makes a placeholder for another item's result: its key, and once that item has ended its
+--- Makes what stands for another item's result: its key, and once that item has ended its
 --- picture.
 ---@param key string
 ---@param source? table {path=} or {bytes=}
